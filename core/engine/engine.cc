@@ -1,0 +1,310 @@
+#include "core/engine/engine.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/check.h"
+#include "core/base/status_macros.h"
+#include "core/sample/sampling_rules.h"
+
+namespace quire {
+
+Engine::Engine(const EngineOptions& options, EngineDependencies dependencies)
+    : options_(options),
+      runner_(dependencies.runner),
+      kv_(dependencies.kv),
+      sink_(dependencies.sink),
+      clock_(dependencies.clock),
+      stop_rules_(std::move(dependencies.stop_rules)),
+      inbox_(options),
+      scheduler_({.max_step_tokens = options.max_step_tokens,
+                  .max_running_sequences = options.max_running_requests},
+                 kv_) {
+  const absl::Status valid = options.Validate();
+  QUIRE_CHECK(valid.ok()) << valid.ToString();
+  PublishStats();
+}
+
+Engine::~Engine() {
+  QUIRE_CHECK(live_requests() == 0) << "requests are live; drain the engine first";
+}
+
+absl::Status Engine::Submit(Request request) {
+  const auto prompt = static_cast<int64_t>(request.prompt.size());
+  const int64_t total = prompt + request.sampling.max_tokens;
+  const int64_t kv_tokens = kv_->total_blocks() * kv_->layout().block_tokens;
+  if (total > options_.max_context_tokens || total - 1 > kv_tokens) {
+    inbox_.CountTooLong();
+    return absl::InvalidArgumentError(
+        absl::StrCat("prompt (", prompt, " tokens) and max_tokens (", request.sampling.max_tokens,
+                     ") together exceed the limit of ",
+                     std::min<int64_t>(options_.max_context_tokens, kv_tokens + 1), " tokens"));
+  }
+  // Counted before the engine can see it, so that the count never misses a live request.
+  live_requests_.fetch_add(1, std::memory_order_acq_rel);
+  absl::Status status = inbox_.Submit(std::move(request));
+  if (!status.ok()) live_requests_.fetch_sub(1, std::memory_order_acq_rel);
+  return status;
+}
+
+void Engine::Cancel(RequestId id) { inbox_.Cancel(id); }
+
+bool Engine::Step() {
+  now_ = clock_->Now();
+  const TimePoint began = now_;
+  runner_time_ = Duration::zero();
+  DrainInbox();
+  ExpireDeadlines();
+  AdmitWaiting();
+  const bool launched = LaunchNext();
+  const auto depth = static_cast<size_t>(runner_->in_flight_depth());
+  const bool complete = launched ? in_flight_.size() > depth : !in_flight_.empty();
+  if (complete) CompleteOldest();
+  stats_.forward_seconds += ToSeconds(runner_time_);
+  stats_.schedule_seconds += ToSeconds(clock_->Now() - began - runner_time_);
+  PublishStats();
+  DeliverEvents();
+  return launched || complete;
+}
+
+void Engine::DrainInbox() {
+  EngineInbox::Messages messages = inbox_.Take();
+  for (Request& request : messages.submits) Enqueue(std::move(request));
+  for (RequestId id : messages.cancels) {
+    // Unknown ids have ended already: a cancel may cross the last token.
+    if (const auto it = live_.find(id); it != live_.end()) {
+      Finish(it->second.sequence, FinishReason::kCancelled,
+             absl::CancelledError("the request was cancelled"), TokenEvent{.request = id});
+    }
+  }
+  if (messages.abort_all) {
+    FinishAll(FinishReason::kShutdown, absl::UnavailableError("the server is shutting down"));
+  }
+}
+
+void Engine::Enqueue(Request request) {
+  const RequestId id = request.id;
+  auto sequence = std::make_unique<Sequence>(SequenceId(++next_sequence_id_), std::move(request));
+  StopChecker stop(&stop_rules_, &sequence->request().sampling);
+  const bool inserted = live_.emplace(id, LiveRequest{sequence.get(), std::move(stop)}).second;
+  QUIRE_CHECK(inserted) << "request " << id.value() << " was submitted twice";
+  ++stats_.accepted;
+  Sequence* const waiting = sequence.get();
+  scheduler_.Enqueue(std::move(sequence));
+  // A submit may cross the failure of the device.
+  if (failed()) {
+    Finish(waiting, FinishReason::kError, absl::UnavailableError("the device has failed"),
+           TokenEvent{.request = id});
+  }
+}
+
+void Engine::ExpireDeadlines() {
+  for (Sequence* sequence : scheduler_.Live()) {
+    if (sequence->request().deadline > now_) continue;
+    Finish(sequence, FinishReason::kDeadline,
+           absl::DeadlineExceededError("the request's deadline has passed"),
+           TokenEvent{.request = sequence->request().id});
+  }
+}
+
+void Engine::AdmitWaiting() {
+  for (const Sequence* sequence : scheduler_.Admit(now_)) {
+    inbox_.OnLeftQueue(sequence->prompt_tokens());
+    stats_.queue_time.Observe(kTimeToFirstTokenEdges,
+                              ToSeconds(now_ - sequence->request().arrival));
+  }
+}
+
+bool Engine::LaunchNext() {
+  if (failed()) return false;
+  StepPlan plan = scheduler_.PlanStep(StepId(last_launched_.value() + 1));
+  if (plan.empty()) return false;
+  if (absl::Status status = LaunchPlan(std::move(plan)); !status.ok()) {
+    FailDevice(status);
+    return false;
+  }
+  return true;
+}
+
+absl::Status Engine::LaunchPlan(StepPlan plan) {
+  KvReservation reservation = ReserveAndFill(&plan);
+  InFlightStep& step = in_flight_.emplace_back();
+  step.plan = std::move(plan);
+  if (!spare_inputs_.empty()) {
+    step.input = std::move(spare_inputs_.back());
+    spare_inputs_.pop_back();
+  }
+  BuildBatchInput(step.plan,
+                  {.units_per_block = kv_->units_per_block(),
+                   .blocks_per_slab = kv_->blocks_per_slab(),
+                   .slab_units = kv_->slab_units()},
+                  &step.input);
+  step.launched_at = clock_->Now();
+  absl::Status status = Launch(step.input);
+  runner_time_ += clock_->Now() - step.launched_at;
+  QUIRE_RETURN_IF_ERROR(status);
+  reservation.Commit();
+  scheduler_.OnLaunched(step.plan);
+  last_launched_ = step.plan.id;
+  return absl::OkStatus();
+}
+
+KvReservation Engine::ReserveAndFill(StepPlan* plan) {
+  std::vector<KvNeed> needs;
+  needs.reserve(plan->sequences.size());
+  for (const SequenceStep& step : plan->sequences) {
+    needs.push_back({step.sequence, step.start + step.num_tokens});
+  }
+  KvReservation reservation = kv_->Reserve(needs);
+  for (SequenceStep& step : plan->sequences) {
+    step.blocks = kv_->Table(step.sequence).blocks;
+    if (!step.sample) continue;
+    const Sequence& sequence = *scheduler_.Find(step.sequence);
+    const SamplingParams& params = sequence.request().sampling;
+    step.sampling =
+        MakeSamplingRow(params, sequence.generated_tokens() + sequence.pending_samples());
+    if (NeedsHistory(params)) step.history = sequence.tokens();
+  }
+  return reservation;
+}
+
+absl::Status Engine::Launch(const BatchInput& input) {
+  if (absl::Status status = runner_->LaunchForward(input); !status.ok()) return status;
+  return runner_->LaunchSample(input);
+}
+
+void Engine::CompleteOldest() {
+  const TimePoint waiting_since = clock_->Now();
+  absl::StatusOr<std::span<const kernels::SampledToken>> tokens = runner_->Complete();
+  now_ = clock_->Now();
+  runner_time_ += now_ - waiting_since;
+  if (!tokens.ok()) return FailDevice(tokens.status());
+
+  InFlightStep step = std::move(in_flight_.front());
+  in_flight_.pop_front();
+  stats_.step_duration.Observe(kStepDurationEdges, ToSeconds(now_ - step.launched_at));
+  stats_.last_step = now_;
+  kv_->StepCompleted(step.plan.id);
+  Commit(step.plan, *tokens);
+  spare_inputs_.push_back(std::move(step.input));
+}
+
+void Engine::Commit(const StepPlan& plan, std::span<const kernels::SampledToken> tokens) {
+  QUIRE_CHECK(tokens.size() == static_cast<size_t>(plan.num_samples));
+  size_t row = 0;
+  bool decode = false, prefill = false;
+  for (const SequenceStep& step : plan.sequences) {
+    Sequence* const sequence = scheduler_.Find(step.sequence);
+    const kernels::SampledToken* sampled = step.sample ? &tokens[row++] : nullptr;
+    if (sequence == nullptr) {
+      // Ended while this step was on its way.
+      stats_.discarded_tokens += sampled != nullptr ? 1 : 0;
+      continue;
+    }
+    const bool is_prefill = step.start < sequence->prompt_tokens();
+    (is_prefill ? prefill : decode) = true;
+    if (is_prefill) stats_.prompt_tokens += static_cast<uint64_t>(step.num_tokens);
+    if (sampled != nullptr) CommitToken(sequence, *sampled);
+  }
+  ++(decode && prefill ? stats_.mixed_steps : decode ? stats_.decode_steps : stats_.prefill_steps);
+}
+
+void Engine::CommitToken(Sequence* sequence, const kernels::SampledToken& sampled) {
+  TokenEvent event{.request = sequence->request().id};
+  if (sampled.token_id < 0) {
+    return Finish(sequence, FinishReason::kError,
+                  absl::InternalError("the model's output for this request is not finite"),
+                  std::move(event));
+  }
+  const TimePoint last_token_at = sequence->last_token_at();
+  sequence->CommitToken(sampled.token_id, now_);
+  if (sequence->generated_tokens() == 1) {
+    stats_.time_to_first_token.Observe(kTimeToFirstTokenEdges,
+                                       ToSeconds(now_ - sequence->request().arrival));
+  } else {
+    stats_.inter_token.Observe(kInterTokenEdges, ToSeconds(now_ - last_token_at));
+  }
+  ++stats_.generated_tokens;
+  StopChecker& stop = live_.at(sequence->request().id).stop;
+  const std::optional<FinishReason> end =
+      stop.Check(sampled.token_id, sequence->generated_tokens());
+  event.token = sampled.token_id;
+  event.logprob = sampled.logprob;
+  event.hold_back_bytes = stop.hold_back_bytes();
+  if (end.has_value()) return Finish(sequence, *end, absl::OkStatus(), std::move(event));
+  events_.push_back(std::move(event));
+}
+
+void Engine::Finish(Sequence* sequence, FinishReason reason, absl::Status status,
+                    TokenEvent event) {
+  const Request& request = sequence->request();
+  auto finish = std::make_unique<FinishInfo>();
+  finish->reason = reason;
+  finish->status = std::move(status);
+  finish->prompt_tokens = sequence->prompt_tokens();
+  finish->generated_tokens = sequence->generated_tokens();
+  finish->trim_bytes = live_.at(request.id).stop.trim_bytes();
+  const bool waiting = sequence->status() == RequestStatus::kWaiting;
+  finish->queue_time = (waiting ? now_ : sequence->started_at()) - request.arrival;
+  if (sequence->generated_tokens() > 0) {
+    finish->time_to_first_token = sequence->first_token_at() - request.arrival;
+  }
+  event.finish = std::move(finish);
+  events_.push_back(std::move(event));
+
+  ++stats_.finished[static_cast<size_t>(reason)];
+  stats_.request_duration.Observe(kRequestDurationEdges, ToSeconds(now_ - request.arrival));
+  if (waiting) {
+    inbox_.OnLeftQueue(sequence->prompt_tokens());
+  } else {
+    kv_->Free(sequence->id(), last_launched_);
+  }
+  live_.erase(request.id);
+  sequence->Finish();
+  scheduler_.Release(sequence->id());
+}
+
+void Engine::FinishAll(FinishReason reason, const absl::Status& status) {
+  for (Sequence* sequence : scheduler_.Live()) {
+    Finish(sequence, reason, status, TokenEvent{.request = sequence->request().id});
+  }
+}
+
+void Engine::FailDevice(const absl::Status& status) {
+  failed_.store(true, std::memory_order_release);
+  inbox_.Close("the device has failed; the server must be restarted");
+  in_flight_.clear();
+  FinishAll(FinishReason::kError,
+            absl::UnavailableError(absl::StrCat("the device has failed: ", status.message())));
+  kv_->StepCompleted(StepId(last_launched_.value()));
+}
+
+void Engine::DeliverEvents() {
+  if (events_.empty()) return;
+  int64_t ended = 0;
+  for (const TokenEvent& event : events_) ended += event.finish != nullptr ? 1 : 0;
+  sink_->Deliver(std::exchange(events_, {}));
+  // After delivery: whoever sees no live request knows that every terminal event is out.
+  live_requests_.fetch_sub(ended, std::memory_order_acq_rel);
+}
+
+EngineStats Engine::Stats() const {
+  EngineStats stats = stats_board_.Read();
+  const EngineInbox::Rejections rejections = inbox_.rejections();
+  stats.rejected_queue_full = rejections.queue_full;
+  stats.rejected_draining = rejections.draining;
+  stats.rejected_too_long = rejections.too_long;
+  return stats;
+}
+
+void Engine::PublishStats() {
+  stats_.waiting = scheduler_.waiting().size();
+  stats_.waiting_tokens = scheduler_.waiting().prompt_tokens();
+  stats_.running = static_cast<int64_t>(scheduler_.running().size());
+  stats_.kv = kv_->Snapshot();
+  stats_board_.Publish(stats_);
+}
+
+}  // namespace quire

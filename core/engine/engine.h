@@ -1,0 +1,147 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "core/base/clock.h"
+#include "core/base/ids.h"
+#include "core/engine/engine_inbox.h"
+#include "core/engine/engine_options.h"
+#include "core/engine/engine_stats.h"
+#include "core/engine/output_sink.h"
+#include "core/kv/kv_cache_manager.h"
+#include "core/model/batch_input.h"
+#include "core/model/model_runner.h"
+#include "core/request/request.h"
+#include "core/request/sequence.h"
+#include "core/sample/stop_checker.h"
+#include "core/sched/scheduler.h"
+
+namespace quire {
+
+// What the engine is built from. It owns none of it; all must outlive it.
+struct EngineDependencies {
+  ModelRunner* runner = nullptr;
+  KvCacheManager* kv = nullptr;
+  OutputSink* sink = nullptr;
+  const Clock* clock = nullptr;
+  StopRules stop_rules;  // end tokens of the model and the bytes of each token
+};
+
+// Turns accepted requests into tokens, one step at a time. A step is a transaction:
+//
+//   drain inbox -> expire -> admit -> plan -> reserve -> launch -> complete -> commit -> deliver
+//
+// Before launch a step can be rolled back; after it, it completes or the device has failed. With a
+// runner of in-flight depth d, up to d steps are running when the next one is planned.
+//
+// Threads: Submit, Cancel, NextRequestId, StopAccepting, AbortAll, Wake, Stats, live_requests and
+// failed from any thread; everything else from the engine thread alone (see EngineLoop).
+class Engine {
+ public:
+  Engine(const EngineOptions& options, EngineDependencies dependencies);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  RequestId NextRequestId() { return RequestId(next_request_id_.fetch_add(1) + 1); }
+
+  // Accepts a request: from now on its events go to the sink, the last one with its only terminal
+  // status. An error means that it was not accepted and nothing was kept:
+  //   InvalidArgument    it could never run: longer than the context or the whole KV cache
+  //   ResourceExhausted  the queue is full
+  //   Unavailable        draining, or the device has failed
+  absl::Status Submit(Request request);
+
+  // Ends a request early; without effect when it has ended or is unknown. Its KV is free once the
+  // steps already launched have completed.
+  void Cancel(RequestId id);
+
+  // Refuses new requests from now on.
+  void StopAccepting() { inbox_.Close("the server is draining; send the request elsewhere"); }
+  // Ends every live request with kShutdown and UNAVAILABLE.
+  void AbortAll() { inbox_.AbortAll(); }
+
+  EngineStats Stats() const;
+  // Accepted and not yet ended.
+  int64_t live_requests() const { return live_requests_.load(std::memory_order_acquire); }
+  bool failed() const { return failed_.load(std::memory_order_acquire); }
+
+  // Runs one step and returns whether it did anything. After a device failure every live request
+  // has been ended and nothing more will run.
+  bool Step();
+  // Sleeps until a message arrives or Wake() is called. Only with no live request: those always
+  // have a step to run.
+  void WaitForWork() { inbox_.Wait(); }
+  void Wake() { inbox_.Wake(); }  // any thread
+
+  // For tests and invariant checks, between steps.
+  const Scheduler& scheduler() const { return scheduler_; }
+  const KvCacheManager& kv() const { return *kv_; }
+  size_t steps_in_flight() const { return in_flight_.size(); }
+
+ private:
+  struct LiveRequest {
+    Sequence* sequence = nullptr;
+    StopChecker stop;
+  };
+  struct InFlightStep {
+    StepPlan plan;
+    BatchInput input;
+    TimePoint launched_at{};
+  };
+
+  void DrainInbox();
+  void Enqueue(Request request);
+  void ExpireDeadlines();
+  void AdmitWaiting();
+  // Plans, reserves and launches the next step; false when there is nothing to run.
+  bool LaunchNext();
+  absl::Status LaunchPlan(StepPlan plan);
+  KvReservation ReserveAndFill(StepPlan* plan);
+  absl::Status Launch(const BatchInput& input);
+  // Waits for the oldest step and makes its results visible.
+  void CompleteOldest();
+  void Commit(const StepPlan& plan, std::span<const kernels::SampledToken> tokens);
+  void CommitToken(Sequence* sequence, const kernels::SampledToken& sampled);
+  // Ends a live request: its event, its KV, its statistics. The sequence is gone afterwards.
+  void Finish(Sequence* sequence, FinishReason reason, absl::Status status, TokenEvent event);
+  void FinishAll(FinishReason reason, const absl::Status& status);
+  void FailDevice(const absl::Status& status);
+  void DeliverEvents();
+  void PublishStats();
+
+  const EngineOptions options_;
+  ModelRunner* const runner_;
+  KvCacheManager* const kv_;
+  OutputSink* const sink_;
+  const Clock* const clock_;
+  const StopRules stop_rules_;
+
+  EngineInbox inbox_;
+  std::atomic<uint64_t> next_request_id_{0};
+  std::atomic<int64_t> live_requests_{0};
+  std::atomic<bool> failed_{false};
+  EngineStatsBoard stats_board_;
+
+  // Engine thread only.
+  Scheduler scheduler_;
+  absl::flat_hash_map<RequestId, LiveRequest> live_;
+  std::deque<InFlightStep> in_flight_;    // oldest first, at most in_flight_depth + 1
+  std::vector<BatchInput> spare_inputs_;  // buffers of completed steps, reused
+  uint64_t next_sequence_id_ = 0;
+  StepId last_launched_;
+  std::vector<TokenEvent> events_;
+  EngineStats stats_;
+  Duration runner_time_{};  // of this step: launching and waiting for the device
+  TimePoint now_{};         // read twice a step: before planning and after completion
+};
+
+}  // namespace quire

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "core/engine/engine_options.h"
+#include "core/request/request.h"
+
+namespace quire {
+
+// The way into the engine thread. Requests are bounded by count and by prompt tokens, counting
+// those that have left the inbox but still wait for their first step; a cancel always gets in, as
+// there is at most one a request. Thread-safe; pushing never blocks on the engine.
+class EngineInbox {
+ public:
+  struct Messages {
+    std::vector<Request> submits;
+    std::vector<RequestId> cancels;
+    bool abort_all = false;
+
+    bool empty() const { return submits.empty() && cancels.empty() && !abort_all; }
+  };
+  struct Rejections {
+    uint64_t queue_full = 0;
+    uint64_t draining = 0;
+    uint64_t too_long = 0;
+  };
+
+  explicit EngineInbox(const EngineOptions& options) : options_(options) {}
+
+  // ResourceExhausted when the queue is full, Unavailable once closed.
+  absl::Status Submit(Request request);
+  void Cancel(RequestId id);
+  void AbortAll();
+  // No submit gets in from now on; `reason` is what callers are told.
+  void Close(absl::string_view reason);
+  void CountTooLong();
+
+  // Takes everything, in order of arrival. Engine thread.
+  Messages Take();
+  // A request has started or ended: it no longer counts as queued. Engine thread.
+  void OnLeftQueue(int64_t prompt_tokens);
+  // Sleeps until there is a message, or Wake() was called. Engine thread.
+  void Wait();
+  void Wake();
+  Rejections rejections() const;
+
+ private:
+  const EngineOptions options_;
+  mutable absl::Mutex mu_;
+  Messages messages_ ABSL_GUARDED_BY(mu_);
+  std::string closed_reason_ ABSL_GUARDED_BY(mu_);
+  Rejections rejections_ ABSL_GUARDED_BY(mu_);
+  int64_t queued_requests_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t queued_tokens_ ABSL_GUARDED_BY(mu_) = 0;
+  bool wake_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+}  // namespace quire

@@ -1,0 +1,26 @@
+#include "core/engine/engine_options.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace quire {
+
+absl::Status EngineOptions::Validate() const {
+  const auto require = [](bool ok, absl::string_view what, int64_t value) {
+    return ok ? absl::OkStatus() : absl::InvalidArgumentError(absl::StrCat(what, ", not ", value));
+  };
+  absl::Status status;
+  status.Update(require(max_running_requests >= 1 && max_running_requests <= 65536,
+                        "max_running_requests must be from 1 to 65536", max_running_requests));
+  status.Update(require(max_step_tokens >= max_running_requests && max_step_tokens <= 1 << 20,
+                        "max_step_tokens must be at least max_running_requests and at most 1048576",
+                        max_step_tokens));
+  status.Update(require(max_queued_requests >= 1, "max_queued_requests must be at least 1",
+                        max_queued_requests));
+  status.Update(
+      require(max_queued_tokens >= 1, "max_queued_tokens must be at least 1", max_queued_tokens));
+  status.Update(require(max_context_tokens >= 2, "max_context_tokens must be at least 2",
+                        max_context_tokens));
+  return status;
+}
+
+}  // namespace quire

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+
+namespace quire {
+
+// Bounds on the engine's work. Each is a server flag.
+struct EngineOptions {
+  int32_t max_step_tokens = 512;        // query tokens a step: decode rows and prefill chunks
+  int32_t max_running_requests = 128;   // sequences in one step
+  int32_t max_queued_requests = 1024;   // accepted, not yet running; beyond: RESOURCE_EXHAUSTED
+  int64_t max_queued_tokens = 1 << 20;  // prompt tokens of those together
+  int32_t max_context_tokens = 0;       // prompt + output of one request; set from the model
+
+  absl::Status Validate() const;
+};
+
+}  // namespace quire

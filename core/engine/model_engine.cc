@@ -1,0 +1,163 @@
+#include "core/engine/model_engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/capacity/model_kv_layout.h"
+#include "core/engine/kv_sizing.h"
+#include "core/kv/slab_arena.h"
+#include "core/model/transformer_runner.h"
+#include "core/model/weight_source.h"
+#include "core/model/weights.h"
+#include "kernels/api/device_factory.h"
+
+namespace quire {
+namespace {
+
+absl::Status ToStatus(const kernels::DeviceStatus& status) {
+  switch (status.code()) {
+    case kernels::DeviceStatus::Code::kOk:
+      return absl::OkStatus();
+    case kernels::DeviceStatus::Code::kOutOfMemory:
+      return absl::ResourceExhaustedError(status.message());
+    case kernels::DeviceStatus::Code::kInvalidArgument:
+      return absl::InvalidArgumentError(status.message());
+    case kernels::DeviceStatus::Code::kDeviceLost:
+      break;
+  }
+  return absl::UnavailableError(status.message());
+}
+
+// Members in the order of their lifetimes: what comes later uses what comes before.
+class LocalModelEngine final : public ModelEngine {
+ public:
+  LocalModelEngine(const ModelEngineOptions& options, OutputSink* sink, const Clock* clock)
+      : options_(options), sink_(sink), clock_(clock) {}
+
+  absl::Status Load();
+
+  Engine& engine() override { return *engine_; }
+  EngineLoop& loop() override { return *loop_; }
+  const Tokenizer& tokenizer() const override { return *tokenizer_; }
+  const ModelConfig& config() const override { return config_; }
+  const KvLayout& kv_layout() const override { return layout_; }
+  const EngineOptions& options() const override { return options_.engine; }
+  int64_t weight_bytes() const override { return runner_->weight_bytes(); }
+  std::string device_description() const override { return device_->Description(); }
+
+ private:
+  absl::Status LoadConfig();
+  absl::Status AllocateKv();
+  absl::Status MakeRunner(ModelWeights weights);
+  void MakeEngine();
+  kernels::BatchCapacity Capacity() const;
+
+  ModelEngineOptions options_;
+  OutputSink* const sink_;
+  const Clock* const clock_;
+  ModelConfig config_;
+  KvLayout layout_;
+  kernels::DType compute_ = kernels::DType::kBF16;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<kernels::Device> device_;
+  kernels::DeviceBuffer arena_memory_;
+  std::unique_ptr<SlabArena> arena_;
+  std::unique_ptr<KvCacheManager> kv_;
+  std::unique_ptr<TransformerRunner> runner_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<EngineLoop> loop_;
+};
+
+absl::Status LocalModelEngine::Load() {
+  QUIRE_RETURN_IF_ERROR(LoadConfig());
+  QUIRE_ASSIGN_OR_RETURN(tokenizer_, LoadTokenizer(options_.model_dir));
+  if (tokenizer_->vocab_size() > config_.vocab_size) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(options_.model_dir, ": tokenizer.json has ", tokenizer_->vocab_size(),
+                     " ids, but the model only ", config_.vocab_size));
+  }
+  QUIRE_RETURN_IF_ERROR(ToStatus(
+      kernels::CreateDevice({.kind = options_.device, .threads = options_.threads}, &device_)));
+  QUIRE_ASSIGN_OR_RETURN(auto source, CheckpointSource::Open(options_.model_dir));
+  QUIRE_ASSIGN_OR_RETURN(ModelWeights weights, LoadWeights(config_, source.get(), device_.get(),
+                                                           compute_, options_.progress));
+  QUIRE_RETURN_IF_ERROR(AllocateKv());
+  QUIRE_RETURN_IF_ERROR(MakeRunner(std::move(weights)));
+  MakeEngine();
+  return absl::OkStatus();
+}
+
+absl::Status LocalModelEngine::LoadConfig() {
+  QUIRE_ASSIGN_OR_RETURN(config_, LoadModelConfig(options_.model_dir));
+  if (!options_.model_name.empty()) config_.name = options_.model_name;
+  const bool full_precision = config_.checkpoint_dtype == kernels::DType::kF32;
+  compute_ = options_.compute_dtype.value_or(full_precision ? kernels::DType::kF32
+                                                            : kernels::DType::kBF16);
+  QUIRE_RETURN_IF_ERROR(ValidateBlockTokens(options_.block_tokens));
+  layout_ = MakeKvLayout(config_, options_.block_tokens, compute_);
+  EngineOptions& engine = options_.engine;
+  if (engine.max_context_tokens == 0) engine.max_context_tokens = config_.max_positions;
+  if (engine.max_context_tokens > config_.max_positions) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a context of ", engine.max_context_tokens, " tokens is more than the ",
+                     config_.max_positions, " that the model was made for"));
+  }
+  return engine.Validate();
+}
+
+absl::Status LocalModelEngine::AllocateKv() {
+  QUIRE_ASSIGN_OR_RETURN(
+      const size_t bytes,
+      ChooseKvBytes(options_.kv_memory_bytes, device_->AvailableBytes(), layout_, options_.engine));
+  QUIRE_RETURN_IF_ERROR(ToStatus(device_->Allocate(bytes, &arena_memory_)));
+  arena_ = std::make_unique<SlabArena>(bytes, SlabArena::SlabBytesFor(bytes, layout_.BlockBytes()));
+  kv_ = std::make_unique<KvCacheManager>(layout_, arena_.get());
+  return absl::OkStatus();
+}
+
+kernels::BatchCapacity LocalModelEngine::Capacity() const {
+  const EngineOptions& engine = options_.engine;
+  const int64_t entries = static_cast<int64_t>(engine.max_running_requests) *
+                          layout_.BlocksFor(engine.max_context_tokens);
+  return {.tokens = engine.max_step_tokens,
+          .sequences = engine.max_running_requests,
+          .table_entries = static_cast<int32_t>(std::min(entries, kv_->total_blocks())),
+          .logit_rows = engine.max_running_requests};
+}
+
+absl::Status LocalModelEngine::MakeRunner(ModelWeights weights) {
+  QUIRE_ASSIGN_OR_RETURN(
+      runner_,
+      TransformerRunner::Create(
+          device_.get(), config_, std::move(weights), layout_.LayerViews(arena_memory_.data()),
+          {.capacity = Capacity(), .max_context = options_.engine.max_context_tokens}));
+  return absl::OkStatus();
+}
+
+void LocalModelEngine::MakeEngine() {
+  EngineDependencies dependencies;
+  dependencies.runner = runner_.get();
+  dependencies.kv = kv_.get();
+  dependencies.sink = sink_;
+  dependencies.clock = clock_;
+  dependencies.stop_rules = {.eos_token_ids = config_.eos_token_ids,
+                             .token_bytes = [tokenizer = tokenizer_.get()](TokenId id) {
+                               return tokenizer->TokenBytes(id);
+                             }};
+  engine_ = std::make_unique<Engine>(options_.engine, std::move(dependencies));
+  loop_ = std::make_unique<EngineLoop>(engine_.get(), options_.on_device_failure);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ModelEngine>> ModelEngine::Create(const ModelEngineOptions& options,
+                                                                 OutputSink* sink,
+                                                                 const Clock* clock) {
+  auto engine = std::make_unique<LocalModelEngine>(options, sink, clock);
+  QUIRE_RETURN_IF_ERROR(engine->Load());
+  return std::unique_ptr<ModelEngine>(std::move(engine));
+}
+
+}  // namespace quire

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "core/base/clock.h"
+#include "core/engine/engine.h"
+#include "core/engine/engine_loop.h"
+#include "core/engine/engine_options.h"
+#include "core/engine/output_sink.h"
+#include "core/kv/kv_layout.h"
+#include "core/model/model_config.h"
+#include "core/text/tokenizer.h"
+#include "kernels/api/device.h"
+
+namespace quire {
+
+struct ModelEngineOptions {
+  std::string model_dir;
+  std::string model_name;       // empty: the directory's name
+  std::string device = "auto";  // auto, cpu, cuda
+  int32_t threads = 0;          // CPU threads; 0: all cores that the process may use
+  int64_t kv_memory_bytes = 0;  // 0: chosen from the free memory and the limits below
+  int32_t block_tokens = 16;    // tokens a KV block: a multiple of 16 that divides 512
+  std::optional<kernels::DType> compute_dtype;  // default: f32 for f32 checkpoints, else bf16
+  EngineOptions engine;
+  // Called while weights load, with bytes done and bytes in all.
+  std::function<void(int64_t done, int64_t total)> progress;
+  // Called once, on the engine thread, after a device failure has ended every request.
+  std::function<void()> on_device_failure;
+};
+
+// A model directory made ready to serve: device, weights, tokenizer, KV arena, runner, engine and
+// its thread, wired together. Destroying it ends every live request first.
+class ModelEngine {
+ public:
+  // `sink` and `clock` must outlive the result.
+  static absl::StatusOr<std::unique_ptr<ModelEngine>> Create(const ModelEngineOptions& options,
+                                                             OutputSink* sink, const Clock* clock);
+  virtual ~ModelEngine() = default;
+
+  virtual Engine& engine() = 0;
+  virtual EngineLoop& loop() = 0;
+  virtual const Tokenizer& tokenizer() const = 0;
+  virtual const ModelConfig& config() const = 0;
+  virtual const KvLayout& kv_layout() const = 0;
+  virtual const EngineOptions& options() const = 0;  // with everything derived filled in
+  virtual int64_t weight_bytes() const = 0;
+  virtual std::string device_description() const = 0;
+};
+
+}  // namespace quire

@@ -1,0 +1,67 @@
+#include "core/model/batch_input.h"
+
+#include "core/base/check.h"
+
+namespace quire {
+namespace {
+
+void Clear(BatchInput* input) {
+  input->token_ids.clear();
+  input->positions.clear();
+  input->q_start.assign(1, 0);
+  input->kv_len.clear();
+  input->table_start.assign(1, 0);
+  input->block_offsets.clear();
+  input->logit_rows.clear();
+  input->sampling.clear();
+  input->history.clear();
+}
+
+void AddTokens(const SequenceStep& step, BatchInput* input) {
+  QUIRE_CHECK(step.num_tokens >= 1 && step.start >= 0);
+  if (step.feedback_row >= 0) {
+    QUIRE_CHECK(step.num_tokens == 1 && step.tokens.empty());
+    input->token_ids.push_back(-1 - step.feedback_row);
+  } else {
+    QUIRE_CHECK(step.tokens.size() == static_cast<size_t>(step.num_tokens));
+    input->token_ids.insert(input->token_ids.end(), step.tokens.begin(), step.tokens.end());
+  }
+  for (int32_t i = 0; i < step.num_tokens; ++i) input->positions.push_back(step.start + i);
+  input->q_start.push_back(static_cast<int32_t>(input->token_ids.size()));
+  input->kv_len.push_back(step.start + step.num_tokens);
+}
+
+void AddBlocks(const SequenceStep& step, const BlockAddressing& addressing, BatchInput* input) {
+  for (const BlockId block : step.blocks) {
+    input->block_offsets.push_back(addressing.OffsetUnits(block));
+  }
+  input->table_start.push_back(static_cast<int32_t>(input->block_offsets.size()));
+}
+
+void AddLogitRow(const SequenceStep& step, BatchInput* input) {
+  input->logit_rows.push_back(input->q_start.back() - 1);
+  kernels::SamplingRow row = step.sampling;
+  row.history_start = static_cast<int32_t>(input->history.size());
+  row.history_count = static_cast<int32_t>(step.history.size());
+  input->sampling.push_back(row);
+  input->history.insert(input->history.end(), step.history.begin(), step.history.end());
+}
+
+}  // namespace
+
+void BuildBatchInput(const StepPlan& plan, const BlockAddressing& addressing, BatchInput* input) {
+  Clear(input);
+  input->step = plan.id;
+  for (const SequenceStep& step : plan.sequences) {
+    AddTokens(step, input);
+    AddBlocks(step, addressing, input);
+    if (step.sample) AddLogitRow(step, input);
+  }
+  input->counts = {.tokens = static_cast<int32_t>(input->token_ids.size()),
+                   .sequences = static_cast<int32_t>(plan.sequences.size()),
+                   .logit_rows = static_cast<int32_t>(input->logit_rows.size())};
+  QUIRE_CHECK(input->counts.tokens == plan.num_tokens) << plan.num_tokens << " tokens planned";
+  QUIRE_CHECK(input->counts.logit_rows == plan.num_samples) << plan.num_samples << " samples";
+}
+
+}  // namespace quire

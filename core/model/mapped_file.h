@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace quire {
+
+// A regular file mapped read-only; unmapped on destruction. Move-only. Reading a page of a file
+// that someone truncates while it is mapped raises SIGBUS: model files must not change while they
+// load, as with every program that maps them.
+class MappedFile {
+ public:
+  static absl::StatusOr<MappedFile> Open(const std::string& path);
+  MappedFile(MappedFile&& other) noexcept { *this = std::move(other); }
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+ private:
+  MappedFile(const std::byte* data, size_t size) : data_(data), size_(size) {}
+
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// Asks the kernel to start reading these bytes of a mapping.
+void PrefetchMapped(std::span<const std::byte> bytes);
+
+}  // namespace quire

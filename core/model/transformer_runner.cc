@@ -1,0 +1,154 @@
+#include "core/model/transformer_runner.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/check.h"
+#include "core/base/status_macros.h"
+#include "core/model/device_memory.h"
+#include "core/model/rope_table.h"
+
+namespace quire {
+
+using kernels::BatchView;
+using kernels::DeviceBuffer;
+using kernels::KvLayerView;
+using kernels::SampledToken;
+
+namespace {
+
+absl::Status ValidateOptions(const TransformerRunnerOptions& options, const ModelConfig& config) {
+  const kernels::BatchCapacity& c = options.capacity;
+  if (c.tokens < 1 || c.sequences < 1 || c.table_entries < 1 || c.logit_rows < 1) {
+    return absl::InvalidArgumentError("every capacity of a step must be at least 1");
+  }
+  if (options.max_context < 1 || options.max_context > config.max_positions) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the longest context must be in [1, ", config.max_positions,
+                     "], the positions this model was made for, found ", options.max_context));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TransformerRunner>> TransformerRunner::Create(
+    kernels::Device* device, const ModelConfig& config, ModelWeights weights,
+    std::vector<KvLayerView> kv_layers, const TransformerRunnerOptions& options) {
+  QUIRE_RETURN_IF_ERROR(ValidateOptions(options, config));
+  QUIRE_CHECK(kv_layers.size() == static_cast<size_t>(config.num_layers));
+  QUIRE_CHECK(weights.layers.size() == kv_layers.size());
+  std::unique_ptr<TransformerRunner> runner(
+      new TransformerRunner(device, config, std::move(weights), std::move(kv_layers), options));
+  QUIRE_RETURN_IF_ERROR(runner->AllocateMemory());
+  return runner;
+}
+
+TransformerRunner::TransformerRunner(kernels::Device* device, const ModelConfig& config,
+                                     ModelWeights weights, std::vector<KvLayerView> kv_layers,
+                                     const TransformerRunnerOptions& options)
+    : device_(device),
+      config_(config),
+      weights_(std::move(weights)),
+      kv_layers_(std::move(kv_layers)),
+      options_(options),
+      act_(weights_.compute == kernels::DType::kF32 ? kernels::DType::kF32
+                                                    : kernels::DType::kBF16) {}
+
+absl::Status TransformerRunner::AllocateMemory() {
+  QUIRE_ASSIGN_OR_RETURN(
+      cos_sin_,
+      UploadFloats(device_, RopeTable(config_.rope, config_.head_dim, options_.max_context),
+                   "the rotary table"));
+  QUIRE_ASSIGN_OR_RETURN(workspace_,
+                         ForwardWorkspace::Create(device_, config_, options_.capacity, act_));
+  const int64_t history =
+      int64_t{options_.capacity.table_entries} * kv_layers_.front().block_tokens;
+  const auto rows = static_cast<size_t>(options_.capacity.logit_rows);
+  for (int i = 0; i <= in_flight_depth(); ++i) {
+    QUIRE_ASSIGN_OR_RETURN(StepBuffers buffers,
+                           StepBuffers::Create(device_, options_.capacity, history));
+    slots_.push_back({.buffers = std::move(buffers),
+                      .batch = {},
+                      .sampled = std::vector<SampledToken>(rows),
+                      .done = nullptr});
+  }
+  completed_.resize(rows);
+  return absl::OkStatus();
+}
+
+void TransformerRunner::CheckInput(const BatchInput& input) const {
+  QUIRE_CHECK(launched_ == sampled_) << "a step was not sampled before the next";
+  QUIRE_CHECK(launched_ - completed_steps_ < slots_.size()) << "too many steps in flight";
+  QUIRE_CHECK(input.counts.tokens >= 1 && input.counts.tokens <= options_.capacity.tokens);
+  QUIRE_CHECK(input.counts.sequences <= options_.capacity.sequences);
+  QUIRE_CHECK(input.counts.logit_rows <= options_.capacity.logit_rows);
+  for (const int32_t length : input.kv_len) {
+    QUIRE_CHECK(length <= options_.max_context) << "a sequence of " << length << " tokens";
+  }
+}
+
+absl::Status TransformerRunner::LaunchForward(const BatchInput& input) {
+  CheckInput(input);
+  Slot& slot = SlotOf(launched_);
+  const Slot& previous = SlotOf(launched_ + slots_.size() - 1);
+  slot.logit_rows = input.counts.logit_rows;
+  slot.batch = slot.buffers.UploadBatch(input, device_);
+  Forward(slot.batch, previous.buffers.sampled());
+  ++launched_;
+  return absl::OkStatus();
+}
+
+absl::Status TransformerRunner::LaunchSample(const BatchInput& input) {
+  QUIRE_CHECK(launched_ == sampled_ + 1) << "sampling goes with the step launched before it";
+  Slot& slot = SlotOf(sampled_);
+  QUIRE_CHECK(input.sampling.size() == static_cast<size_t>(slot.logit_rows));
+  if (slot.logit_rows > 0) {
+    slot.buffers.UploadSampling(input, device_);
+    device_->ops().Sample({.batch = &slot.batch,
+                           .logits = workspace_.logits.as<float>(),
+                           .vocab = config_.vocab_size,
+                           .rows = slot.buffers.sampling(),
+                           .history = slot.buffers.history(),
+                           .out = slot.buffers.sampled()});
+    device_->CopyToHost(slot.sampled.data(),
+                        reinterpret_cast<const std::byte*>(slot.buffers.sampled()),
+                        static_cast<size_t>(slot.logit_rows) * sizeof(SampledToken));
+  }
+  slot.done = device_->RecordEvent();
+  ++sampled_;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::span<const SampledToken>> TransformerRunner::Complete() {
+  QUIRE_CHECK(completed_steps_ < sampled_) << "no step is in flight";
+  Slot& slot = SlotOf(completed_steps_);
+  slot.done->Wait();
+  if (const kernels::DeviceStatus status = device_->CheckError(); !status.ok()) {
+    return absl::UnavailableError(absl::StrCat("the device failed: ", status.message()));
+  }
+  ++completed_steps_;
+  // Copied, since the slot's next step may be launched while the caller still reads.
+  const auto rows = static_cast<size_t>(slot.logit_rows);
+  std::copy_n(slot.sampled.begin(), rows, completed_.begin());
+  return std::span<const SampledToken>(completed_.data(), rows);
+}
+
+absl::StatusOr<std::vector<float>> TransformerRunner::CopyLogits() {
+  QUIRE_CHECK(launched_ > 0) << "no step was launched";
+  const Slot& slot = SlotOf(launched_ - 1);
+  std::vector<float> logits(static_cast<size_t>(slot.logit_rows) *
+                            static_cast<size_t>(config_.vocab_size));
+  device_->CopyToHost(logits.data(), workspace_.logits.data(), logits.size() * sizeof(float));
+  device_->RecordEvent()->Wait();
+  QUIRE_RETURN_IF_ERROR(FromDevice(device_->CheckError(), "copying logits"));
+  return logits;
+}
+
+int64_t TransformerRunner::workspace_bytes() const {
+  size_t bytes = cos_sin_.bytes() + workspace_.bytes();
+  for (const Slot& slot : slots_) bytes += slot.buffers.bytes();
+  return static_cast<int64_t>(bytes);
+}
+
+}  // namespace quire

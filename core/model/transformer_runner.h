@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/model/forward_workspace.h"
+#include "core/model/model_config.h"
+#include "core/model/model_runner.h"
+#include "core/model/step_buffers.h"
+#include "core/model/weights.h"
+#include "kernels/api/device.h"
+#include "kernels/api/ops.h"
+
+namespace quire {
+
+struct TransformerRunnerOptions {
+  kernels::BatchCapacity capacity;  // every entry >= 1
+  int32_t max_context = 0;          // longest sequence, in [1, config.max_positions]
+};
+
+// A Llama-style decoder on one device. Owns the weights and all activation memory, which is
+// allocated once; a step allocates nothing. The device and the KV arena behind the layer views
+// must outlive it. A sampling row's history may be as long as its sequence.
+class TransformerRunner final : public ModelRunner {
+ public:
+  // `kv_layers`: one view a layer, all with the same block size. InvalidArgument: an option out of
+  // range; ResourceExhausted: no memory.
+  static absl::StatusOr<std::unique_ptr<TransformerRunner>> Create(
+      kernels::Device* device, const ModelConfig& config, ModelWeights weights,
+      std::vector<kernels::KvLayerView> kv_layers, const TransformerRunnerOptions& options);
+
+  int in_flight_depth() const override { return device_->InFlightDepth(); }
+  absl::Status LaunchForward(const BatchInput& input) override;
+  absl::Status LaunchSample(const BatchInput& input) override;
+  absl::StatusOr<std::span<const kernels::SampledToken>> Complete() override;
+
+  // Waits for the last LaunchForward and copies its logits [logit rows, vocab]; for checks of a
+  // model. To be called before LaunchSample, whose penalties change them.
+  absl::StatusOr<std::vector<float>> CopyLogits();
+
+  int64_t weight_bytes() const { return weights_.DeviceBytes(); }
+  int64_t workspace_bytes() const;  // everything on the device besides weights and KV
+
+ private:
+  struct Slot {
+    StepBuffers buffers;
+    kernels::BatchView batch;
+    int32_t logit_rows = 0;
+    std::vector<kernels::SampledToken> sampled;  // [capacity.logit_rows]
+    std::unique_ptr<kernels::Event> done;
+  };
+
+  TransformerRunner(kernels::Device* device, const ModelConfig& config, ModelWeights weights,
+                    std::vector<kernels::KvLayerView> kv_layers,
+                    const TransformerRunnerOptions& options);
+  absl::Status AllocateMemory();
+  Slot& SlotOf(uint64_t step) { return slots_[step % slots_.size()]; }
+  void CheckInput(const BatchInput& input) const;
+
+  void Forward(const kernels::BatchView& batch, const kernels::SampledToken* previous);
+  void RmsNorm(const kernels::BatchView& batch, const kernels::DeviceBuffer& weight,
+               const kernels::DeviceBuffer& out, bool logit_rows_only = false);
+  void Linear(const kernels::BatchView& batch, const kernels::DeviceBuffer& in,
+              const LinearWeights& weights, const kernels::DeviceBuffer& out,
+              bool accumulate = false);
+  void RopeWriteKv(const kernels::BatchView& batch, const kernels::KvLayerView& kv);
+  void PagedAttention(const kernels::BatchView& batch, const kernels::KvLayerView& kv);
+  void SiluMul(const kernels::BatchView& batch);
+  void LogitsLinear(const kernels::BatchView& batch);
+
+  kernels::Device* const device_;
+  const ModelConfig config_;
+  const ModelWeights weights_;
+  const std::vector<kernels::KvLayerView> kv_layers_;
+  const TransformerRunnerOptions options_;
+  const kernels::DType act_;
+
+  kernels::DeviceBuffer cos_sin_;  // f32 [max_context, head_dim]
+  ForwardWorkspace workspace_;
+  std::vector<Slot> slots_;  // in_flight_depth + 1; step n uses slot n modulo their number
+  std::vector<kernels::SampledToken> completed_;
+
+  // Steps so far; completed <= sampled <= launched <= sampled + 1.
+  uint64_t launched_ = 0;
+  uint64_t sampled_ = 0;
+  uint64_t completed_steps_ = 0;
+};
+
+}  // namespace quire

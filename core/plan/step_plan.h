@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/base/ids.h"
+#include "kernels/api/views.h"
+
+namespace quire {
+
+// One sequence's part of a step. The spans point into the sequence and its block table and stay
+// valid until the step has been turned into a BatchInput.
+struct SequenceStep {
+  SequenceId sequence;
+  int32_t start = 0;       // absolute position of the first query token
+  int32_t num_tokens = 0;  // query tokens this step, >= 1
+  bool sample = false;     // the last query token's logits become a new token
+  // >= 0: the (only) query token is the one sampled in this logit row of the step before, which
+  // may still be running; `tokens` is empty then.
+  int32_t feedback_row = -1;
+  std::span<const TokenId> tokens;  // [num_tokens]
+  std::span<const BlockId> blocks;  // the sequence's table, covering start + num_tokens
+  kernels::SamplingRow sampling;    // history_start and history_count are filled with the batch
+  std::span<const TokenId> history;  // ids a repetition penalty looks at; empty without one
+};
+
+// What the scheduler decided for one step: decode rows first, then prefill chunks. The only thing
+// that sched and model share.
+struct StepPlan {
+  StepId id;
+  std::vector<SequenceStep> sequences;
+  int32_t num_tokens = 0;   // query tokens of all sequences
+  int32_t num_samples = 0;  // sequences with `sample`
+
+  bool empty() const { return sequences.empty(); }
+};
+
+// Translates block ids to byte offsets from the arena's start. A pool's blocks lie in slabs that
+// need not be neighbours.
+struct BlockAddressing {
+  uint32_t units_per_block = 0;  // block bytes / kernels::kKvOffsetUnit
+  uint32_t blocks_per_slab = 1;
+  std::span<const uint32_t> slab_units;  // start of the pool's n-th slab, in the same units
+
+  uint32_t OffsetUnits(BlockId block) const {
+    return slab_units[block.value() / blocks_per_slab] +
+           block.value() % blocks_per_slab * units_per_block;
+  }
+};
+
+}  // namespace quire

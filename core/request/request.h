@@ -1,0 +1,21 @@
+#pragma once
+
+#include <vector>
+
+#include "core/base/clock.h"
+#include "core/base/ids.h"
+#include "core/request/sampling_params.h"
+
+namespace quire {
+
+// A validated request on its way to the engine. Immutable once submitted.
+struct Request {
+  RequestId id;  // from Engine::NextRequestId()
+  TenantId tenant;
+  std::vector<TokenId> prompt;  // at least one id, each inside the vocabulary
+  SamplingParams sampling;
+  TimePoint arrival{};  // when the front end received it
+  TimePoint deadline = kNoDeadline;
+};
+
+}  // namespace quire

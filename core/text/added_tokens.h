@@ -1,0 +1,75 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "core/base/ids.h"
+
+namespace quire {
+
+// A token that is found in the text as it stands, before any pre-tokenization.
+struct AddedToken {
+  TokenId id = 0;
+  std::string content;  // not empty
+  bool special = false;
+  bool normalized = false;  // looked for only where no token with `normalized` off was found
+  bool lstrip = false;      // swallows the white space before it
+  bool rstrip = false;      // swallows the white space after it
+};
+
+// Finds added tokens in text. Immutable, so any thread may use it.
+class AddedTokenMatcher {
+ public:
+  explicit AddedTokenMatcher(std::vector<AddedToken> tokens);
+
+  struct Sink {
+    absl::FunctionRef<absl::Status(std::string_view)> on_text;
+    absl::FunctionRef<void(TokenId)> on_token;
+  };
+
+  // Cuts well-formed UTF-8 into added tokens and the non-empty text between them, in order. Special
+  // tokens stay text where `parse_special` is off. Cost: text length times the longest token.
+  absl::Status Split(std::string_view text, bool parse_special, const Sink& sink) const;
+
+ private:
+  // A byte trie of token contents; of those that match at one position the longest wins.
+  class Trie {
+   public:
+    struct Match {
+      size_t begin = 0;
+      size_t end = 0;
+      int32_t token = -1;  // index into tokens_; -1: none
+    };
+
+    Trie() : nodes_(1) {}
+    void Insert(std::string_view content, int32_t token);
+    Match FindFrom(std::string_view text, size_t begin) const;
+
+   private:
+    struct Node {
+      std::vector<std::pair<char, int32_t>> children;
+      int32_t token = -1;
+    };
+    int32_t Child(int32_t node, char byte) const;
+    Match LongestAt(std::string_view text, size_t begin) const;
+
+    std::vector<Node> nodes_;
+    std::array<bool, 256> starts_{};  // whether any content begins with the byte
+  };
+
+  absl::Status SplitBy(const Trie& trie, std::string_view text, bool parse_special,
+                       const Sink& sink) const;
+
+  std::vector<AddedToken> tokens_;
+  Trie verbatim_;
+  Trie normalized_;
+};
+
+}  // namespace quire

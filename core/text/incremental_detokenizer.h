@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "core/base/ids.h"
+#include "core/text/tokenizer.h"
+
+namespace quire {
+
+// Turns the tokens of one stream into text as they come. What TakeText and Finish return is always
+// well-formed UTF-8, and all of it together is the Decode of all tokens, special ones skipped, less
+// what Finish trims. Keeps only bytes not yet returned, so hold_back_bytes bounds its memory. One
+// thread at a time; the tokenizer must outlive it.
+class IncrementalDetokenizer {
+ public:
+  explicit IncrementalDetokenizer(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}
+
+  void Append(TokenId id) { pending_ += tokenizer_.TokenBytes(id); }
+
+  // The text that may be shown: not the last `hold_back_bytes` raw bytes, which might begin a stop
+  // string, and not a code point whose end has not come yet.
+  std::string TakeText(size_t hold_back_bytes);
+
+  // The rest, without the last `trim_bytes` raw bytes: a stop string and what follows it. They must
+  // have been held back until now.
+  std::string Finish(size_t trim_bytes);
+
+ private:
+  const Tokenizer& tokenizer_;
+  std::string pending_;
+};
+
+}  // namespace quire

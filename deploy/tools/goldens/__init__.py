@@ -1,0 +1,1 @@
+"""Builds the golden files that the C++ tests compare themselves with."""

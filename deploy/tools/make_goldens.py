@@ -1,0 +1,51 @@
+"""Writes the golden files of the model and tokenizer tests; run it again for a new demo model.
+
+  python deploy/tools/make_goldens.py
+
+Needs deploy/tools/demo_model/requirements.txt. Reads deploy/models/quire-demo, writes under
+tests/golden/data: tiny checkpoints (models/), their logits and the demo model's (logits/), and the
+tokenizer's encodings. The evaluation prompts there come from demo_model/evaluation_set.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+
+import torch
+from tokenizers import Tokenizer
+
+from goldens.logits import write_logits
+from goldens.tiny_models import MODELS, tiny_prompts, write_tiny_model
+from goldens.tokenizer import write_tokenizer_goldens
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DEMO_TEXTS = (
+    "", "Story: Tom",
+    "Story: In the green chest Milo put 5 pink onions. Nora has 17 red marbles. Mara went to the "
+    "theatre. The golden bag holds 5 white pears. The road was quiet. Felix likes frogs."
+    "\nQ: What is in the green chest?\nA:")
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__,
+                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+  parser.add_argument("--demo", type=pathlib.Path, default=ROOT / "deploy/models/quire-demo")
+  parser.add_argument("--data", type=pathlib.Path, default=ROOT / "tests/golden/data")
+  args = parser.parse_args()
+  torch.set_num_threads(1)
+  logits = args.data / "logits"
+  logits.mkdir(parents=True, exist_ok=True)
+  for model in MODELS:
+    folder = args.data / "models" / model.name
+    write_tiny_model(model, folder)
+    write_logits(folder, tiny_prompts(model.seed), logits / f"{model.name}.safetensors")
+    print(f"{folder}: done")
+  tokenizer = Tokenizer.from_file(str(args.demo / "tokenizer.json"))
+  write_logits(args.demo, [tokenizer.encode(text).ids for text in DEMO_TEXTS],
+               logits / "quire-demo.safetensors")
+  write_tokenizer_goldens(args.demo / "tokenizer.json", args.data)
+
+
+if __name__ == "__main__":
+  main()

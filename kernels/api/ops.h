@@ -1,0 +1,111 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/api/device.h"
+#include "kernels/api/views.h"
+
+// The operations a decoder step is made of. Each call enqueues work on the device's stream.
+// T = counts->tokens, R = counts->logit_rows, H = query heads, G = KV groups, D = head_dim.
+// "act" is the activation type of the run: f32 when the weights compute in f32, else bf16.
+// All matrices are row-major and dense.
+//
+// Batch invariance: row t of every result depends on row t of the input (and, in attention, on the
+// KV of its own sequence) alone, bit for bit, whatever else is in the batch.
+
+namespace quire::kernels {
+
+struct EmbedParams {
+  const BatchView* batch = nullptr;
+  const PackedWeights* table = nullptr;    // [vocab, width]
+  const SampledToken* previous = nullptr;  // sampled by the step before; for negative ids
+  float* out = nullptr;                    // [T, width] the residual stream
+};
+
+// out = x / sqrt(mean(x^2) + eps) * weight   (Zhang and Sennrich, 2019)
+struct RmsNormParams {
+  const BatchView* batch = nullptr;
+  const float* x = nullptr;       // [T, width], or the rows in batch->logit_rows of it
+  const float* weight = nullptr;  // [width]
+  float eps = 0;
+  int32_t width = 0;
+  DType act = DType::kBF16;
+  bool logit_rows_only = false;  // normalise and gather only the rows that need logits
+  void* out = nullptr;           // act [T, width] or [R, width]
+};
+
+// out = in * weights^T (+ bias) (+ out): the places for adapters and fused tails come here.
+struct LinearParams {
+  const int32_t* rows = nullptr;  // device memory: how many rows of `in` are valid
+  int32_t max_rows = 0;
+  const void* in = nullptr;  // act [rows, K]
+  DType act = DType::kBF16;
+  const PackedWeights* weights = nullptr;  // [N, K]
+  const float* bias = nullptr;             // [N] or null
+  bool accumulate = false;                 // add to `out` (the residual stream)
+  float* out = nullptr;                    // f32 [rows, N]
+};
+
+// Rotates Q and K (rotate-half form; Su et al., 2021), writes K and V of every token into the
+// token's block and leaves Q for the attention.
+struct RopeWriteKvParams {
+  const BatchView* batch = nullptr;
+  const float* qkv = nullptr;      // [T, (H + 2G) * D]: all Q heads, then K, then V
+  const float* cos_sin = nullptr;  // [max positions, D]: D/2 cosines, then D/2 sines
+  int32_t num_heads = 0;
+  KvLayerView kv;
+  DType act = DType::kBF16;
+  void* q_out = nullptr;  // act [T, H, D]
+};
+
+// Causal attention of every query token to the KV of its own sequence up to itself. Query head h
+// reads KV group h / (H / G); a group's K and V are read once for all its query heads.
+// (m, l, O) restart at absolute multiples of kAttentionSplit and merge in order.
+struct PagedAttentionParams {
+  const BatchView* batch = nullptr;
+  const void* q = nullptr;  // act [T, H, D]
+  int32_t num_heads = 0;
+  float scale = 0;  // of the scores, usually 1 / sqrt(D)
+  KvLayerView kv;
+  DType act = DType::kBF16;
+  void* out = nullptr;  // act [T, H, D]
+};
+
+// Tokens of KV after which attention restarts its running softmax. Every block size divides it.
+inline constexpr int32_t kAttentionSplit = 512;
+
+// out = silu(gate) * up
+struct SiluMulParams {
+  const BatchView* batch = nullptr;
+  const float* gate_up = nullptr;  // [T, 2 * width]: gate, then up
+  int32_t width = 0;
+  DType act = DType::kBF16;
+  void* out = nullptr;  // act [T, width]
+};
+
+struct SampleParams {
+  const BatchView* batch = nullptr;
+  float* logits = nullptr;  // [R, vocab]; changed by penalties
+  int32_t vocab = 0;
+  const SamplingRow* rows = nullptr;  // [R]
+  const int32_t* history = nullptr;   // token ids the rows point into
+  SampledToken* out = nullptr;        // [R]
+};
+
+class Ops {
+ public:
+  virtual ~Ops() = default;
+
+  // Once a step, before its other operations and after the batch's numbers are in place: checks
+  // them and prepares what all layers share (such as the cut of the attention into work items).
+  virtual void BeginStep(const BatchView& batch) = 0;
+  virtual void Embed(const EmbedParams& params) = 0;
+  virtual void RmsNorm(const RmsNormParams& params) = 0;
+  virtual void Linear(const LinearParams& params) = 0;
+  virtual void RopeWriteKv(const RopeWriteKvParams& params) = 0;
+  virtual void PagedAttention(const PagedAttentionParams& params) = 0;
+  virtual void SiluMul(const SiluMulParams& params) = 0;
+  virtual void Sample(const SampleParams& params) = 0;
+};
+
+}  // namespace quire::kernels

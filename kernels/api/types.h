@@ -1,0 +1,64 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <utility>
+
+// Plain types that every part of the kernel interface shares. Standard library only.
+
+namespace quire::kernels {
+
+enum class DType : uint8_t { kF32, kF16, kBF16 };
+
+constexpr size_t DTypeBytes(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }
+
+constexpr const char* DTypeName(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return "f32";
+    case DType::kF16:
+      return "f16";
+    case DType::kBF16:
+      return "bf16";
+  }
+  return "?";
+}
+
+// Outcome of a device call that can fail. Default-constructed means success.
+class [[nodiscard]] DeviceStatus {
+ public:
+  enum class Code : uint8_t { kOk, kOutOfMemory, kInvalidArgument, kDeviceLost };
+
+  DeviceStatus() = default;
+  DeviceStatus(Code code, std::string message) : code_(code), message_(std::move(message)) {}
+  bool ok() const { return code_ == Code::kOk; }
+  Code code() const { return code_; }
+  const std::string& message() const { return message_; }
+
+ private:
+  Code code_ = Code::kOk;
+  std::string message_;
+};
+
+// A matrix in host memory as a checkpoint stores it: row-major, rows x cols, any alignment.
+struct HostMatrix {
+  const void* data = nullptr;
+  DType dtype = DType::kF32;
+  int64_t rows = 0;
+  int64_t cols = 0;
+};
+
+[[noreturn]] inline void CheckFailed(const char* file, int line, const char* condition) {
+  std::fprintf(stderr, "%s:%d: check failed: %s\n", file, line, condition);
+  std::abort();
+}
+
+}  // namespace quire::kernels
+
+// An invariant of kernel code or of its caller; never outside input.
+#define KERNELS_CHECK(condition)      \
+  ((condition) ? static_cast<void>(0) \
+               : ::quire::kernels::CheckFailed(__FILE__, __LINE__, #condition))

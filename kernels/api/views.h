@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/api/types.h"
+
+// Views over device memory: what a step hands to the operations. They own nothing.
+
+namespace quire::kernels {
+
+// Block addresses travel as multiples of this many bytes, so that 32 bits reach 1 TiB of arena.
+inline constexpr size_t kKvOffsetUnit = 256;
+
+// How much the caller's buffers hold: fixed for the life of a runner, so that it can be baked into
+// a captured graph.
+struct BatchCapacity {
+  int32_t tokens = 0;         // query tokens a step
+  int32_t sequences = 0;      // sequences a step
+  int32_t table_entries = 0;  // block table entries of all sequences together
+  int32_t logit_rows = 0;     // rows a step for which logits are computed
+};
+
+// How much of the capacity this step uses. Lies in device memory.
+struct BatchCounts {
+  int32_t tokens = 0;
+  int32_t sequences = 0;
+  int32_t logit_rows = 0;
+};
+
+// One step's input: a ragged batch of query tokens, each sequence's tokens consecutive. All
+// pointers are device memory, with room for `capacity`; the first `*counts` entries are valid.
+struct BatchView {
+  BatchCapacity capacity;
+  const BatchCounts* counts = nullptr;
+  // [tokens] A value v >= 0 is a vocabulary id; v < 0 stands for the id that the step before
+  // sampled in its logit row -1 - v (only where that step may still be running).
+  const int32_t* token_ids = nullptr;
+  const int32_t* positions = nullptr;       // [tokens] absolute position in the sequence
+  const int32_t* q_start = nullptr;         // [sequences + 1] first token of each sequence
+  const int32_t* kv_len = nullptr;          // [sequences] KV length after this step's tokens
+  const int32_t* table_start = nullptr;     // [sequences + 1] first block table entry
+  const uint32_t* block_offsets = nullptr;  // [table_entries] in units of kKvOffsetUnit
+  const int32_t* logit_rows = nullptr;      // [logit_rows] token indices whose logits are wanted
+};
+
+// Where one layer's keys and values lie inside every block, and what they look like. Inside a
+// block a layer holds kv_groups K tiles, then kv_groups V tiles, each block_tokens x head_dim
+// elements; the order of elements inside a tile is the back end's own.
+struct KvLayerView {
+  std::byte* base = nullptr;  // start of the arena
+  size_t layer_offset = 0;    // bytes from the start of a block to this layer
+  int32_t block_tokens = 0;
+  int32_t kv_groups = 0;
+  int32_t head_dim = 0;
+  DType dtype = DType::kBF16;
+
+  constexpr size_t TileBytes() const {
+    return static_cast<size_t>(block_tokens) * static_cast<size_t>(head_dim) * DTypeBytes(dtype);
+  }
+  std::byte* KTile(uint32_t block_offset, int32_t group) const {
+    return base + block_offset * kKvOffsetUnit + layer_offset +
+           static_cast<size_t>(group) * TileBytes();
+  }
+  std::byte* VTile(uint32_t block_offset, int32_t group) const {
+    return KTile(block_offset, kv_groups + group);
+  }
+};
+
+// How one row of logits becomes a token. The rules that fill it in: core/sample.
+struct SamplingRow {
+  float temperature = 0;         // 0: greedy, the lowest id wins a tie
+  float top_p = 1;               // keep the smallest set with at least this probability; 1: off
+  float min_p = 0;               // drop ids below min_p times the best probability; 0: off
+  float repetition_penalty = 1;  // divides positive, multiplies negative logits of seen ids
+  int32_t top_k = 0;             // 0: off
+  int32_t history_start = 0;     // [history_start, history_start + history_count) of
+  int32_t history_count = 0;     // SampleParams::history are the ids seen so far
+  uint64_t seed = 0;             // the draw depends on (seed, counter) and the logits alone
+  uint64_t counter = 0;          // index of the generated token in its sequence
+};
+
+struct SampledToken {
+  int32_t token_id = -1;  // -1: the row's logits hold a NaN or +inf, or nothing finite
+  float logprob = 0;      // natural log of the id's probability before any sampling rule
+};
+
+}  // namespace quire::kernels

@@ -1,0 +1,84 @@
+#include <algorithm>
+
+#include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/tier/row_tiles.h"
+
+namespace quire::kernels {
+namespace {
+
+constexpr float kLog2E = 1.44269504f;
+
+static_assert(kAttentionSplit % kAttentionChunk == 0);
+
+void CheckShape(const PagedAttentionParams& params) {
+  const KvLayerView& kv = params.kv;
+  KERNELS_CHECK(kv.dtype == params.act);
+  KERNELS_CHECK(kv.head_dim > 0 && kv.head_dim % 16 == 0 && kv.head_dim <= kMaxHeadDim);
+  KERNELS_CHECK(kv.block_tokens > 0 && kv.block_tokens % 16 == 0 &&
+                kAttentionSplit % kv.block_tokens == 0);
+  KERNELS_CHECK(kv.kv_groups > 0 && params.num_heads % kv.kv_groups == 0);
+}
+
+}  // namespace
+
+// Cuts every sequence into tiles of rows. An item reads the KV up to its last row, so cost is rows
+// times that; the long ones come first, so that none is left for the end.
+void CpuOps::PlanAttention(const BatchView& batch, int32_t q_per_group, int32_t block_tokens) {
+  if (plan_q_per_group_ == q_per_group) return;
+  plan_q_per_group_ = q_per_group;
+  plan_.clear();
+  for (int32_t s = 0; s < batch.counts->sequences; ++s) {
+    const int32_t q_len = batch.q_start[s + 1] - batch.q_start[s];
+    const int64_t table = batch.table_start[s + 1] - batch.table_start[s];
+    KERNELS_CHECK(table * block_tokens >= batch.kv_len[s]);
+    const RowTiles tiles(q_len * q_per_group, kAttentionRows);
+    for (int32_t tile = 0; tile < tiles.tiles; ++tile) {
+      const int32_t rows = tiles.Count(tile);
+      const int32_t last_token = (tiles.Begin(tile) + rows - 1) / q_per_group;
+      const int64_t kv_end = batch.kv_len[s] - q_len + last_token + 1;
+      plan_.push_back({kv_end * rows, s, tiles.Begin(tile), rows});
+    }
+  }
+  std::sort(plan_.begin(), plan_.end(),
+            [](const AttentionItem& a, const AttentionItem& b) { return a.cost > b.cost; });
+}
+
+void CpuOps::PagedAttention(const PagedAttentionParams& params) {
+  CheckShape(params);
+  const BatchView& batch = *params.batch;
+  const KvLayerView& kv = params.kv;
+  const int32_t q_per_group = params.num_heads / kv.kv_groups;
+  PlanAttention(batch, q_per_group, kv.block_tokens);
+  const auto kernel = Kernels(params.act).attention;
+  const size_t head_bytes = static_cast<size_t>(kv.head_dim) * DTypeBytes(params.act);
+
+  const auto items = static_cast<int64_t>(plan_.size()) * kv.kv_groups;
+  pool_->ParallelFor(items, [&](int64_t index, int worker) {
+    const AttentionItem& item = plan_[static_cast<size_t>(index / kv.kv_groups)];
+    const auto group = static_cast<int32_t>(index % kv.kv_groups);
+    const int32_t first_token = batch.q_start[item.sequence];
+    const int32_t q_len = batch.q_start[item.sequence + 1] - first_token;
+    const size_t first_head =
+        (static_cast<size_t>(first_token) * static_cast<size_t>(params.num_heads) +
+         static_cast<size_t>(group) * static_cast<size_t>(q_per_group)) *
+        head_bytes;
+    AttentionTask task{};
+    task.q = static_cast<const std::byte*>(params.q) + first_head;
+    task.out = static_cast<std::byte*>(params.out) + first_head;
+    task.num_heads = params.num_heads;
+    task.q_per_group = q_per_group;
+    task.head_dim = kv.head_dim;
+    task.row_begin = item.row_begin;
+    task.rows = item.rows;
+    task.first_position = batch.kv_len[item.sequence] - q_len;
+    task.scale_log2 = params.scale * kLog2E;
+    task.blocks = batch.block_offsets + batch.table_start[item.sequence];
+    task.offset_unit = kKvOffsetUnit;
+    task.k = kv.KTile(0, group);
+    task.v = kv.VTile(0, group);
+    task.block_tokens = kv.block_tokens;
+    kernel(task, *attention_scratch_[static_cast<size_t>(worker)]);
+  });
+}
+
+}  // namespace quire::kernels

@@ -1,0 +1,49 @@
+#include "kernels/cpu/cpu_ops.h"
+
+namespace quire::kernels {
+namespace {
+
+// Work sizes come from device memory, as on a GPU: what they say must fit the buffers.
+void CheckCounts(const BatchView& batch) {
+  const BatchCounts& counts = *batch.counts;
+  KERNELS_CHECK(counts.tokens >= 0 && counts.tokens <= batch.capacity.tokens);
+  KERNELS_CHECK(counts.sequences >= 0 && counts.sequences <= batch.capacity.sequences);
+  KERNELS_CHECK(counts.logit_rows >= 0 && counts.logit_rows <= batch.capacity.logit_rows);
+}
+
+void CheckSequences(const BatchView& batch) {
+  const int32_t sequences = batch.counts->sequences;
+  if (sequences == 0) return;
+  KERNELS_CHECK(batch.q_start[0] == 0 && batch.table_start[0] == 0);
+  for (int32_t s = 0; s < sequences; ++s) {
+    const int32_t q_len = batch.q_start[s + 1] - batch.q_start[s];
+    KERNELS_CHECK(q_len >= 0 && q_len <= batch.kv_len[s]);
+    KERNELS_CHECK(batch.table_start[s] <= batch.table_start[s + 1]);
+  }
+  KERNELS_CHECK(batch.q_start[sequences] == batch.counts->tokens);
+  KERNELS_CHECK(batch.table_start[sequences] <= batch.capacity.table_entries);
+}
+
+}  // namespace
+
+CpuOps::CpuOps(ThreadPool* pool, const TierKernels& kernels)
+    : pool_(pool), kernels_(kernels), choosers_(static_cast<size_t>(pool->size())) {
+  for (int worker = 0; worker < pool->size(); ++worker) {
+    attention_scratch_.push_back(std::make_unique<AttentionScratch>());
+  }
+}
+
+const ElementKernels& CpuOps::Kernels(DType act) const {
+  KERNELS_CHECK(act == DType::kF32 || act == DType::kBF16);
+  return act == DType::kF32 ? kernels_.f32 : kernels_.bf16;
+}
+
+void CpuOps::BeginStep(const BatchView& batch) {
+  CheckCounts(batch);
+  CheckSequences(batch);
+  plan_q_per_group_ = 0;
+  plan_.reserve(static_cast<size_t>(batch.capacity.tokens) +
+                static_cast<size_t>(batch.capacity.sequences));
+}
+
+}  // namespace quire::kernels

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernels/api/ops.h"
+#include "kernels/cpu/host_memory.h"
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/cpu/tier/tier_kernels.h"
+#include "kernels/cpu/token_choice.h"
+
+namespace quire::kernels {
+
+// The operations of the CPU device: each cuts its work into independent items, shares them out to
+// the pool and returns when they are done. Which worker takes an item never changes a result.
+// One source file for each family of operations.
+class CpuOps final : public Ops {
+ public:
+  CpuOps(ThreadPool* pool, const TierKernels& kernels);
+
+  // Makes room for activations of `words` words a row, so that a step need not.
+  [[nodiscard]] bool ReserveForLinear(int64_t words);
+  const DeviceStatus& error() const { return error_; }
+
+  void BeginStep(const BatchView& batch) override;
+  void Embed(const EmbedParams& params) override;
+  void RmsNorm(const RmsNormParams& params) override;
+  void Linear(const LinearParams& params) override;
+  void RopeWriteKv(const RopeWriteKvParams& params) override;
+  void PagedAttention(const PagedAttentionParams& params) override;
+  void SiluMul(const SiluMulParams& params) override;
+  void Sample(const SampleParams& params) override;
+
+ private:
+  struct AttentionItem {
+    int64_t cost = 0;
+    int32_t sequence = 0;
+    int32_t row_begin = 0;  // in rows of (query token x head in group)
+    int32_t rows = 0;
+  };
+
+  const ElementKernels& Kernels(DType act) const;
+  template <typename Body>
+  void ForRows(int32_t rows, int64_t floats_a_row, Body&& body);
+  const uint32_t* PackActivations(const std::byte* in, int32_t rows, int64_t cols, DType act);
+  void PlanAttention(const BatchView& batch, int32_t q_per_group, int32_t block_tokens);
+
+  ThreadPool* const pool_;
+  const TierKernels& kernels_;
+  DeviceStatus error_;  // the first failure of an operation; stays
+
+  HostMemory packed_rows_;
+  std::vector<std::unique_ptr<AttentionScratch>> attention_scratch_;  // one a worker
+  std::vector<TokenChooser> choosers_;                                // one a worker
+
+  // The step's attention, longest item first; shared by all layers of the same shape.
+  std::vector<AttentionItem> plan_;
+  int32_t plan_q_per_group_ = 0;  // 0: not planned yet
+};
+
+}  // namespace quire::kernels

@@ -1,0 +1,147 @@
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "kernels/cpu/float_convert.h"
+#include "kernels/cpu/packed_weights.h"
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/cpu/tier/tier_kernels.h"
+
+namespace quire::kernels {
+namespace {
+
+// Bounds the block of a panel that is transposed at once, so that it stays in the L1 cache.
+constexpr int64_t kWordsAtOnce = 64;
+
+template <DType kFrom>
+float LoadElement(const std::byte* row, int64_t index) {
+  if constexpr (kFrom == DType::kF32) {
+    float value;
+    std::memcpy(&value, row + index * 4, 4);
+    return value;
+  } else {
+    uint16_t bits;
+    std::memcpy(&bits, row + index * 2, 2);
+    return kFrom == DType::kBF16 ? Bf16ToFloat(bits) : F16ToFloat(bits);
+  }
+}
+
+template <DType kFrom, DType kTo>
+uint32_t MakeWord(const std::byte* row, int64_t word, int64_t cols) {
+  if constexpr (kTo == DType::kF32) {
+    return std::bit_cast<uint32_t>(LoadElement<kFrom>(row, word));
+  } else {
+    const uint32_t low = FloatToBf16(LoadElement<kFrom>(row, 2 * word));
+    if (2 * word + 1 == cols) return low;
+    const uint32_t high = FloatToBf16(LoadElement<kFrom>(row, 2 * word + 1));
+    return low | (high << 16);
+  }
+}
+
+// One column of a panel: words [begin, end) of a weight row, or zeros where `row` is null.
+template <DType kFrom, DType kTo>
+void PackColumn(const std::byte* row, int64_t begin, int64_t end, int64_t cols, uint32_t* column) {
+  for (int64_t word = begin; word < end; ++word) {
+    column[word * kPanelColumns] = MakeWord<kFrom, kTo>(row, word, cols);
+  }
+}
+
+using PackColumnFn = void (*)(const std::byte*, int64_t, int64_t, int64_t, uint32_t*);
+
+template <DType kTo>
+PackColumnFn PackColumnFrom(DType from) {
+  switch (from) {
+    case DType::kF32:
+      return PackColumn<DType::kF32, kTo>;
+    case DType::kF16:
+      return PackColumn<DType::kF16, kTo>;
+    case DType::kBF16:
+      return PackColumn<DType::kBF16, kTo>;
+  }
+  return nullptr;
+}
+
+struct SourceRow {
+  const std::byte* data = nullptr;  // null: a row of padding
+  PackColumnFn pack = nullptr;
+};
+
+SourceRow FindRow(const HostMatrix* parts, int num_parts, int64_t row, DType to) {
+  for (int i = 0; i < num_parts; ++i) {
+    const HostMatrix& part = parts[i];
+    if (row < part.rows) {
+      const size_t offset = static_cast<size_t>(row * part.cols) * DTypeBytes(part.dtype);
+      const PackColumnFn pack = to == DType::kF32 ? PackColumnFrom<DType::kF32>(part.dtype)
+                                                  : PackColumnFrom<DType::kBF16>(part.dtype);
+      return {static_cast<const std::byte*>(part.data) + offset, pack};
+    }
+    row -= part.rows;
+  }
+  return {};
+}
+
+void PackPanel(const HostMatrix* parts, int num_parts, int64_t panel,
+               const CpuPackedWeights& weights) {
+  SourceRow rows[kPanelColumns];
+  for (int64_t column = 0; column < kPanelColumns; ++column) {
+    rows[column] = FindRow(parts, num_parts, panel * kPanelColumns + column, weights.dtype());
+  }
+  uint32_t* out = weights.panel(panel);
+  for (int64_t begin = 0; begin < weights.words(); begin += kWordsAtOnce) {
+    const int64_t end = std::min(begin + kWordsAtOnce, weights.words());
+    for (int64_t column = 0; column < kPanelColumns; ++column) {
+      const SourceRow& row = rows[column];
+      if (row.data != nullptr) {
+        row.pack(row.data, begin, end, weights.cols(), out + column);
+      } else {
+        for (int64_t word = begin; word < end; ++word) out[word * kPanelColumns + column] = 0;
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<CpuPackedWeights> CpuPackedWeights::Create(int64_t rows, int64_t cols, DType dtype,
+                                                           DeviceStatus* status) {
+  using Code = DeviceStatus::Code;
+  const auto fail = [status](Code code, std::string message) {
+    *status = DeviceStatus(code, std::move(message));
+    return nullptr;
+  };
+  const std::string shape =
+      std::string("[") + std::to_string(rows) + ", " + std::to_string(cols) + "]";
+  constexpr int64_t kMaxSide = std::numeric_limits<int32_t>::max();
+  if (rows <= 0 || cols <= 0 || rows > kMaxSide || cols > kMaxSide) {
+    return fail(Code::kInvalidArgument, "a weight matrix cannot have shape " + shape);
+  }
+  if (dtype != DType::kF32 && dtype != DType::kBF16) {
+    return fail(Code::kInvalidArgument,
+                std::string("the CPU computes in f32 or bf16, not in ") + DTypeName(dtype));
+  }
+  std::unique_ptr<CpuPackedWeights> weights(new CpuPackedWeights());
+  weights->rows_ = rows;
+  weights->cols_ = cols;
+  weights->dtype_ = dtype;
+  weights->words_ = dtype == DType::kF32 ? cols : (cols + 1) / 2;
+  weights->panels_ = (rows + kPanelColumns - 1) / kPanelColumns;
+  const size_t bytes = static_cast<size_t>(weights->panels_) * kPanelColumns * 4 *
+                       static_cast<size_t>(weights->words_);
+  if (!weights->memory_.Reserve(bytes)) {
+    return fail(Code::kOutOfMemory, "no memory for weights of shape " + shape + " (" +
+                                        std::to_string(bytes) + " bytes)");
+  }
+  return weights;
+}
+
+uint32_t* CpuPackedWeights::panel(int64_t index) const {
+  return memory_.as<uint32_t>() + index * words_ * kPanelColumns;
+}
+
+void PackParts(const HostMatrix* parts, int num_parts, ThreadPool* pool,
+               CpuPackedWeights* weights) {
+  pool->ParallelFor(weights->panels(),
+                    [&](int64_t panel, int) { PackPanel(parts, num_parts, panel, *weights); });
+}
+
+}  // namespace quire::kernels

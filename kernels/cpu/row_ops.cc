@@ -1,0 +1,108 @@
+#include <algorithm>
+#include <limits>
+
+#include "kernels/cpu/cpu_ops.h"
+#include "kernels/cpu/float_convert.h"
+#include "kernels/cpu/packed_weights.h"
+
+namespace quire::kernels {
+namespace {
+
+// Handing an item to another thread costs about as much as working on this many floats.
+constexpr int64_t kFloatsPerItem = 8192;
+
+// Reads one row of the table back out of its panel.
+void UnpackRow(const CpuPackedWeights& table, int64_t row, float* out) {
+  const uint32_t* word = table.panel(row / kPanelColumns) + row % kPanelColumns;
+  if (table.dtype() == DType::kF32) {
+    for (int64_t i = 0; i < table.cols(); ++i)
+      out[i] = std::bit_cast<float>(word[i * kPanelColumns]);
+    return;
+  }
+  for (int64_t i = 0; i < table.cols(); ++i) {
+    const uint32_t pair = word[i / 2 * kPanelColumns];
+    out[i] = Bf16ToFloat(static_cast<uint16_t>(i % 2 == 0 ? pair & 0xffff : pair >> 16));
+  }
+}
+
+// The sequence whose tokens include `token`.
+int32_t SequenceOf(const BatchView& batch, int32_t token) {
+  const int32_t* end = batch.q_start + batch.counts->sequences + 1;
+  return static_cast<int32_t>(std::upper_bound(batch.q_start, end, token) - batch.q_start) - 1;
+}
+
+}  // namespace
+
+template <typename Body>
+void CpuOps::ForRows(int32_t rows, int64_t floats_a_row, Body&& body) {
+  const int64_t rows_an_item =
+      std::max<int64_t>(1, kFloatsPerItem / std::max<int64_t>(1, floats_a_row));
+  const int64_t items = (rows + rows_an_item - 1) / rows_an_item;
+  pool_->ParallelFor(items, [&](int64_t item, int) {
+    const int64_t end = std::min<int64_t>((item + 1) * rows_an_item, rows);
+    for (int64_t row = item * rows_an_item; row < end; ++row) body(row);
+  });
+}
+
+void CpuOps::Embed(const EmbedParams& params) {
+  const auto& table = static_cast<const CpuPackedWeights&>(*params.table);
+  ForRows(params.batch->counts->tokens, table.cols(), [&](int64_t token) {
+    int32_t id = params.batch->token_ids[token];
+    if (id < 0) id = params.previous[-1 - id].token_id;
+    float* out = params.out + token * table.cols();
+    if (id < 0) {  // the step before failed to sample: so does what follows from it
+      std::fill_n(out, table.cols(), std::numeric_limits<float>::quiet_NaN());
+      return;
+    }
+    KERNELS_CHECK(id < table.rows());
+    UnpackRow(table, id, out);
+  });
+}
+
+void CpuOps::RmsNorm(const RmsNormParams& params) {
+  const BatchCounts& counts = *params.batch->counts;
+  const int32_t rows = params.logit_rows_only ? counts.logit_rows : counts.tokens;
+  const auto kernel = Kernels(params.act).rms_norm;
+  ForRows(rows, params.width, [&](int64_t row) {
+    const int64_t from = params.logit_rows_only ? params.batch->logit_rows[row] : row;
+    KERNELS_CHECK(from >= 0 && from < counts.tokens);
+    auto* out = static_cast<std::byte*>(params.out) +
+                static_cast<size_t>(row * params.width) * DTypeBytes(params.act);
+    kernel(params.x + from * params.width, params.weight, params.eps, params.width, out);
+  });
+}
+
+void CpuOps::RopeWriteKv(const RopeWriteKvParams& params) {
+  const BatchView& batch = *params.batch;
+  const KvLayerView& kv = params.kv;
+  KERNELS_CHECK(kv.dtype == params.act && kv.head_dim % 16 == 0 && kv.head_dim <= kMaxHeadDim);
+  const int64_t q_width = static_cast<int64_t>(params.num_heads) * kv.head_dim;
+  const int64_t width = q_width + 2 * static_cast<int64_t>(kv.kv_groups) * kv.head_dim;
+  const auto kernel = Kernels(params.act).rope;
+  ForRows(batch.counts->tokens, width, [&](int64_t token) {
+    const int32_t sequence = SequenceOf(batch, static_cast<int32_t>(token));
+    const int32_t position = batch.positions[token];
+    const int32_t entry = batch.table_start[sequence] + position / kv.block_tokens;
+    KERNELS_CHECK(position >= 0 && entry < batch.table_start[sequence + 1]);
+    const uint32_t block = batch.block_offsets[entry];
+    auto* q_out = static_cast<std::byte*>(params.q_out) +
+                  static_cast<size_t>(token * q_width) * DTypeBytes(params.act);
+    kernel(RopeTask{params.qkv + token * width,
+                    params.cos_sin + static_cast<int64_t>(position) * kv.head_dim, q_out,
+                    kv.KTile(block, 0), kv.VTile(block, 0), kv.TileBytes(), params.num_heads,
+                    kv.kv_groups, kv.head_dim, kv.block_tokens, position % kv.block_tokens});
+  });
+}
+
+void CpuOps::SiluMul(const SiluMulParams& params) {
+  const auto kernel = Kernels(params.act).silu_mul;
+  const int64_t width = params.width;
+  ForRows(params.batch->counts->tokens, 2 * width, [&](int64_t row) {
+    auto* out = static_cast<std::byte*>(params.out) +
+                static_cast<size_t>(row * width) * DTypeBytes(params.act);
+    const float* gate = params.gate_up + row * 2 * width;
+    kernel(gate, gate + width, width, out);
+  });
+}
+
+}  // namespace quire::kernels

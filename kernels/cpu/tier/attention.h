@@ -1,0 +1,268 @@
+#pragma once
+
+#include "kernels/cpu/tier/element.h"
+#include "kernels/cpu/tier/row_tiles.h"
+#include "kernels/cpu/tier/tier_kernels.h"
+
+// Causal attention over paged KV (FlashAttention-2, Dao 2023, on packed query heads). The running
+// (max, sum, out) of a row restarts at every multiple of kSplit tokens, the KV inside a split is
+// taken in chunks at multiples of kAttentionChunk, and no masked position takes part in any sum:
+// so a row's bits depend on its own position, query and KV alone.
+
+namespace quire::kernels {
+namespace {
+
+inline constexpr int32_t kSplit = 512;
+inline constexpr int32_t kSpan = 16;  // tokens that lie together in a block of any size
+inline constexpr int32_t kSpans = kAttentionChunk / kSpan;
+
+struct KvSpan {
+  const uint32_t* k;  // words [head_dim words][block_tokens], at this span's first token
+  const uint32_t* v;  // words [span tokens / kPerWord][head_dim]
+};
+
+// kMaxRows rows by kVecs vectors fill the registers.
+template <class E, int kMaxRows, int kVecs>
+class AttentionKernel {
+  using V = typename E::Vec;
+  using F32 = typename V::F32;
+  static constexpr int32_t kChunk = kAttentionChunk;
+  static constexpr int32_t kChunkWords = kAttentionChunk / E::kPerWord;
+
+ public:
+  static void Run(const AttentionTask& task, AttentionScratch& scratch) {
+    AttentionKernel(task, scratch).AllSplits();
+  }
+
+ private:
+  AttentionKernel(const AttentionTask& task, AttentionScratch& scratch)
+      : t_(task), s_(scratch), dim_(task.head_dim), dim_words_(task.head_dim / E::kPerWord) {}
+
+  // How many KV tokens row `r` of the task sees.
+  int32_t Limit(int32_t r) const {
+    return t_.first_position + (t_.row_begin + r) / t_.q_per_group + 1;
+  }
+  // The first row that sees token `kv`; rows see more and more.
+  int32_t FirstRowThatSees(int32_t kv) const {
+    const int32_t token = kv - t_.first_position;
+    return Smaller(t_.rows, Larger(0, token * t_.q_per_group - t_.row_begin));
+  }
+  int64_t RowOffset(int32_t r) const {
+    const int32_t row = t_.row_begin + r;
+    const int64_t token = row / t_.q_per_group;
+    return (token * t_.num_heads + row % t_.q_per_group) * dim_;
+  }
+
+  void AllSplits() {
+    for (int32_t r = 0; r < t_.rows; ++r) {
+      __builtin_memcpy(s_.q + r * dim_words_,
+                       t_.q + RowOffset(r) * static_cast<int64_t>(sizeof(typename E::Storage)),
+                       static_cast<size_t>(dim_words_) * 4);
+    }
+    const int32_t kv_end = Limit(t_.rows - 1);
+    for (int32_t split = 0; split < kv_end; split += kSplit) {
+      const int32_t first_row = FirstRowThatSees(split);
+      Restart(first_row);
+      const int32_t split_end = Smaller(split + kSplit, kv_end);
+      for (int32_t kv = split; kv < split_end; kv += kChunk) Chunk(kv, split_end);
+      Merge(first_row, split == 0);
+    }
+    for (int32_t r = 0; r < t_.rows; ++r) StoreOut(r);
+  }
+
+  void Restart(int32_t first_row) {
+    for (int32_t r = first_row; r < t_.rows; ++r) {
+      s_.max[r] = -__builtin_inff();
+      V::Store(s_.sum + r * V::kLanes, V::Zero());
+      for (int32_t d = 0; d < dim_; d += V::kLanes) V::Store(s_.out + r * dim_ + d, V::Zero());
+    }
+  }
+
+  void Merge(int32_t first_row, bool first_split) {
+    for (int32_t r = first_row; r < t_.rows; ++r) {
+      const float sum = V::ReduceAdd(V::Load(s_.sum + r * V::kLanes));
+      const float old_max = first_split ? -__builtin_inff() : s_.merged_max[r];
+      const float new_max = Larger(old_max, s_.max[r]);
+      const F32 old_scale = Exp2<V>(V::Set1(old_max - new_max));
+      const F32 scale = Exp2<V>(V::Set1(s_.max[r] - new_max));
+      for (int32_t d = 0; d < dim_; d += V::kLanes) {
+        float* merged = s_.merged + r * dim_ + d;
+        const F32 x = V::Mul(V::Load(s_.out + r * dim_ + d), scale);
+        V::Store(merged, first_split ? x : V::MulAdd(V::Load(merged), old_scale, x));
+      }
+      const float old_sum = first_split ? 0.0f : s_.merged_sum[r] * V::Lane0(old_scale);
+      s_.merged_sum[r] = old_sum + sum * V::Lane0(scale);
+      s_.merged_max[r] = new_max;
+    }
+  }
+
+  void StoreOut(int32_t r) {
+    const F32 inverse = V::Set1(1.0f / s_.merged_sum[r]);
+    auto* out = reinterpret_cast<typename E::Storage*>(t_.out) + RowOffset(r);
+    for (int32_t d = 0; d < dim_; d += V::kLanes) {
+      E::StoreN(out + d, V::Mul(V::Load(s_.merged + r * dim_ + d), inverse), V::kLanes);
+    }
+  }
+
+  void Chunk(int32_t kv, int32_t end) {
+    FindSpans(kv, Smaller(kChunk, end - kv));
+    const int32_t first_row = FirstRowThatSees(kv);
+    const RowTiles tiles(t_.rows - first_row, kMaxRows);
+    for (int32_t i = 0; i < tiles.tiles; ++i) {
+      const int32_t row = first_row + tiles.Begin(i);
+      const int32_t rows = tiles.Count(i);
+      const int32_t shortest = Smaller(kChunk, Limit(row) - kv);
+      const int32_t longest = Smaller(kChunk, Limit(row + rows - 1) - kv);
+      ScoreRows<kMaxRows>(row, rows, longest);
+      for (int32_t r = row; r < row + rows; ++r) Softmax(r, Smaller(kChunk, Limit(r) - kv));
+      const int32_t common = shortest / E::kPerWord;
+      AddValues<kMaxRows>(row, rows, common);
+      for (int32_t r = row; r < row + rows; ++r) {
+        AddLastValues(r, common, Smaller(kChunk, Limit(r) - kv));
+      }
+    }
+  }
+
+  void FindSpans(int32_t kv, int32_t tokens) {
+    for (int32_t i = 0; i * kSpan < tokens; ++i) {
+      const int32_t token = kv + i * kSpan;
+      const size_t block = t_.blocks[token / t_.block_tokens] * t_.offset_unit;
+      const int32_t slot = token % t_.block_tokens;
+      spans_[i].k = reinterpret_cast<const uint32_t*>(t_.k + block) + slot;
+      spans_[i].v = reinterpret_cast<const uint32_t*>(t_.v + block) + slot / E::kPerWord * dim_;
+    }
+  }
+
+  // scores[row][token] = scale * q . k for `tokens` tokens, rounded up to whole vectors.
+  template <int kRows>
+  void ScoreRows(int32_t row, int32_t rows, int32_t tokens) {
+    if constexpr (kRows > 0) {
+      if (rows != kRows) return ScoreRows<kRows - 1>(row, rows, tokens);
+      int32_t token = 0;
+      for (; token + kVecs * V::kLanes <= tokens; token += kVecs * V::kLanes) {
+        ScoreTile<kRows, kVecs>(row, token);
+      }
+      for (; token < tokens; token += V::kLanes) ScoreTile<kRows, 1>(row, token);
+    }
+  }
+
+  template <int kRows, int kTileVecs>
+  void ScoreTile(int32_t row, int32_t token) {
+    F32 acc[kRows][kTileVecs];
+    const uint32_t* k[kTileVecs];
+    for (int j = 0; j < kTileVecs; ++j) {
+      const int32_t first = token + j * V::kLanes;
+      k[j] = spans_[first / kSpan].k + first % kSpan;
+      for (int r = 0; r < kRows; ++r) acc[r][j] = V::Zero();
+    }
+    const uint32_t* q = s_.q + row * dim_words_;
+    for (int32_t word = 0; word < dim_words_; ++word) {
+      typename V::Words keys[kTileVecs];
+      for (int j = 0; j < kTileVecs; ++j) keys[j] = V::LoadWords(k[j] + word * t_.block_tokens);
+      for (int r = 0; r < kRows; ++r) {
+        const typename V::Words x = V::SetWord(q[r * dim_words_ + word]);
+        for (int j = 0; j < kTileVecs; ++j) acc[r][j] = E::Dot(acc[r][j], x, keys[j]);
+      }
+    }
+    for (int r = 0; r < kRows; ++r) {
+      for (int j = 0; j < kTileVecs; ++j) {
+        V::Store(s_.scores + (row + r) * kChunk + token + j * V::kLanes,
+                 V::Mul(acc[r][j], V::Set1(t_.scale_log2)));
+      }
+    }
+  }
+
+  // Turns the scores of one row's first `tokens` tokens into probabilities relative to the running
+  // maximum; those behind them are 0 up to the end of the vector.
+  void Softmax(int32_t r, int32_t tokens) {
+    const F32 lowest = V::Set1(-__builtin_inff());
+    float* scores = s_.scores + r * kChunk;
+    F32 max = lowest;
+    for (int32_t i = 0; i < tokens; i += V::kLanes) {
+      const int n = Smaller(tokens - i, V::kLanes);
+      max = V::Max(max, V::FirstN(V::Load(scores + i), n, lowest));
+    }
+    const float new_max = Larger(s_.max[r], V::ReduceMax(max));
+    const F32 rescale = Exp2<V>(V::Set1(s_.max[r] - new_max));
+    F32 sum = V::Mul(V::Load(s_.sum + r * V::kLanes), rescale);
+    auto* probs = reinterpret_cast<typename E::Storage*>(s_.probs + r * kChunkWords);
+    for (int32_t i = 0; i < tokens; i += V::kLanes) {
+      const int n = Smaller(tokens - i, V::kLanes);
+      const F32 p = V::FirstN(Exp2<V>(V::Sub(V::Load(scores + i), V::Set1(new_max))), n, V::Zero());
+      sum = V::Add(sum, p);
+      E::StoreN(probs + i, p, V::kLanes);
+    }
+    V::Store(s_.sum + r * V::kLanes, sum);
+    s_.max[r] = new_max;
+    s_.rescale[r] = V::Lane0(rescale);
+  }
+
+  // out[row] = out[row] * rescale[row] + probs[row] * V over `words` words of tokens.
+  template <int kRows>
+  void AddValues(int32_t row, int32_t rows, int32_t words) {
+    if constexpr (kRows > 0) {
+      if (rows != kRows) return AddValues<kRows - 1>(row, rows, words);
+      int32_t d = 0;
+      for (; d + kVecs * V::kLanes <= dim_; d += kVecs * V::kLanes) {
+        ValueTile<kRows, kVecs>(row, d, words);
+      }
+      for (; d < dim_; d += V::kLanes) ValueTile<kRows, 1>(row, d, words);
+    }
+  }
+
+  template <int kRows, int kTileVecs>
+  void ValueTile(int32_t row, int32_t d, int32_t words) {
+    F32 acc[kRows][kTileVecs];
+    for (int r = 0; r < kRows; ++r) {
+      for (int j = 0; j < kTileVecs; ++j) {
+        acc[r][j] = V::Mul(V::Load(s_.out + (row + r) * dim_ + d + j * V::kLanes),
+                           V::Set1(s_.rescale[row + r]));
+      }
+    }
+    const uint32_t* probs = s_.probs + row * kChunkWords;
+    constexpr int32_t kSpanWords = kSpan / E::kPerWord;
+    for (int32_t begin = 0; begin < words; begin += kSpanWords) {
+      const uint32_t* v = spans_[begin / kSpanWords].v + d;
+      const int32_t end = Smaller(begin + kSpanWords, words);
+      for (int32_t word = begin; word < end; ++word, v += dim_) {
+        typename V::Words values[kTileVecs];
+        for (int j = 0; j < kTileVecs; ++j) values[j] = V::LoadWords(v + j * V::kLanes);
+        for (int r = 0; r < kRows; ++r) {
+          const typename V::Words p = V::SetWord(probs[r * kChunkWords + word]);
+          for (int j = 0; j < kTileVecs; ++j) acc[r][j] = E::Dot(acc[r][j], p, values[j]);
+        }
+      }
+    }
+    for (int r = 0; r < kRows; ++r) {
+      for (int j = 0; j < kTileVecs; ++j) {
+        V::Store(s_.out + (row + r) * dim_ + d + j * V::kLanes, acc[r][j]);
+      }
+    }
+  }
+
+  // The values one row sees beyond those that all rows of its tile see: words [begin, tokens) and,
+  // of a half-visible last word, only the visible half. What lies behind may be NaN.
+  void AddLastValues(int32_t r, int32_t begin, int32_t tokens) {
+    constexpr int32_t kSpanWords = kSpan / E::kPerWord;
+    const int32_t words = (tokens + E::kPerWord - 1) / E::kPerWord;
+    for (int32_t word = begin; word < words; ++word) {
+      const uint32_t* v = spans_[word / kSpanWords].v + word % kSpanWords * dim_;
+      const bool half = (word + 1) * E::kPerWord > tokens;
+      const typename V::Words p = V::SetWord(s_.probs[r * kChunkWords + word]);
+      for (int32_t d = 0; d < dim_; d += V::kLanes) {
+        const typename V::Words all = V::LoadWords(v + d);
+        float* out = s_.out + r * dim_ + d;
+        V::Store(out, E::Dot(V::Load(out), p, half ? V::LowHalves(all) : all));
+      }
+    }
+  }
+
+  const AttentionTask& t_;
+  AttentionScratch& s_;
+  const int32_t dim_;
+  const int32_t dim_words_;
+  KvSpan spans_[kSpans];
+};
+
+}  // namespace
+}  // namespace quire::kernels

@@ -1,0 +1,33 @@
+#include "kernels/cpu/tier/attention.h"
+#include "kernels/cpu/tier/linear.h"
+#include "kernels/cpu/tier/rows.h"
+#include "kernels/cpu/tier/tier_kernels.h"
+#include "kernels/cpu/tier/vec_avx512.h"
+#include "kernels/cpu/tier/vocab.h"
+
+namespace quire::kernels {
+namespace {
+
+template <class E>
+constexpr ElementKernels kElementKernels = {
+    LinearKernel<E, 12, 2>::Run,
+    AttentionKernel<E, 6, 4>::Run,
+    RopeToken<E>,
+    RmsNormRow<E>,
+    SiluMulRow<E>,
+};
+
+constexpr TierKernels kKernels = {
+    12,
+    kElementKernels<F32Element<Avx512>>,
+    kElementKernels<Bf16Element<Avx512>>,
+    RangeOfLogits<Avx512>,
+    FirstEqual<Avx512>,
+    ExpWeights<Avx512>,
+};
+
+}  // namespace
+
+const TierKernels& Avx512Bf16Kernels() { return kKernels; }
+
+}  // namespace quire::kernels

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <cstdint>
+
+// The two element types a kernel computes in, over a tier's vectors V.
+
+namespace quire::kernels {
+namespace {
+
+template <class V>
+struct F32Element {
+  using Vec = V;
+  using Storage = float;
+  static constexpr int kPerWord = 1;
+  static typename V::F32 Dot(typename V::F32 acc, typename V::Words a, typename V::Words b) {
+    return V::DotF32(acc, a, b);
+  }
+  static void StoreN(Storage* p, typename V::F32 x, int n) { V::StoreN(p, x, n); }
+};
+
+template <class V>
+struct Bf16Element {
+  using Vec = V;
+  using Storage = uint16_t;
+  static constexpr int kPerWord = 2;
+  static typename V::F32 Dot(typename V::F32 acc, typename V::Words a, typename V::Words b) {
+    return V::DotBf16(acc, a, b);
+  }
+  static void StoreN(Storage* p, typename V::F32 x, int n) { V::StoreBf16N(p, x, n); }
+};
+
+inline uint32_t LoadWord(const void* p) {
+  uint32_t word;
+  __builtin_memcpy(&word, p, sizeof(word));
+  return word;
+}
+
+template <class T>
+T Smaller(T a, T b) {
+  return b < a ? b : a;
+}
+template <class T>
+T Larger(T a, T b) {
+  return a < b ? b : a;
+}
+
+// 2^x: Cody-Waite split and the degree-5 minimax polynomial with p(0) = 1 (relative error 9.2e-8),
+// so that 2^0 is exactly 1. NaN stays NaN.
+template <class V>
+typename V::F32 Exp2(typename V::F32 x) {
+  x = V::ClampExponent(x);
+  const typename V::F32 n = V::Round(x);
+  const typename V::F32 f = V::Sub(x, n);
+  typename V::F32 p = V::Set1(0.00132647239f);
+  p = V::MulAdd(p, f, V::Set1(0.00967151287f));
+  p = V::MulAdd(p, f, V::Set1(0.0555073375f));
+  p = V::MulAdd(p, f, V::Set1(0.240222421f));
+  p = V::MulAdd(p, f, V::Set1(0.693146978f));
+  p = V::MulAdd(p, f, V::Set1(1.0f));
+  return V::Scale(p, n);
+}
+
+inline constexpr float kLog2E = 1.44269504f;
+
+}  // namespace
+}  // namespace quire::kernels

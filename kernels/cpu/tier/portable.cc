@@ -1,0 +1,33 @@
+#include "kernels/cpu/tier/attention.h"
+#include "kernels/cpu/tier/linear.h"
+#include "kernels/cpu/tier/rows.h"
+#include "kernels/cpu/tier/tier_kernels.h"
+#include "kernels/cpu/tier/vec_portable.h"
+#include "kernels/cpu/tier/vocab.h"
+
+namespace quire::kernels {
+namespace {
+
+template <class E>
+constexpr ElementKernels kElementKernels = {
+    LinearKernel<E, 4, 2>::Run,
+    AttentionKernel<E, 3, 2>::Run,
+    RopeToken<E>,
+    RmsNormRow<E>,
+    SiluMulRow<E>,
+};
+
+constexpr TierKernels kKernels = {
+    4,
+    kElementKernels<F32Element<Portable>>,
+    kElementKernels<Bf16Element<Portable>>,
+    RangeOfLogits<Portable>,
+    FirstEqual<Portable>,
+    ExpWeights<Portable>,
+};
+
+}  // namespace
+
+const TierKernels& PortableKernels() { return kKernels; }
+
+}  // namespace quire::kernels

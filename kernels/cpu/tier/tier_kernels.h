@@ -1,0 +1,120 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+// What the operations ask of a tier: leaf computations on plain pointers, each on one thread and
+// without a look at the clock, the heap or the other threads.
+//
+// Tier code is compiled for one instruction set, so it must not emit a function that the linker
+// could pick for other callers too: tier headers keep everything in an unnamed namespace, and
+// nothing here or there calls an inline function of the standard library or of kernels/api.
+//
+// Weights, queries, keys, values and probabilities all travel as 32-bit *words*: one f32, or two
+// consecutive bf16 (the earlier one in the low half). That makes one kernel of two.
+
+namespace quire::kernels {
+
+inline constexpr int32_t kPanelColumns = 32;
+
+// rows x [panel_begin, panel_end) of out = a * weights^T (+ bias) (+ out).
+struct LinearTask {
+  const uint32_t* a;  // tiles of rows, see RowTiles; a tile is [words][rows of the tile]
+  int32_t rows;
+  const uint32_t* panels;  // [ceil(columns / 32)][words][32]
+  int64_t words;           // along K
+  int64_t columns;         // N, and the row stride of out
+  int64_t panel_begin;
+  int64_t panel_end;
+  const float* bias;
+  bool accumulate;
+  float* out;
+};
+
+// Attention of rows [row_begin, row_begin + rows) of one sequence and KV group; row r is query
+// token r / q_per_group and head r % q_per_group of the group.
+struct AttentionTask {
+  const std::byte* q;  // act; row r at ((r / q_per_group) * num_heads + r % q_per_group) * head_dim
+  std::byte* out;      // the same places
+  int32_t num_heads;
+  int32_t q_per_group;
+  int32_t head_dim;
+  int32_t row_begin;
+  int32_t rows;            // at most kAttentionRows
+  int32_t first_position;  // of the sequence's first query token
+  float scale_log2;        // scale * log2(e)
+  const uint32_t* blocks;  // the sequence's block table, in units of offset_unit bytes
+  size_t offset_unit;
+  const std::byte* k;  // K and V tile of this group in a block at offset 0
+  const std::byte* v;
+  int32_t block_tokens;
+};
+
+inline constexpr int32_t kAttentionRows = 64;
+inline constexpr int32_t kAttentionChunk = 64;  // tokens of KV between two rescalings
+inline constexpr int32_t kMaxHeadDim = 256;
+inline constexpr int32_t kMaxLanes = 16;
+
+// One worker's working memory for attention.
+struct alignas(64) AttentionScratch {
+  uint32_t q[kAttentionRows * kMaxHeadDim];
+  float scores[kAttentionRows * kAttentionChunk];
+  uint32_t probs[kAttentionRows * kAttentionChunk];
+  float out[kAttentionRows * kMaxHeadDim];     // of the running split
+  float merged[kAttentionRows * kMaxHeadDim];  // of the splits before it
+  float sum[kAttentionRows * kMaxLanes];
+  float max[kAttentionRows];
+  float rescale[kAttentionRows];
+  float merged_sum[kAttentionRows];
+  float merged_max[kAttentionRows];
+};
+
+// One token's heads: rotate Q and K, store Q, K and V.
+struct RopeTask {
+  const float* qkv;
+  const float* cos_sin;  // head_dim / 2 cosines, then as many sines
+  std::byte* q_out;      // act [num_heads, head_dim]
+  std::byte* k;          // this token's block: K tile of group 0, V tile of group 0
+  std::byte* v;
+  size_t tile_bytes;
+  int32_t num_heads;
+  int32_t kv_groups;
+  int32_t head_dim;
+  int32_t block_tokens;
+  int32_t slot;
+};
+
+// The kernels of one element type.
+struct ElementKernels {
+  void (*linear)(const LinearTask& task);
+  void (*attention)(const AttentionTask& task, AttentionScratch& scratch);
+  void (*rope)(const RopeTask& task);
+  void (*rms_norm)(const float* x, const float* weight, float eps, int64_t width, void* out);
+  void (*silu_mul)(const float* gate, const float* up, int64_t width, void* out);
+};
+
+struct LogitsRange {
+  float max;
+  bool has_nan;
+};
+
+// Vocabulary reductions add up this many ids at a time, then the partial sums in order.
+inline constexpr int64_t kVocabBlock = 512;
+
+struct TierKernels {
+  int32_t tile_rows;  // most rows in a tile of LinearTask::a
+  ElementKernels f32;
+  ElementKernels bf16;
+
+  LogitsRange (*logits_range)(const float* x, int64_t n);
+  int64_t (*find_first)(const float* x, int64_t n, float value);  // n when there is none
+  // weights[i] = exp2((x[i] - max) * scale_log2), the largest of which is exactly 1; block_sums
+  // [ceil(n / kVocabBlock)]. `weights` may be null.
+  void (*exp_weights)(const float* x, int64_t n, float max, float scale_log2, float* weights,
+                      double* block_sums);
+};
+
+const TierKernels& PortableKernels();
+const TierKernels& Avx512Bf16Kernels();  // only on processors that support it
+
+}  // namespace quire::kernels

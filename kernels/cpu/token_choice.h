@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/api/views.h"
+#include "kernels/cpu/host_memory.h"
+#include "kernels/cpu/tier/tier_kernels.h"
+
+namespace quire::kernels {
+
+// Turns one row of logits into a token; one object a worker, for its working memory.
+// The rules apply in the order repetition penalty, temperature, top-k, top-p, min-p; each looks at
+// the distribution the one before leaves, renormalised. Equal probabilities count as ordered by
+// id, the lower one first, so top-k keeps exactly k ids.
+// The draw is the inverse of the cumulative distribution over the kept ids in id order.
+class TokenChooser {
+ public:
+  // Working memory for rows of up to `vocab` logits. False when there is none.
+  [[nodiscard]] bool Reserve(int64_t vocab);
+
+  SampledToken Choose(const TierKernels& kernels, const float* logits, int64_t vocab,
+                      const SamplingRow& row, const int32_t* history);
+
+ private:
+  // Kept are ids with a larger weight, and those with the same weight up to `id`.
+  struct Boundary {
+    float weight = 0;
+    int64_t id = 0;
+  };
+  static constexpr int kBuckets = 1024;
+
+  bool Kept(int64_t id, const Boundary& boundary) const {
+    return weights_[id] > boundary.weight || (weights_[id] == boundary.weight && id <= boundary.id);
+  }
+  double LogSumExp(const TierKernels& kernels, const float* logits, int64_t vocab, float max);
+  const float* Penalise(const float* logits, int64_t vocab, float penalty, const int32_t* history,
+                        int32_t count);
+  void ApplyFilters(int64_t vocab, const SamplingRow& row);
+  void FillBuckets(int64_t vocab);
+  Boundary TopK(int64_t vocab, int32_t k, double* mass);
+  Boundary TopP(int64_t vocab, double target, const Boundary& kept);
+  int64_t CollectBucket(int bucket, int64_t vocab, const Boundary& kept);
+  int64_t Draw(int64_t vocab, double uniform) const;
+
+  HostMemory memory_;
+  int64_t capacity_ = 0;
+  float* penalised_ = nullptr;    // [vocab]
+  float* weights_ = nullptr;      // [vocab] probability relative to the best id's
+  int32_t* members_ = nullptr;    // [vocab] ids of one bucket
+  double* block_sums_ = nullptr;  // [blocks]
+  uint64_t* seen_ = nullptr;      // [vocab] bits, all zero between calls
+  // Ids by the leading bits of their weight: how many and how much.
+  int64_t bucket_count_[kBuckets];
+  double bucket_mass_[kBuckets];
+};
+
+}  // namespace quire::kernels

@@ -1,0 +1,92 @@
+#include "server/cli/bench_machine.h"
+
+#include <algorithm>
+#include <atomic>
+#include <barrier>
+#include <cstddef>
+#include <cstdlib>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "core/base/clock.h"
+#include "server/cli/bench_flops.h"
+
+namespace quire::cli {
+namespace {
+
+// Rounds of a few milliseconds: short enough that some find every core free, on a busy machine too.
+constexpr int kRounds = 48;
+constexpr int64_t kFlopsIterations = int64_t{1} << 20;
+// Rounds read one slice after the other; all of them together fit in no cache.
+constexpr size_t kSlices = 16;
+constexpr size_t kSliceBytes = size_t{16} << 20;
+
+using Slice = std::vector<uint64_t>;
+using Work = std::function<void(int32_t thread, int round)>;
+
+// Seconds until every one of `threads` copies of `work`, started together, is done.
+double TimeTogether(int32_t threads, int round, const Work& work) {
+  std::barrier ready(threads);
+  std::vector<std::thread> others;
+  for (int32_t i = 1; i < threads; ++i) {
+    others.emplace_back([&, i] {
+      ready.arrive_and_wait();
+      work(i, round);
+    });
+  }
+  ready.arrive_and_wait();
+  const SteadyClock clock;
+  const TimePoint start = clock.Now();
+  work(0, round);
+  for (std::thread& other : others) other.join();
+  return ToSeconds(clock.Now() - start);
+}
+
+double BestRound(int32_t threads, const Work& work) {
+  double best = TimeTogether(threads, 0, work);
+  for (int i = 1; i < kRounds; ++i) best = std::min(best, TimeTogether(threads, i, work));
+  return best;
+}
+
+uint64_t Sum(const Slice& values) {
+  uint64_t sums[8] = {};
+  for (size_t i = 0; i + 8 <= values.size(); i += 8) {
+    for (size_t j = 0; j < 8; ++j) sums[j] += values[i + j];
+  }
+  uint64_t total = 0;
+  for (uint64_t sum : sums) total += sum;
+  return total;
+}
+
+double MeasureReads(int32_t threads) {
+  std::vector<std::vector<Slice>> memory(static_cast<size_t>(threads));
+  // Each thread touches its own memory first, so that it lies next to the thread's core.
+  TimeTogether(threads, 0, [&](int32_t thread, int) {
+    memory[static_cast<size_t>(thread)].assign(kSlices, Slice(kSliceBytes / sizeof(uint64_t), 1));
+  });
+  std::atomic<uint64_t> sink{0};
+  const double seconds = BestRound(threads, [&](int32_t thread, int round) {
+    sink.fetch_add(Sum(memory[static_cast<size_t>(thread)][static_cast<size_t>(round) % kSlices]));
+  });
+  return static_cast<double>(kSliceBytes) * threads / seconds;
+}
+
+}  // namespace
+
+MachineSpeed MeasureMachine(int32_t threads, kernels::DType dtype) {
+  MachineSpeed speed;
+  double load = 0;
+  if (getloadavg(&load, 1) == 1) speed.load_average = load;
+  speed.read_bytes_per_second = MeasureReads(threads);
+  const FlopsLoop loop = FastestFlopsLoop(dtype);
+  std::atomic<float> sink{0};
+  const double seconds =
+      BestRound(threads, [&](int32_t, int) { sink.store(loop.run(kFlopsIterations)); });
+  speed.flops_per_second = static_cast<double>(kFlopsIterations * loop.flops_per_iteration) *
+                           static_cast<double>(threads) / seconds;
+  speed.flops_with = loop.name;
+  return speed;
+}
+
+}  // namespace quire::cli

@@ -1,0 +1,164 @@
+#include "server/cli/bench_model.h"
+
+#include <algorithm>
+#include <random>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/capacity/model_kv_layout.h"
+#include "core/model/device_memory.h"
+#include "kernels/api/device_factory.h"
+#include "server/cli/text_format.h"
+
+namespace quire::cli {
+namespace {
+
+// One seed for everything random: two runs of the benchmark do the same work.
+constexpr uint64_t kSeed = 1;
+
+kernels::DType ChooseCompute(const BenchModelOptions& options, const ModelConfig& config) {
+  if (options.compute.has_value()) return *options.compute;
+  return config.checkpoint_dtype == kernels::DType::kF32 ? kernels::DType::kF32
+                                                         : kernels::DType::kBF16;
+}
+
+absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const BenchModelOptions& options) {
+  if (options.model_dir.empty()) return std::make_unique<RandomSource>(kSeed);
+  return CheckpointSource::Open(options.model_dir);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<BenchModel>> BenchModel::Create(const BenchModelOptions& options,
+                                                               const ModelConfig& config,
+                                                               const BenchSizes& sizes,
+                                                               const LoadProgress& progress) {
+  QUIRE_RETURN_IF_ERROR(ValidateBlockTokens(options.block_tokens));
+  std::unique_ptr<BenchModel> model(new BenchModel());
+  model->config_ = config;
+  model->compute_ = ChooseCompute(options, config);
+  model->layout_ = MakeKvLayout(config, options.block_tokens, model->compute_);
+  QUIRE_RETURN_IF_ERROR(FromDevice(
+      kernels::CreateDevice({.kind = "cpu", .threads = options.threads}, &model->device_),
+      "creating the device"));
+  QUIRE_RETURN_IF_ERROR(model->AllocateArena(options, sizes));
+  QUIRE_RETURN_IF_ERROR(model->MakeRunner(options, sizes, progress));
+  model->tokens_.resize(static_cast<size_t>(sizes.step_tokens));
+  std::mt19937_64 random(kSeed);
+  for (TokenId& token : model->tokens_) {
+    token = static_cast<TokenId>(random() % static_cast<uint64_t>(config.vocab_size));
+  }
+  return model;
+}
+
+absl::Status BenchModel::AllocateArena(const BenchModelOptions& options, const BenchSizes& sizes) {
+  const int64_t bytes = sizes.kv_blocks * static_cast<int64_t>(layout_.BlockBytes());
+  if (bytes > options.kv_limit_bytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the largest batch and context need ", FormatBytes(bytes),
+                     " of KV blocks, more than --kv-limit ", FormatBytes(options.kv_limit_bytes)));
+  }
+  QUIRE_RETURN_IF_ERROR(FromDevice(device_->Allocate(static_cast<size_t>(bytes), &arena_),
+                                   "allocating the KV blocks"));
+  FillArena();
+  blocks_.resize(static_cast<size_t>(sizes.kv_blocks));
+  ShuffleBlocks();
+  return absl::OkStatus();
+}
+
+// Memory that was never written is all one page, which would be read at the speed of a cache.
+void BenchModel::FillArena() {
+  constexpr size_t kPieceBytes = size_t{1} << 20;
+  std::vector<uint16_t> piece(kPieceBytes / sizeof(uint16_t));
+  std::mt19937_64 random(kSeed);
+  // As BF16 and as the upper half of an F32 alike: numbers between 0.5 and 2 of either sign.
+  for (uint16_t& value : piece) {
+    value = static_cast<uint16_t>(0x3f00 | (random() & 0x80ff));
+  }
+  for (size_t offset = 0; offset < arena_.bytes(); offset += kPieceBytes) {
+    device_->CopyToDevice(arena_.data() + offset, piece.data(),
+                          std::min(kPieceBytes, arena_.bytes() - offset));
+  }
+  device_->RecordEvent()->Wait();
+}
+
+void BenchModel::ShuffleBlocks() {
+  for (size_t i = 0; i < blocks_.size(); ++i) blocks_[i] = BlockId(static_cast<uint32_t>(i));
+  std::shuffle(blocks_.begin(), blocks_.end(), std::mt19937_64(kSeed));
+}
+
+absl::Status BenchModel::MakeRunner(const BenchModelOptions& options, const BenchSizes& sizes,
+                                    const LoadProgress& progress) {
+  QUIRE_ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source, OpenWeights(options));
+  QUIRE_ASSIGN_OR_RETURN(ModelWeights weights,
+                         LoadWeights(config_, source.get(), device_.get(), compute_, progress));
+  step_weight_bytes_ = weights.DeviceBytes();
+  if (weights.untied_head) step_weight_bytes_ -= static_cast<int64_t>(weights.embedding->bytes());
+  TransformerRunnerOptions runner_options;
+  runner_options.capacity = {.tokens = sizes.step_tokens,
+                             .sequences = sizes.sequences,
+                             .table_entries = static_cast<int32_t>(sizes.kv_blocks),
+                             .logit_rows = sizes.sequences};
+  runner_options.max_context = sizes.context;
+  QUIRE_ASSIGN_OR_RETURN(
+      runner_, TransformerRunner::Create(device_.get(), config_, std::move(weights),
+                                         layout_.LayerViews(arena_.data()), runner_options));
+  return absl::OkStatus();
+}
+
+absl::Status BenchModel::RunStep(std::span<const BenchRow> rows) {
+  plan_ = {};
+  plan_.id = StepId(++steps_);
+  std::span<const TokenId> tokens = tokens_;
+  std::span<const BlockId> blocks = blocks_;
+  for (const BenchRow& row : rows) {
+    const auto num_tokens = static_cast<size_t>(row.tokens);
+    const auto num_blocks = static_cast<size_t>(layout_.BlocksFor(row.start + row.tokens));
+    SequenceStep step;
+    step.sequence = SequenceId(plan_.sequences.size() + 1);
+    step.start = row.start;
+    step.num_tokens = row.tokens;
+    step.sample = row.sample;
+    step.tokens = tokens.first(num_tokens);
+    step.blocks = blocks.first(num_blocks);
+    tokens = tokens.subspan(num_tokens);
+    blocks = blocks.subspan(num_blocks);
+    plan_.num_tokens += row.tokens;
+    plan_.num_samples += row.sample ? 1 : 0;
+    plan_.sequences.push_back(step);
+  }
+  static constexpr uint32_t kSlabStart[] = {0};
+  BuildBatchInput(
+      plan_,
+      {.units_per_block = static_cast<uint32_t>(layout_.BlockBytes() / kernels::kKvOffsetUnit),
+       .blocks_per_slab = static_cast<uint32_t>(blocks_.size()),
+       .slab_units = kSlabStart},
+      &input_);
+  QUIRE_RETURN_IF_ERROR(runner_->LaunchForward(input_));
+  QUIRE_RETURN_IF_ERROR(runner_->LaunchSample(input_));
+  return runner_->Complete().status();
+}
+
+StepCost BenchModel::CostOf(std::span<const BenchRow> rows) const {
+  const auto hidden = static_cast<double>(config_.hidden_size);
+  const auto mlp = static_cast<double>(config_.intermediate_size);
+  const double q_width = static_cast<double>(config_.num_heads) * config_.head_dim;
+  const double head_flops = 2.0 * hidden * config_.vocab_size;
+  double token_flops = 0;  // of the linear layers
+  for (int32_t groups : config_.kv_groups) {
+    const double kv_width = 2.0 * groups * config_.head_dim;
+    token_flops += 2 * (hidden * (2 * q_width + kv_width) + 3 * hidden * mlp);
+  }
+  StepCost cost;
+  cost.bytes = static_cast<double>(step_weight_bytes_);
+  for (const BenchRow& row : rows) {
+    // Query token i sees start + i + 1 tokens; scores and weighted sum are 2 flops each.
+    const double pairs = row.tokens * (row.start + (row.tokens + 1) / 2.0);
+    cost.flops += token_flops * row.tokens + 4 * q_width * pairs * config_.num_layers;
+    if (row.sample) cost.flops += head_flops;
+    cost.bytes += static_cast<double>(layout_.TokenBytes()) * (row.start + row.tokens);
+  }
+  return cost;
+}
+
+}  // namespace quire::cli

@@ -1,0 +1,101 @@
+#include "server/cli/bench_report.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "core/base/check.h"
+#include "server/cli/text_format.h"
+
+namespace quire::cli {
+namespace {
+
+double PerSecond(double amount, const BenchResult& result) {
+  return amount / result.times.median_seconds;
+}
+
+std::string Percent(double part, double whole) {
+  return absl::StrFormat("%.0f%%", 100 * part / whole);
+}
+
+std::string Giga(double value) { return absl::StrFormat("%.1f", value / 1e9); }
+
+std::vector<std::string> Row(const BenchResult& result, const MachineSpeed& machine) {
+  const double bytes = PerSecond(result.bytes, result);
+  const double flops = PerSecond(result.flops, result);
+  return {result.chunk > 0 ? absl::StrCat("prefill, steps of ", result.chunk) : "decode",
+          absl::StrCat(result.batch),
+          absl::StrCat(result.context),
+          absl::StrFormat("%.2f", result.times.median_seconds * 1e3),
+          absl::StrFormat("%.2f", result.times.min_seconds * 1e3),
+          absl::StrFormat("%.1f", PerSecond(static_cast<double>(result.tokens), result)),
+          Giga(bytes),
+          Percent(bytes, machine.read_bytes_per_second),
+          Giga(flops),
+          Percent(flops, machine.flops_per_second)};
+}
+
+}  // namespace
+
+BenchTimes Summarize(std::vector<double> seconds) {
+  QUIRE_CHECK(!seconds.empty());
+  std::sort(seconds.begin(), seconds.end());
+  const size_t middle = seconds.size() / 2;
+  const double median =
+      seconds.size() % 2 == 1 ? seconds[middle] : (seconds[middle - 1] + seconds[middle]) / 2;
+  return {.median_seconds = median, .min_seconds = seconds.front()};
+}
+
+void PrintReport(const BenchReport& report, std::ostream& out) {
+  out << absl::StrFormat("model    %s, weights %s, %s in %s\n", report.model, report.weights,
+                         FormatBytes(report.weight_bytes), report.compute_dtype);
+  out << absl::StrFormat("KV       blocks of %d tokens, %s\n", report.block_tokens,
+                         FormatBytes(report.block_bytes));
+  out << "device   " << report.device << '\n';
+  const MachineSpeed& machine = report.machine;
+  out << absl::StrFormat(
+      "machine  reads %s GB/s; computes %s GFLOP/s (%s); %d threads; load average %.1f\n",
+      Giga(machine.read_bytes_per_second), Giga(machine.flops_per_second), machine.flops_with,
+      report.threads, machine.load_average);
+  out << absl::StrFormat(
+      "Median of %d runs, and rates of it. GB/s: of weights and KV; %%: of what the machine reads "
+      "from\nmemory (above 100: they are in the caches) and computes in registers.\n\n",
+      report.repeat);
+  TextTable table(
+      {"step", "batch", "context", "ms", "min ms", "tokens/s", "GB/s", "%", "GFLOP/s", "%"});
+  for (const BenchResult& result : report.results) table.AddRow(Row(result, report.machine));
+  table.Print(out);
+}
+
+nlohmann::ordered_json ReportJson(const BenchReport& report) {
+  nlohmann::ordered_json results = nlohmann::ordered_json::array();
+  for (const BenchResult& result : report.results) {
+    results.push_back({{"phase", result.chunk > 0 ? "prefill" : "decode"},
+                       {"batch", result.batch},
+                       {"context_tokens", result.context},
+                       {"chunk_tokens", result.chunk},
+                       {"seconds_median", result.times.median_seconds},
+                       {"seconds_min", result.times.min_seconds},
+                       {"tokens_per_second", PerSecond(static_cast<double>(result.tokens), result)},
+                       {"bytes_per_second", PerSecond(result.bytes, result)},
+                       {"flops_per_second", PerSecond(result.flops, result)}});
+  }
+  return {{"model", report.model},
+          {"weights", report.weights},
+          {"device", report.device},
+          {"compute_dtype", report.compute_dtype},
+          {"threads", report.threads},
+          {"block_tokens", report.block_tokens},
+          {"block_bytes", report.block_bytes},
+          {"weight_bytes", report.weight_bytes},
+          {"repeat", report.repeat},
+          {"machine",
+           {{"read_bytes_per_second", report.machine.read_bytes_per_second},
+            {"flops_per_second", report.machine.flops_per_second},
+            {"flops_with", report.machine.flops_with},
+            {"load_average", report.machine.load_average}}},
+          {"results", std::move(results)}};
+}
+
+}  // namespace quire::cli

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "server/cli/bench_machine.h"
+
+namespace quire::cli {
+
+// Repeated runs of the same work.
+struct BenchTimes {
+  double median_seconds = 0;
+  double min_seconds = 0;
+};
+BenchTimes Summarize(std::vector<double> seconds);
+
+// One line of the result. Rates are of the median.
+struct BenchResult {
+  int32_t batch = 0;    // sequences
+  int32_t context = 0;  // decode: tokens of KV per sequence; prefill: length of the prompt
+  int32_t chunk = 0;    // prefill: tokens a step; 0: decode
+  int64_t tokens = 0;   // that a run computes
+  double flops = 0;     // of a run
+  double bytes = 0;     // read by a run
+  BenchTimes times = {};
+};
+
+struct BenchReport {
+  std::string model;
+  std::string weights;  // "random" or the directory
+  std::string device;
+  std::string compute_dtype;
+  int32_t threads = 0;
+  int32_t block_tokens = 0;
+  int64_t block_bytes = 0;
+  int64_t weight_bytes = 0;
+  int32_t repeat = 0;
+  MachineSpeed machine;
+  std::vector<BenchResult> results;
+};
+
+void PrintReport(const BenchReport& report, std::ostream& out);
+nlohmann::ordered_json ReportJson(const BenchReport& report);
+
+}  // namespace quire::cli

@@ -1,0 +1,220 @@
+#include "server/cli/bench_step_command.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "core/base/clock.h"
+#include "core/base/status_macros.h"
+#include "server/cli/bench_model.h"
+#include "server/cli/bench_report.h"
+
+namespace quire::cli {
+namespace {
+
+struct Options {
+  BenchModelOptions model;
+  std::string dtype;
+  std::vector<int32_t> batches = {1, 4, 16};
+  std::vector<int32_t> contexts = {512, 2048};
+  std::vector<int32_t> prompts = {512};
+  int32_t chunk = 512;
+  int32_t repeat = 10;
+  std::string json_file;
+};
+
+absl::Status CheckLengths(const Options& options, const ModelConfig& config) {
+  for (const auto* lengths : {&options.contexts, &options.prompts}) {
+    for (int32_t length : *lengths) {
+      if (length <= config.max_positions) continue;
+      return absl::InvalidArgumentError(absl::StrCat(length, " tokens are more than the ",
+                                                     config.max_positions, " that ", config.name,
+                                                     " takes"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+BenchSizes LargestStep(const Options& options) {
+  BenchSizes sizes;
+  sizes.sequences = *std::max_element(options.batches.begin(), options.batches.end());
+  sizes.step_tokens = std::max(options.chunk, sizes.sequences);
+  const int32_t context = *std::max_element(options.contexts.begin(), options.contexts.end());
+  const int32_t prompt = *std::max_element(options.prompts.begin(), options.prompts.end());
+  sizes.context = std::max(context, prompt);
+  const auto blocks = [&](int64_t tokens) {
+    return (tokens + options.model.block_tokens - 1) / options.model.block_tokens;
+  };
+  sizes.kv_blocks = std::max(sizes.sequences * blocks(context), blocks(prompt));
+  return sizes;
+}
+
+// Says how far the weights are, often enough on a terminal and seldom in a log.
+LoadProgress ShowProgress() {
+  const bool terminal = isatty(STDERR_FILENO) != 0;
+  auto shown = std::make_shared<int64_t>(-1);
+  return [terminal, shown](int64_t done, int64_t total) {
+    const int64_t percent = total == 0 ? 100 : done * 100 / total;
+    const int64_t step = terminal ? 1 : 25;
+    if (percent / step == *shown) return;
+    *shown = percent / step;
+    std::cerr << (terminal ? "\r" : "") << "loading weights: " << percent << "%"
+              << (terminal && percent < 100 ? "" : "\n") << std::flush;
+  };
+}
+
+// Times `run` as often as asked, after one run that warms caches and page tables.
+absl::StatusOr<BenchTimes> Time(int32_t repeat, const std::function<absl::Status()>& run) {
+  QUIRE_RETURN_IF_ERROR(run());
+  const SteadyClock clock;
+  std::vector<double> seconds;
+  for (int32_t i = 0; i < repeat; ++i) {
+    const TimePoint start = clock.Now();
+    QUIRE_RETURN_IF_ERROR(run());
+    seconds.push_back(ToSeconds(clock.Now() - start));
+  }
+  return Summarize(std::move(seconds));
+}
+
+absl::StatusOr<BenchResult> MeasurePrefill(BenchModel* model, int32_t prompt,
+                                           const Options& options) {
+  std::vector<BenchRow> steps;
+  BenchResult result{.batch = 1, .context = prompt, .chunk = options.chunk, .tokens = prompt};
+  for (int32_t start = 0; start < prompt; start += options.chunk) {
+    const int32_t tokens = std::min(options.chunk, prompt - start);
+    steps.push_back({.start = start, .tokens = tokens, .sample = start + tokens == prompt});
+    const StepCost cost = model->CostOf({&steps.back(), 1});
+    result.flops += cost.flops;
+    result.bytes += cost.bytes;
+  }
+  QUIRE_ASSIGN_OR_RETURN(result.times, Time(options.repeat, [&] {
+                           for (const BenchRow& step : steps) {
+                             QUIRE_RETURN_IF_ERROR(model->RunStep({&step, 1}));
+                           }
+                           return absl::OkStatus();
+                         }));
+  return result;
+}
+
+absl::StatusOr<BenchResult> MeasureDecode(BenchModel* model, int32_t batch, int32_t context,
+                                          const Options& options) {
+  const std::vector<BenchRow> rows(static_cast<size_t>(batch),
+                                   {.start = context - 1, .tokens = 1, .sample = true});
+  const StepCost cost = model->CostOf(rows);
+  BenchResult result{.batch = batch,
+                     .context = context,
+                     .tokens = batch,
+                     .flops = cost.flops,
+                     .bytes = cost.bytes};
+  QUIRE_ASSIGN_OR_RETURN(result.times, Time(options.repeat, [&] { return model->RunStep(rows); }));
+  return result;
+}
+
+absl::StatusOr<BenchReport> Measure(const Options& options) {
+  const bool random = options.model.model_dir.empty();
+  QUIRE_ASSIGN_OR_RETURN(const ModelConfig config, random
+                                                       ? NamedModelShape(options.model.shape)
+                                                       : LoadModelConfig(options.model.model_dir));
+  QUIRE_RETURN_IF_ERROR(CheckLengths(options, config));
+  QUIRE_ASSIGN_OR_RETURN(
+      const auto model,
+      BenchModel::Create(options.model, config, LargestStep(options), ShowProgress()));
+  BenchReport report;
+  report.model = config.name;
+  report.weights = random ? "random" : options.model.model_dir;
+  report.device = model->device_description();
+  report.compute_dtype = kernels::DTypeName(model->compute());
+  report.threads = options.model.threads;
+  report.block_tokens = model->layout().block_tokens;
+  report.block_bytes = static_cast<int64_t>(model->layout().BlockBytes());
+  report.weight_bytes = model->weight_bytes();
+  report.repeat = options.repeat;
+  report.machine = MeasureMachine(options.model.threads, model->compute());
+  for (int32_t prompt : options.prompts) {
+    QUIRE_ASSIGN_OR_RETURN(BenchResult result, MeasurePrefill(model.get(), prompt, options));
+    report.results.push_back(result);
+  }
+  for (int32_t context : options.contexts) {
+    for (int32_t batch : options.batches) {
+      QUIRE_ASSIGN_OR_RETURN(BenchResult result,
+                             MeasureDecode(model.get(), batch, context, options));
+      report.results.push_back(result);
+    }
+  }
+  return report;
+}
+
+absl::Status RunBench(Options options) {
+  // The same number for the device and for what the machine can do.
+  if (options.model.threads == 0) {
+    options.model.threads = static_cast<int32_t>(std::max(1u, std::thread::hardware_concurrency()));
+  }
+  if (options.dtype == "f32") options.model.compute = kernels::DType::kF32;
+  if (options.dtype == "bf16") options.model.compute = kernels::DType::kBF16;
+  QUIRE_ASSIGN_OR_RETURN(const BenchReport report, Measure(options));
+  PrintReport(report, std::cout);
+  if (options.json_file.empty()) return absl::OkStatus();
+  std::ofstream file(options.json_file);
+  file << ReportJson(report).dump(2) << '\n';
+  file.close();
+  return file.good() ? absl::OkStatus()
+                     : absl::UnavailableError(absl::StrCat("cannot write ", options.json_file));
+}
+
+void AddWorkOptions(CLI::App* app, Options* options) {
+  const auto list = [app](const char* name, std::vector<int32_t>* values, const char* help) {
+    app->add_option(name, *values, help)
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->check(CLI::Range(1, 1 << 20))
+        ->capture_default_str();
+  };
+  list("--batch", &options->batches, "Sequences of a decode step");
+  list("--context", &options->contexts, "Tokens of KV that each of them has");
+  list("--prompt", &options->prompts, "Prompt lengths for prefill");
+  app->add_option("--chunk", options->chunk, "Most prompt tokens a step")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  app->add_option("--repeat", options->repeat, "Runs of each measurement, after a warm-up")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+}
+
+}  // namespace
+
+Command AddBenchStepCommand(CLI::App* root) {
+  auto options = std::make_shared<Options>();
+  options->model.kv_limit_bytes = int64_t{4} << 30;
+  CLI::App* app = root->add_subcommand("step", "Prefill and decode speed by batch and context");
+  auto* source = app->add_option_group("Model");
+  source->add_option("--model", options->model.model_dir, "Model directory");
+  source->add_option("--shape", options->model.shape,
+                     "Known shape with random weights: " + absl::StrJoin(NamedModelShapes(), ", "));
+  source->require_option(1);
+  app->add_option("--dtype", options->dtype, "Compute in this (default: as the checkpoint)")
+      ->check(CLI::IsMember({"f32", "bf16"}));
+  app->add_option("--threads", options->model.threads, "CPU threads (default: all cores)")
+      ->check(CLI::Range(1, 1024));
+  app->add_option("--block-tokens", options->model.block_tokens, "Tokens a KV block")
+      ->check(CLI::Range(1, 512))
+      ->capture_default_str();
+  app->add_option("--kv-limit", options->model.kv_limit_bytes,
+                  "Most memory for KV blocks (default: 4GiB)")
+      ->transform(CLI::AsSizeValue(false));
+  AddWorkOptions(app, options.get());
+  app->add_option("--json", options->json_file, "Also write the result to this file");
+  return {app, [options] {
+            const absl::Status status = RunBench(*options);
+            return status.ok() ? kExitOk : ReportError("quire-bench step", status);
+          }};
+}
+
+}  // namespace quire::cli

@@ -1,0 +1,57 @@
+#include "server/cli/generate_command.h"
+
+#include <memory>
+
+#include "quire/v1/inference.grpc.pb.h"
+#include "server/cli/answer_printer.h"
+#include "server/cli/generate_request.h"
+#include "server/cli/interrupt_canceller.h"
+#include "server/cli/server_connection.h"
+
+namespace quire::cli {
+namespace {
+
+constexpr char kName[] = "quire generate";
+
+struct Options {
+  ServerOptions server;
+  GenerateOptions generate;
+  bool json = false;
+};
+
+int Generate(const Options& options) {
+  // Read before signals are held back, so that Ctrl-C still ends a wait for standard input.
+  const v1::GenerateRequest request = MakeGenerateRequest(options.generate);
+  grpc::ClientContext context;
+  SetDeadline(options.server, &context);
+  InterruptCanceller canceller(&context);
+  const auto stub = v1::InferenceService::NewStub(Connect(options.server));
+  const auto reader = stub->Generate(&context, request);
+  AnswerPrinter printer(options.json);
+  v1::GenerateResponse message;
+  absl::Status printed;
+  while (printed.ok() && reader->Read(&message)) printed = printer.Print(message);
+  if (!printed.ok()) context.TryCancel();
+  const absl::Status outcome = ExplainRpc(options.server, reader->Finish());
+  printer.Finish();
+  if (!printed.ok()) return ReportError(kName, printed);
+  if (outcome.ok()) return kExitOk;
+  ReportError(kName, outcome);
+  return canceller.interrupted() ? kExitInterrupted : kExitError;
+}
+
+}  // namespace
+
+Command AddGenerateCommand(CLI::App* root) {
+  auto options = std::make_shared<Options>();
+  CLI::App* app = root->add_subcommand("generate", "Continue a prompt on a running server");
+  app->add_option("--server", options->server.server, "host:port")->capture_default_str();
+  app->add_option("--deadline", options->server.timeout_seconds,
+                  "Give up after so many seconds (default: never)")
+      ->check(CLI::PositiveNumber);
+  AddGenerateOptions(app, &options->generate);
+  app->add_flag("--json", options->json, "Print each message as a line of JSON");
+  return {app, [options] { return Generate(*options); }};
+}
+
+}  // namespace quire::cli

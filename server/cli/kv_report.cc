@@ -1,0 +1,145 @@
+#include "server/cli/kv_report.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "server/cli/text_format.h"
+
+namespace quire::cli {
+namespace {
+
+struct GroupRange {
+  int32_t min = 0;
+  int32_t max = 0;
+};
+
+GroupRange KvGroupRange(const ModelConfig& config) {
+  const auto [min, max] = std::minmax_element(config.kv_groups.begin(), config.kv_groups.end());
+  return {*min, *max};
+}
+
+const char* AttentionKind(const ModelConfig& config) {
+  const GroupRange groups = KvGroupRange(config);
+  if (groups.min == config.num_heads) return "MHA";
+  return groups.max == 1 ? "MQA" : "GQA";
+}
+
+std::string Range(int32_t min, int32_t max) {
+  return min == max ? absl::StrCat(min) : absl::StrCat(min, " to ", max);
+}
+
+// The sum that a block's size is, spelled out where every layer is the same.
+std::string TokenBytesSum(const KvLayout& layout) {
+  const KvLayout::Layer& first = layout.layers.front();
+  const bool uniform =
+      std::all_of(layout.layers.begin(), layout.layers.end(), [&](const KvLayout::Layer& layer) {
+        return layer.kv_groups == first.kv_groups && layer.head_dim == first.head_dim;
+      });
+  if (!uniform) return "";
+  return absl::StrFormat("  = %d layers x K and V x %d groups x %d x %d bytes (%s)",
+                         layout.layers.size(), first.kv_groups, first.head_dim,
+                         kernels::DTypeBytes(layout.dtype), kernels::DTypeName(layout.dtype));
+}
+
+int64_t WeightBytes(const ModelConfig& config) {
+  return config.NumParameters() *
+         static_cast<int64_t>(kernels::DTypeBytes(config.checkpoint_dtype));
+}
+
+}  // namespace
+
+std::string DescribeAttention(const ModelConfig& config) {
+  const GroupRange groups = KvGroupRange(config);
+  const int32_t heads = config.num_heads;
+  return absl::StrFormat("%s: %d query heads, %s KV %s, %s query %s per group (MHA = %d, MQA = 1)",
+                         AttentionKind(config), heads, Range(groups.min, groups.max),
+                         groups.max == 1 ? "group" : "groups",
+                         Range(heads / groups.max, heads / groups.min),
+                         heads == groups.min ? "head" : "heads", heads);
+}
+
+std::vector<int32_t> DefaultContexts(int32_t max_positions) {
+  std::vector<int32_t> contexts = {max_positions};
+  while (contexts.size() < 4 && contexts.back() / 4 >= 16) {
+    contexts.push_back(contexts.back() / 4);
+  }
+  std::reverse(contexts.begin(), contexts.end());
+  return contexts;
+}
+
+void PrintModel(const ModelConfig& config, const KvLayout& layout, std::ostream& out) {
+  const auto line = [&out](const char* name, const std::string& value) {
+    out << absl::StrFormat("%-14s %s\n", name, value);
+  };
+  line("model", absl::StrCat(config.name, " (", config.architecture, ")"));
+  line("attention", DescribeAttention(config));
+  line("layers", absl::StrFormat("%d, hidden size %d, head size %d, MLP %d, vocabulary %d",
+                                 config.num_layers, config.hidden_size, config.head_dim,
+                                 config.intermediate_size, config.vocab_size));
+  line("parameters", absl::StrFormat("%s, %s in %s", FormatCount(config.NumParameters()),
+                                     FormatBytes(WeightBytes(config)),
+                                     kernels::DTypeName(config.checkpoint_dtype)));
+  line("context", absl::StrCat(config.max_positions, " tokens"));
+  line("KV per token",
+       FormatBytes(static_cast<int64_t>(layout.TokenBytes())) + TokenBytesSum(layout));
+  line("KV per block",
+       absl::StrFormat("%s for %d tokens", FormatBytes(static_cast<int64_t>(layout.BlockBytes())),
+                       layout.block_tokens));
+}
+
+void PrintCapacity(const KvLayout& layout, std::span<const int64_t> memory,
+                   std::span<const int32_t> contexts, std::ostream& out) {
+  out << "What fits in a KV cache, beside the weights: sequences at once, by context length\n";
+  std::vector<std::string> header = {"KV cache", "blocks", "tokens"};
+  for (int32_t context : contexts) header.push_back(absl::StrCat("at ", context));
+  TextTable table(std::move(header));
+  for (int64_t bytes : memory) {
+    const KvCapacity capacity = PlanKvCapacity(layout, bytes, contexts.front());
+    std::vector<std::string> row = {FormatBytes(bytes), absl::StrCat(capacity.blocks),
+                                    absl::StrCat(capacity.tokens)};
+    for (int32_t context : contexts) {
+      row.push_back(absl::StrCat(PlanKvCapacity(layout, bytes, context).sequences));
+    }
+    table.AddRow(std::move(row));
+  }
+  table.Print(out);
+}
+
+nlohmann::ordered_json ModelJson(const ModelConfig& config, const KvLayout& layout,
+                                 std::span<const int64_t> memory,
+                                 std::span<const int32_t> contexts) {
+  nlohmann::ordered_json capacities = nlohmann::ordered_json::array();
+  for (int64_t bytes : memory) {
+    for (int32_t context : contexts) {
+      const KvCapacity capacity = PlanKvCapacity(layout, bytes, context);
+      capacities.push_back({{"kv_bytes", bytes},
+                            {"context_tokens", context},
+                            {"blocks", capacity.blocks},
+                            {"tokens", capacity.tokens},
+                            {"sequences", capacity.sequences}});
+    }
+  }
+  return {{"model", config.name},
+          {"architecture", config.architecture},
+          {"attention", AttentionKind(config)},
+          {"query_heads", config.num_heads},
+          {"kv_groups", config.kv_groups},
+          {"layers", config.num_layers},
+          {"hidden_size", config.hidden_size},
+          {"intermediate_size", config.intermediate_size},
+          {"head_dim", config.head_dim},
+          {"vocab_size", config.vocab_size},
+          {"parameters", config.NumParameters()},
+          {"checkpoint_dtype", kernels::DTypeName(config.checkpoint_dtype)},
+          {"weight_bytes", WeightBytes(config)},
+          {"context_tokens", config.max_positions},
+          {"kv_dtype", kernels::DTypeName(layout.dtype)},
+          {"block_tokens", layout.block_tokens},
+          {"kv_token_bytes", layout.TokenBytes()},
+          {"kv_block_bytes", layout.BlockBytes()},
+          {"capacity", std::move(capacities)}};
+}
+
+}  // namespace quire::cli

@@ -1,0 +1,241 @@
+#include "server/config.h"
+
+#include <CLI/CLI.hpp>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "server/flag_values.h"
+
+namespace quire::server {
+namespace {
+
+constexpr int32_t kMaxInt = std::numeric_limits<int32_t>::max();
+
+// The flags that are read as text and understood afterwards.
+struct TextFlags {
+  std::string dtype = "auto";
+  std::string kv_memory = "auto";
+  std::string listen = "127.0.0.1:50051";
+  std::string metrics_listen = "127.0.0.1:9464";
+  std::string reflection = "auto";
+  std::string drain_timeout = "30s";
+  std::string default_deadline = "0";
+  std::string max_deadline = "0";
+  std::string max_message_bytes = "4M";
+  std::string max_stream_buffer = "256K";
+  std::string max_prompt_bytes = "1M";
+};
+
+// Adds options under one heading of --help.
+class FlagGroup {
+ public:
+  FlagGroup(CLI::App& app, const char* heading) : app_(app), heading_(heading) {}
+
+  template <typename T>
+  CLI::Option* Add(const char* flag, const char* type, T& value, const char* help) {
+    return app_.add_option(flag, value, help)->type_name(type)->group(heading_);
+  }
+  template <typename T>
+  void AddNumber(const char* flag, T& value, T low, T high, const char* help) {
+    Add(flag, "N", value, help)->check(CLI::Range(low, high));
+  }
+  void AddChoice(const char* flag, std::string& value, std::vector<std::string> choices,
+                 const char* help) {
+    Add(flag, "WHICH", value, help)->check(CLI::IsMember(std::move(choices)));
+  }
+  void AddSwitch(const char* flag, bool& value, const char* help) {
+    app_.add_flag(flag, value, help)->group(heading_);
+  }
+
+ private:
+  CLI::App& app_;
+  const char* heading_;
+};
+
+void AddModelFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
+  FlagGroup flags(app, "Model and device");
+  flags.Add("--model", "DIR", config.model_dir, "Hugging Face model directory")->required();
+  flags.Add("--model-name", "NAME", config.model_name,
+            "Name that requests use; empty: the directory's name");
+  flags.AddChoice("--device", config.device, {"auto", "cpu", "cuda"},
+                  "Where to compute; auto: a GPU where there is a usable one");
+  flags.AddNumber("--threads", config.threads, 0, 4096,
+                  "CPU threads; 0: all cores that the process may use");
+  flags.AddChoice("--dtype", text.dtype, {"auto", "bf16", "f32"},
+                  "Number type of the computation; auto: from the checkpoint");
+  flags.Add("--kv-memory", "BYTES", text.kv_memory,
+            "Memory of the KV cache, with K, M, G or T; auto: from the free memory");
+  flags.Add("--block-tokens", "N", config.block_tokens, "Tokens in a KV block")
+      ->check(CLI::IsMember({16, 32, 64, 128, 256, 512}));
+}
+
+void AddEngineFlags(CLI::App& app, EngineOptions& engine) {
+  FlagGroup flags(app, "Batching and queue");
+  flags.AddNumber("--max-step-tokens", engine.max_step_tokens, 1, 1 << 20,
+                  "Query tokens that a step computes");
+  flags.AddNumber("--max-running", engine.max_running_requests, 1, 65536, "Requests in one step");
+  flags.AddNumber("--max-queued", engine.max_queued_requests, 1, 1 << 20,
+                  "Requests that may wait; more are refused with RESOURCE_EXHAUSTED");
+  flags.AddNumber("--max-queued-tokens", engine.max_queued_tokens, int64_t{1}, int64_t{1} << 40,
+                  "Prompt tokens that may wait; more are refused with RESOURCE_EXHAUSTED");
+  flags.AddNumber("--max-context", engine.max_context_tokens, 0, 1 << 24,
+                  "Tokens of prompt and answer together; 0: what the model allows");
+}
+
+void AddRequestFlags(CLI::App& app, RequestLimits& limits, TextFlags& text) {
+  FlagGroup flags(app, "Bounds on one request");
+  SamplingLimits& sampling = limits.sampling;
+  flags.AddNumber("--max-tokens-default", limits.default_max_tokens, 1, kMaxInt,
+                  "max_tokens of requests that give none; less where the context has less room");
+  flags.AddNumber("--max-tokens-limit", limits.max_tokens, 0, kMaxInt,
+                  "Largest max_tokens a request may give; 0: only the context bounds it");
+  flags.Add("--max-prompt-bytes", "BYTES", text.max_prompt_bytes, "Length of a text prompt");
+  flags.AddNumber("--max-stop-strings", sampling.max_stop_strings, 0, 1024, "Stop strings");
+  flags.AddNumber("--max-stop-bytes", sampling.max_stop_string_bytes, 1, 65536,
+                  "Length of one stop string");
+  flags.AddNumber("--max-stop-token-ids", sampling.max_stop_token_ids, 0, 65536, "Stop token ids");
+  flags.Add("--default-deadline", "TIME", text.default_deadline,
+            "Deadline of calls that come without one; 0: none");
+  flags.Add("--max-deadline", "TIME", text.max_deadline,
+            "Longer deadlines are cut to this, and calls without one get it; 0: none");
+}
+
+void AddNetworkFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
+  FlagGroup flags(app, "Network");
+  flags.Add("--listen", "ADDR:PORT", text.listen, "gRPC address; port 0: any free one");
+  flags.Add("--metrics-listen", "ADDR:PORT", text.metrics_listen,
+            "Address of /metrics for Prometheus; port 0: any free one; off: none");
+  flags.Add("--port-file", "FILE", config.port_file,
+            "Write the bound addresses to this file once the server is ready; empty: none");
+  flags.AddSwitch("--insecure", config.insecure,
+                  "Allow --listen beyond loopback, without encryption and authentication");
+  flags.AddChoice("--reflection", text.reflection, {"auto", "on", "off"},
+                  "Let clients ask for the API's description; auto: on loopback only");
+  flags.Add("--max-message-bytes", "BYTES", text.max_message_bytes,
+            "Length of one message from a client");
+  flags.AddNumber("--max-connection-streams", config.max_connection_streams, 1, 1 << 20,
+                  "Calls at a time on one connection");
+  flags.Add("--max-stream-buffer", "BYTES", text.max_stream_buffer,
+            "How much of an answer may wait for a slow reader before it is cut off");
+  flags.AddNumber("--output-threads", config.output_threads, 1, 64,
+                  "Threads that turn tokens into text");
+  flags.Add("--drain-timeout", "TIME", text.drain_timeout,
+            "How long running requests may go on after SIGTERM");
+}
+
+// Reads `text` with `parse` into `value`; the error names the flag.
+template <typename T, typename Parse>
+absl::Status ReadFlag(const char* flag, const std::string& text, Parse parse, T* value) {
+  auto parsed = parse(text);
+  if (!parsed.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(flag, ": ", std::string(parsed.status().message())));
+  }
+  *value = *parsed;
+  return absl::OkStatus();
+}
+
+template <typename T>
+absl::Status ReadBytes(const char* flag, const std::string& text, int64_t low, int64_t high,
+                       T* value) {
+  int64_t bytes = 0;
+  QUIRE_RETURN_IF_ERROR(ReadFlag(flag, text, ParseBytes, &bytes));
+  if (bytes < low || bytes > high) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(flag, ": ", text, " is not in [", low, ", ", high, "] bytes"));
+  }
+  *value = static_cast<T>(bytes);
+  return absl::OkStatus();
+}
+
+absl::Status ReadSizesAndTimes(const TextFlags& text, ServerConfig* config) {
+  constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
+  if (text.kv_memory != "auto") {
+    QUIRE_RETURN_IF_ERROR(
+        ReadBytes("--kv-memory", text.kv_memory, 1, kAny, &config->kv_memory_bytes));
+  }
+  QUIRE_RETURN_IF_ERROR(ReadBytes("--max-message-bytes", text.max_message_bytes, 1 << 10, 1 << 30,
+                                  &config->max_message_bytes));
+  QUIRE_RETURN_IF_ERROR(ReadBytes("--max-stream-buffer", text.max_stream_buffer, 1 << 10, 1 << 30,
+                                  &config->max_stream_buffer));
+  QUIRE_RETURN_IF_ERROR(ReadBytes("--max-prompt-bytes", text.max_prompt_bytes, 1, 1 << 30,
+                                  &config->requests.prompt_bytes));
+  QUIRE_RETURN_IF_ERROR(
+      ReadFlag("--drain-timeout", text.drain_timeout, ParseDuration, &config->drain_timeout));
+  QUIRE_RETURN_IF_ERROR(ReadFlag("--default-deadline", text.default_deadline, ParseDuration,
+                                 &config->requests.default_deadline));
+  return ReadFlag("--max-deadline", text.max_deadline, ParseDuration,
+                  &config->requests.max_deadline);
+}
+
+absl::Status ReadNetwork(const TextFlags& text, ServerConfig* config) {
+  QUIRE_RETURN_IF_ERROR(ReadFlag("--listen", text.listen, ParseListenAddress, &config->listen));
+  if (text.metrics_listen == "off") {
+    config->metrics_listen.reset();
+  } else {
+    QUIRE_RETURN_IF_ERROR(ReadFlag("--metrics-listen", text.metrics_listen, ParseListenAddress,
+                                   &config->metrics_listen));
+  }
+  const bool loopback = config->listen.IsLoopback();
+  if (!loopback && !config->insecure) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--listen: ", text.listen,
+        " can be reached from other machines, and there is no encryption and no authentication "
+        "yet; listen on loopback behind a proxy, or accept that with --insecure"));
+  }
+  config->reflection = text.reflection == "on" || (text.reflection == "auto" && loopback);
+  return absl::OkStatus();
+}
+
+absl::Status CheckTogether(const ServerConfig& config) {
+  const EngineOptions& engine = config.engine;
+  if (engine.max_step_tokens < engine.max_running_requests) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--max-step-tokens: ", engine.max_step_tokens, " is less than --max-running ",
+                     engine.max_running_requests, "; each running request needs one token a step"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadTextFlags(const TextFlags& text, ServerConfig* config) {
+  if (text.dtype == "bf16") config->compute_dtype = kernels::DType::kBF16;
+  if (text.dtype == "f32") config->compute_dtype = kernels::DType::kF32;
+  QUIRE_RETURN_IF_ERROR(ReadSizesAndTimes(text, config));
+  QUIRE_RETURN_IF_ERROR(ReadNetwork(text, config));
+  return CheckTogether(*config);
+}
+
+}  // namespace
+
+size_t ServerConfig::MaxLiveStreams() const {
+  return 2 * (static_cast<size_t>(engine.max_running_requests) +
+              static_cast<size_t>(engine.max_queued_requests));
+}
+
+absl::StatusOr<std::optional<ServerConfig>> ParseCommandLine(int argc, const char* const* argv,
+                                                             std::ostream& out) {
+  ServerConfig config;
+  TextFlags text;
+  CLI::App app("Serves a language model over gRPC.", "quire-server");
+  app.option_defaults()->always_capture_default();
+  app.set_version_flag("--version", "quire-server " QUIRE_VERSION);
+  AddModelFlags(app, config, text);
+  AddEngineFlags(app, config.engine);
+  AddRequestFlags(app, config.requests, text);
+  AddNetworkFlags(app, config, text);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& asked) {  // --help and --version
+    app.exit(asked, out, out);
+    return std::nullopt;
+  } catch (const CLI::ParseError& error) {
+    return absl::InvalidArgumentError(absl::StrCat(error.what(), "; see quire-server --help"));
+  }
+  QUIRE_RETURN_IF_ERROR(ReadTextFlags(text, &config));
+  return config;
+}
+
+}  // namespace quire::server

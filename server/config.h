@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <ostream>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "core/base/clock.h"
+#include "core/engine/engine_options.h"
+#include "kernels/api/types.h"
+#include "server/listen_address.h"
+#include "server/request_limits.h"
+
+namespace quire::server {
+
+// Everything that can be set, validated as a whole before anything is built from it. Plain data.
+struct ServerConfig {
+  // Model and device
+  std::string model_dir;
+  std::string model_name;  // empty: the directory's name
+  std::string device = "auto";
+  int32_t threads = 0;                          // 0: all cores that the process may use
+  std::optional<kernels::DType> compute_dtype;  // default: from the checkpoint
+  int64_t kv_memory_bytes = 0;                  // 0: chosen from the free memory
+  int32_t block_tokens = 16;
+
+  // Bounds
+  EngineOptions engine;
+  RequestLimits requests;
+  int32_t max_message_bytes = 4 << 20;    // of one message from a client
+  int32_t max_connection_streams = 1024;  // calls at a time on one connection
+  size_t max_stream_buffer = 256 << 10;   // bytes of answer that may wait for a slow reader
+  int32_t output_threads = 1;
+
+  // Network
+  ListenAddress listen{"127.0.0.1", 50051};
+  std::optional<ListenAddress> metrics_listen = ListenAddress{"127.0.0.1", 9464};
+  std::string port_file;  // empty: none
+  bool insecure = false;
+  bool reflection = true;
+  Duration drain_timeout = std::chrono::seconds(30);
+
+  // Streams that may be open at a time: what the engine can hold, and as many that are ending.
+  size_t MaxLiveStreams() const;
+};
+
+// Reads the command line. nullopt: help or the version was asked for and has been written to
+// `out`. InvalidArgument names the flag, its value and what it must be.
+absl::StatusOr<std::optional<ServerConfig>> ParseCommandLine(int argc, const char* const* argv,
+                                                             std::ostream& out);
+
+}  // namespace quire::server

@@ -1,0 +1,48 @@
+#include "server/lifecycle.h"
+
+#include <sys/resource.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "absl/strings/str_cat.h"
+
+namespace quire::server {
+namespace {
+
+constexpr rlim_t kMinOpenFiles = 1024;
+// What clients get to take their last message, and gRPC to give up calls by force.
+constexpr absl::Duration kFlushTime = absl::Seconds(3);
+constexpr absl::Duration kAbortTime = absl::Seconds(10);
+
+}  // namespace
+
+absl::Status RaiseFileLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) getrlimit(RLIMIT_NOFILE, &limit);
+  }
+  if (limit.rlim_cur >= kMinOpenFiles) return absl::OkStatus();
+  return absl::ResourceExhaustedError(
+      absl::StrCat("only ", limit.rlim_cur, " files may be open, and at least ", kMinOpenFiles,
+                   " are needed; raise the hard limit (ulimit -Hn)"));
+}
+
+void Drain(GrpcServer* server, ModelEngine* model, LiveStreams* streams, Duration grace) {
+  server->SetNotServing();
+  model->loop().Drain(grace);
+  if (!streams->AwaitEmpty(kFlushTime)) {
+    std::fprintf(stderr, "quire-server: aborting %zu streams whose clients do not read\n",
+                 streams->size());
+    streams->AbortAll();
+    if (!streams->AwaitEmpty(kAbortTime)) {
+      // gRPC would wait for their reactors without limit.
+      std::fprintf(stderr, "quire-server: %zu streams do not end; giving up\n", streams->size());
+      std::_Exit(1);
+    }
+  }
+  server->Shutdown();
+}
+
+}  // namespace quire::server

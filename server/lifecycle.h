@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "core/base/clock.h"
+#include "core/engine/model_engine.h"
+#include "server/live_streams.h"
+#include "server/rpc/grpc_server.h"
+
+namespace quire::server {
+
+// Raises the limit on open files to the most this process may have, and refuses one so low that a
+// burst of connections could exhaust it: the gRPC that Debian 12 ships never accepts again after
+// that (CVE-2023-4785). ResourceExhausted says what to change.
+absl::Status RaiseFileLimit();
+
+// Ends the service in order:
+//   1. readiness turns NOT_SERVING, new requests are refused with UNAVAILABLE
+//   2. running requests go on for up to `grace`; the engine ends the rest (EndGrace cuts this)
+//   3. every stream gets its status; those whose client does not read are aborted
+//   4. the gRPC server stops
+// Every call gets exactly one status, always from us: gRPC's own shutdown would wait for ever for a
+// reactor that has not finished. On the main thread, once.
+void Drain(GrpcServer* server, ModelEngine* model, LiveStreams* streams, Duration grace);
+
+}  // namespace quire::server

@@ -1,0 +1,45 @@
+#include "server/live_streams.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+
+namespace quire::server {
+
+absl::Status LiveStreams::Add(std::shared_ptr<OutputStream> stream) {
+  absl::MutexLock lock(&mu_);
+  if (streams_.size() >= max_streams_) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the server has ", streams_.size(), " open streams, which is its limit; try again later"));
+  }
+  streams_.insert(std::move(stream));
+  return absl::OkStatus();
+}
+
+void LiveStreams::Remove(const std::shared_ptr<OutputStream>& stream) {
+  absl::MutexLock lock(&mu_);
+  streams_.erase(stream);
+}
+
+size_t LiveStreams::size() const {
+  absl::MutexLock lock(&mu_);
+  return streams_.size();
+}
+
+void LiveStreams::AbortAll() {
+  std::vector<std::shared_ptr<OutputStream>> streams;
+  {
+    absl::MutexLock lock(&mu_);
+    streams.assign(streams_.begin(), streams_.end());
+  }
+  // Without the lock: a stream's own lock is never taken under this one.
+  for (const auto& stream : streams) stream->Abort();
+}
+
+bool LiveStreams::AwaitEmpty(absl::Duration timeout) {
+  absl::MutexLock lock(&mu_);
+  return mu_.AwaitWithTimeout(absl::Condition(this, &LiveStreams::EmptyLocked), timeout);
+}
+
+}  // namespace quire::server

@@ -1,0 +1,159 @@
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/engine/model_engine.h"
+#include "server/config.h"
+#include "server/lifecycle.h"
+#include "server/metrics/engine_collector.h"
+#include "server/metrics/exporter.h"
+#include "server/metrics/process_metrics.h"
+#include "server/output_dispatcher.h"
+#include "server/rpc/grpc_server.h"
+#include "server/shutdown_signals.h"
+
+namespace quire::server {
+namespace {
+
+void Log(const std::string& line) { std::fprintf(stderr, "quire-server: %s\n", line.c_str()); }
+
+// Reports the loading of weights at every tenth.
+class LoadProgress {
+ public:
+  void operator()(int64_t done, int64_t total) {
+    const int64_t tenth = total > 0 ? done * 10 / total : 10;
+    if (tenth == reported_) return;
+    reported_ = tenth;
+    Log(absl::StrCat("loading weights: ", tenth * 10, " % of ", total >> 20, " MiB"));
+  }
+
+ private:
+  int64_t reported_ = 0;
+};
+
+absl::StatusOr<std::unique_ptr<ModelEngine>> LoadModel(const ServerConfig& config,
+                                                       ShutdownSignals* signals, OutputSink* sink,
+                                                       const Clock* clock) {
+  ModelEngineOptions options;
+  options.model_dir = config.model_dir;
+  options.model_name = config.model_name;
+  options.device = config.device;
+  options.threads = config.threads;
+  options.kv_memory_bytes = config.kv_memory_bytes;
+  options.block_tokens = config.block_tokens;
+  options.compute_dtype = config.compute_dtype;
+  options.engine = config.engine;
+  options.progress = LoadProgress();
+  options.on_device_failure = [signals] { signals->Trigger(ShutdownReason::kDeviceFailure); };
+  return ModelEngine::Create(options, sink, clock);
+}
+
+MetricLabels DescribeForMetrics(const ModelEngine& model) {
+  const ModelConfig& config = model.config();
+  MetricLabels labels;
+  labels.model = config.name;
+  labels.device = model.device_description();
+  labels.dtype = kernels::DTypeName(model.kv_layout().dtype);
+  labels.layers = std::to_string(config.num_layers);
+  labels.kv_heads = std::to_string(config.kv_groups.front());
+  for (int32_t groups : config.kv_groups) {
+    if (groups != config.kv_groups.front()) labels.kv_heads = "varies";
+  }
+  labels.head_dim = std::to_string(config.head_dim);
+  labels.version = QUIRE_VERSION;
+  return labels;
+}
+
+// Written under another name first, so that whoever waits for the file finds it whole.
+absl::Status WritePortFile(const std::string& path, const GrpcServer& server,
+                           const Exporter* exporter) {
+  if (path.empty()) return absl::OkStatus();
+  const std::string unfinished = path + ".tmp";
+  {
+    std::ofstream file(unfinished, std::ios::trunc);
+    file << "listen=" << server.address().ToString() << "\n";
+    if (exporter != nullptr) file << "metrics=" << exporter->address().ToString() << "\n";
+    if (!file.flush()) return absl::UnavailableError("--port-file: cannot write " + unfinished);
+  }
+  std::error_code error;
+  std::filesystem::rename(unfinished, path, error);
+  if (error) return absl::UnavailableError("--port-file: " + path + ": " + error.message());
+  return absl::OkStatus();
+}
+
+// Builds everything in order of dependence, serves until told to end, drains. Members of a later
+// line use those of earlier ones, so they are destroyed the other way round.
+absl::StatusOr<ShutdownReason> Serve(const ServerConfig& config) {
+  QUIRE_RETURN_IF_ERROR(RaiseFileLimit());
+  ShutdownSignals signals;
+  SteadyClock clock;
+  ServerCounters counters;
+  LiveStreams streams(config.MaxLiveStreams());
+  OutputDispatcher dispatcher(config.output_threads);
+  std::unique_ptr<ModelEngine> model;
+  std::unique_ptr<Exporter> exporter;  // listens before the model is loaded, ends before it goes
+  if (config.metrics_listen.has_value()) {
+    QUIRE_ASSIGN_OR_RETURN(exporter, Exporter::Listen(*config.metrics_listen));
+  }
+  QUIRE_ASSIGN_OR_RETURN(model, LoadModel(config, &signals, &dispatcher, &clock));
+  const RequestCodec codec(&model->config(), &model->tokenizer(),
+                           model->options().max_context_tokens, config.requests);
+  QUIRE_ASSIGN_OR_RETURN(
+      std::unique_ptr<GrpcServer> server,
+      GrpcServer::Listen(config, {.model = model.get(),
+                                  .dispatcher = &dispatcher,
+                                  .streams = &streams,
+                                  .counters = &counters,
+                                  .codec = &codec,
+                                  .clock = &clock,
+                                  .max_stream_buffer = config.max_stream_buffer}));
+  if (exporter != nullptr) {
+    Engine& engine = model->engine();
+    exporter->Add(std::make_shared<EngineCollector>(
+        DescribeForMetrics(*model), [&engine] { return engine.Stats(); }, &counters, &streams,
+        &clock));
+    exporter->Add(std::make_shared<ProcessMetrics>());
+    Log(absl::StrCat("metrics on http://", exporter->address().ToString(), "/metrics"));
+  }
+  signals.Arm([&loop = model->loop()] { loop.EndGrace(); });
+  QUIRE_RETURN_IF_ERROR(WritePortFile(config.port_file, *server, exporter.get()));
+  Log(absl::StrCat("serving ", model->config().name, " on ", model->device_description()));
+  Log(absl::StrCat("listening on ", server->address().ToString()));
+
+  const ShutdownReason reason = signals.Await();
+  Log("draining");
+  Drain(server.get(), model.get(), &streams, config.drain_timeout);
+  return reason;
+}
+
+int Main(int argc, const char* const* argv) {
+  std::signal(SIGPIPE, SIG_IGN);  // whoever reads our stderr may go away
+  absl::StatusOr<std::optional<ServerConfig>> config = ParseCommandLine(argc, argv, std::cout);
+  if (!config.ok()) {
+    Log(std::string(config.status().message()));
+    return 1;
+  }
+  if (!config->has_value()) return 0;
+  const absl::StatusOr<ShutdownReason> reason = Serve(**config);
+  if (!reason.ok()) {
+    Log(std::string(reason.status().message()));
+    return 1;
+  }
+  if (*reason == ShutdownReason::kDeviceFailure) {
+    Log("ended because the device failed");
+    return 1;
+  }
+  Log("ended");
+  return 0;
+}
+
+}  // namespace
+}  // namespace quire::server
+
+int main(int argc, char** argv) { return quire::server::Main(argc, argv); }

@@ -1,0 +1,37 @@
+#include "server/metrics/engine_collector.h"
+
+#include <chrono>
+#include <utility>
+
+namespace quire::server {
+
+EngineCollector::EngineCollector(MetricLabels labels, std::function<EngineStats()> read_stats,
+                                 const ServerCounters* counters, const LiveStreams* streams,
+                                 const Clock* clock)
+    : labels_(std::move(labels)),
+      read_stats_(std::move(read_stats)),
+      counters_(counters),
+      streams_(streams),
+      clock_(clock) {}
+
+std::vector<prometheus::MetricFamily> EngineCollector::Collect() const {
+  return BuildMetricFamilies(labels_, TakeSnapshot());
+}
+
+MetricSnapshot EngineCollector::TakeSnapshot() const {
+  MetricSnapshot snapshot;
+  snapshot.engine = read_stats_();
+  snapshot.rejected_invalid = counters_->rejected_invalid;
+  snapshot.rejected_streams = counters_->rejected_streams;
+  snapshot.slow_readers = counters_->slow_readers;
+  snapshot.open_streams = static_cast<int64_t>(streams_->size());
+  if (snapshot.engine.last_step != TimePoint{}) {
+    const auto unix_now = std::chrono::system_clock::now().time_since_epoch();
+    const Duration age = clock_->Now() - snapshot.engine.last_step;
+    snapshot.last_step_unix_seconds =
+        std::chrono::duration<double>(unix_now).count() - ToSeconds(age);
+  }
+  return snapshot;
+}
+
+}  // namespace quire::server

@@ -1,0 +1,112 @@
+#include "server/metrics/metric_families.h"
+
+#include <array>
+#include <span>
+#include <utility>
+
+#include "server/metrics/metric_table.h"
+
+namespace quire::server {
+namespace {
+
+using prometheus::ClientMetric;
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+// Turns per-bucket counts into the cumulative ones of the exposition format.
+ClientMetric Cumulative(std::span<const double> edges, std::span<const uint64_t> counts,
+                        double sum) {
+  ClientMetric metric;
+  uint64_t cumulative = 0;
+  for (size_t i = 0; i < edges.size(); ++i) {
+    cumulative += counts[i];
+    metric.histogram.bucket.push_back({cumulative, edges[i]});
+  }
+  metric.histogram.sample_count = cumulative + counts[edges.size()];
+  metric.histogram.sample_sum = sum;
+  return metric;
+}
+
+template <size_t kEdges>
+MetricFamily HistogramFamily(const char* name, const char* help, const std::string& model,
+                             const std::array<double, kEdges>& edges,
+                             const LatencyHistogram<kEdges>& histogram) {
+  MetricFamily family{name, help, MetricType::Histogram, {}};
+  family.metric.push_back(Cumulative(edges, histogram.counts, histogram.sum));
+  family.metric.back().label.push_back({"model", model});
+  return family;
+}
+
+MetricFamily InfoFamily(const char* name, const char* help,
+                        std::vector<ClientMetric::Label> labels) {
+  MetricFamily family{name, help, MetricType::Gauge, {}};
+  ClientMetric& metric = family.metric.emplace_back();
+  metric.label = std::move(labels);
+  metric.gauge.value = 1;
+  return family;
+}
+
+ClientMetric PlainMetric(const MetricSeries& series, const std::string& model, double value) {
+  ClientMetric metric;
+  metric.label.push_back({"model", model});
+  if (series.label != nullptr) metric.label.push_back({series.label, series.label_value});
+  (series.type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
+  return metric;
+}
+
+void AddPlainFamilies(const std::string& model, const MetricSnapshot& snapshot,
+                      std::vector<MetricFamily>* families) {
+  for (const MetricSeries& series : MetricTable()) {
+    if (families->empty() || families->back().name != series.name) {
+      families->push_back({series.name, series.help, series.type, {}});
+    }
+    families->back().metric.push_back(PlainMetric(series, model, series.value(snapshot)));
+  }
+}
+
+void AddHistograms(const std::string& model, const EngineStats& stats,
+                   std::vector<MetricFamily>* families) {
+  families->push_back(HistogramFamily("quire_time_to_first_token_seconds",
+                                      "From a request's arrival to its first token.", model,
+                                      kTimeToFirstTokenEdges, stats.time_to_first_token));
+  families->push_back(HistogramFamily("quire_request_queue_seconds",
+                                      "From a request's arrival to its first step.", model,
+                                      kTimeToFirstTokenEdges, stats.queue_time));
+  families->push_back(HistogramFamily("quire_inter_token_latency_seconds",
+                                      "Between two tokens of a request.", model, kInterTokenEdges,
+                                      stats.inter_token));
+  families->push_back(HistogramFamily("quire_request_duration_seconds",
+                                      "From a request's arrival to its end.", model,
+                                      kRequestDurationEdges, stats.request_duration));
+  families->push_back(HistogramFamily("quire_step_duration_seconds",
+                                      "From a step's launch to its completion.", model,
+                                      kStepDurationEdges, stats.step_duration));
+}
+
+}  // namespace
+
+std::vector<MetricFamily> BuildMetricFamilies(const MetricLabels& labels,
+                                              const MetricSnapshot& snapshot) {
+  std::vector<MetricFamily> families;
+  AddPlainFamilies(labels.model, snapshot, &families);
+  AddHistograms(labels.model, snapshot.engine, &families);
+  const KvSnapshot& kv = snapshot.engine.kv;
+  // block_size and num_gpu_blocks are the names that inference gateways look for.
+  families.push_back(InfoFamily("quire_kv_cache_config_info",
+                                "Shape of the KV cache; the value is 1.",
+                                {{"model", labels.model},
+                                 {"device", labels.device},
+                                 {"block_size", std::to_string(kv.block_tokens)},
+                                 {"num_gpu_blocks", std::to_string(kv.total_blocks)},
+                                 {"block_bytes", std::to_string(kv.block_bytes)},
+                                 {"dtype", labels.dtype},
+                                 {"layers", labels.layers},
+                                 {"kv_heads", labels.kv_heads},
+                                 {"head_dim", labels.head_dim}}));
+  families.push_back(InfoFamily(
+      "quire_build_info", "The running program; the value is 1.",
+      {{"model", labels.model}, {"version", labels.version}, {"backend", labels.device}}));
+  return families;
+}
+
+}  // namespace quire::server

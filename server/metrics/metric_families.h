@@ -1,0 +1,37 @@
+#pragma once
+
+#include <prometheus/metric_family.h>
+
+#include <string>
+#include <vector>
+
+#include "core/engine/engine_stats.h"
+
+namespace quire::server {
+
+// The facts about the model and the build that metrics carry as labels.
+struct MetricLabels {
+  std::string model;
+  std::string device;
+  std::string dtype;  // of the KV cache
+  std::string layers;
+  std::string kv_heads;  // KV groups of a layer; "varies" where layers differ
+  std::string head_dim;
+  std::string version;
+};
+
+// Everything one scrape reports, read once so that its numbers belong together.
+struct MetricSnapshot {
+  EngineStats engine;
+  uint64_t rejected_invalid = 0;
+  uint64_t rejected_streams = 0;
+  uint64_t slow_readers = 0;
+  int64_t open_streams = 0;
+  double last_step_unix_seconds = 0;  // 0: no step yet
+};
+
+// All quire_* families. Pure: names, help and meaning are in the tables of the .cc file.
+std::vector<prometheus::MetricFamily> BuildMetricFamilies(const MetricLabels& labels,
+                                                          const MetricSnapshot& snapshot);
+
+}  // namespace quire::server

@@ -1,0 +1,113 @@
+#include "server/metrics/metric_table.h"
+
+namespace quire::server {
+namespace {
+
+constexpr auto kGauge = prometheus::MetricType::Gauge;
+constexpr auto kCounter = prometheus::MetricType::Counter;
+
+template <FinishReason kReason>
+double Finished(const MetricSnapshot& s) {
+  return static_cast<double>(s.engine.finished[static_cast<size_t>(kReason)]);
+}
+
+double Ratio(int64_t part, int64_t whole) {
+  return whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0;
+}
+
+using S = const MetricSnapshot&;
+
+const MetricSeries kTable[] = {
+    {"quire_kv_blocks", kGauge,
+     "KV blocks by state. The states exclude each other and add up to quire_kv_capacity_blocks. "
+     "fenced: released, but a step on the device may still touch it.",
+     "state", "free", [](S s) { return double(s.engine.kv.free_blocks); }},
+    {"quire_kv_blocks", kGauge, "", "state", "active",
+     [](S s) { return double(s.engine.kv.active_blocks); }},
+    {"quire_kv_blocks", kGauge, "", "state", "fenced",
+     [](S s) { return double(s.engine.kv.fenced_blocks); }},
+    {"quire_kv_capacity_blocks", kGauge, "KV blocks in all.", nullptr, nullptr,
+     [](S s) { return double(s.engine.kv.total_blocks); }},
+    {"quire_kv_block_bytes", kGauge, "Bytes of one KV block: keys and values of all layers.",
+     nullptr, nullptr, [](S s) { return double(s.engine.kv.block_bytes); }},
+    {"quire_kv_usage_ratio", kGauge, "Active KV blocks as a fraction of all, 0 to 1.", nullptr,
+     nullptr, [](S s) { return Ratio(s.engine.kv.active_blocks, s.engine.kv.total_blocks); }},
+    {"quire_kv_promised_blocks", kGauge, "KV blocks that running requests may still grow by.",
+     nullptr, nullptr, [](S s) { return double(s.engine.kv.promised_blocks); }},
+    {"quire_kv_token_slots", kGauge,
+     "Token slots of active KV blocks: filled, or wasted at the end of a request's last block.",
+     "state", "filled", [](S s) { return double(s.engine.kv.filled_slots); }},
+    {"quire_kv_token_slots", kGauge, "", "state", "wasted",
+     [](S s) {
+       return double(s.engine.kv.active_blocks * s.engine.kv.block_tokens -
+                     s.engine.kv.filled_slots);
+     }},
+    {"quire_kv_allocated_blocks_total", kCounter, "KV blocks taken from the free list.", nullptr,
+     nullptr, [](S s) { return double(s.engine.kv.allocated_total); }},
+    {"quire_kv_freed_blocks_total", kCounter, "KV blocks put back on the free list.", nullptr,
+     nullptr, [](S s) { return double(s.engine.kv.freed_total); }},
+
+    {"quire_requests_running", kGauge, "Requests that take part in steps.", nullptr, nullptr,
+     [](S s) { return double(s.engine.running); }},
+    {"quire_requests_waiting", kGauge, "Requests accepted and not yet running.", nullptr, nullptr,
+     [](S s) { return double(s.engine.waiting); }},
+    {"quire_queued_tokens", kGauge, "Prompt tokens of waiting requests.", nullptr, nullptr,
+     [](S s) { return double(s.engine.waiting_tokens); }},
+    {"quire_requests_accepted_total", kCounter, "Requests that the engine has accepted.", nullptr,
+     nullptr, [](S s) { return double(s.engine.accepted); }},
+    {"quire_requests_finished_total", kCounter, "Accepted requests that have ended, by reason.",
+     "reason", "stop", Finished<FinishReason::kStop>},
+    {"quire_requests_finished_total", kCounter, "", "reason", "length",
+     Finished<FinishReason::kLength>},
+    {"quire_requests_finished_total", kCounter, "", "reason", "cancelled",
+     Finished<FinishReason::kCancelled>},
+    {"quire_requests_finished_total", kCounter, "", "reason", "deadline",
+     Finished<FinishReason::kDeadline>},
+    {"quire_requests_finished_total", kCounter, "", "reason", "error",
+     Finished<FinishReason::kError>},
+    {"quire_requests_finished_total", kCounter, "", "reason", "shutdown",
+     Finished<FinishReason::kShutdown>},
+    {"quire_admission_rejections_total", kCounter, "Requests refused before any work, by reason.",
+     "reason", "queue_full", [](S s) { return double(s.engine.rejected_queue_full); }},
+    {"quire_admission_rejections_total", kCounter, "", "reason", "draining",
+     [](S s) { return double(s.engine.rejected_draining); }},
+    {"quire_admission_rejections_total", kCounter, "", "reason", "too_long",
+     [](S s) { return double(s.engine.rejected_too_long); }},
+    {"quire_admission_rejections_total", kCounter, "", "reason", "invalid",
+     [](S s) { return double(s.rejected_invalid); }},
+    {"quire_admission_rejections_total", kCounter, "", "reason", "streams",
+     [](S s) { return double(s.rejected_streams); }},
+    {"quire_streams_open", kGauge, "Generate calls whose status is not out yet.", nullptr, nullptr,
+     [](S s) { return double(s.open_streams); }},
+    {"quire_slow_readers_total", kCounter,
+     "Requests cancelled because their client read too slowly.", nullptr, nullptr,
+     [](S s) { return double(s.slow_readers); }},
+
+    {"quire_prompt_tokens_total", kCounter, "Prompt tokens computed.", nullptr, nullptr,
+     [](S s) { return double(s.engine.prompt_tokens); }},
+    {"quire_generated_tokens_total", kCounter, "Tokens generated and delivered.", nullptr, nullptr,
+     [](S s) { return double(s.engine.generated_tokens); }},
+    {"quire_discarded_tokens_total", kCounter, "Tokens sampled after their request had ended.",
+     nullptr, nullptr, [](S s) { return double(s.engine.discarded_tokens); }},
+    {"quire_steps_total", kCounter,
+     "Engine steps by content: prompt chunks, one token for each running request, or both.", "kind",
+     "prefill", [](S s) { return double(s.engine.prefill_steps); }},
+    {"quire_steps_total", kCounter, "", "kind", "decode",
+     [](S s) { return double(s.engine.decode_steps); }},
+    {"quire_steps_total", kCounter, "", "kind", "mixed",
+     [](S s) { return double(s.engine.mixed_steps); }},
+    {"quire_engine_busy_seconds_total", kCounter,
+     "Time of the engine thread in steps: forward is inside the model, schedule everything else.",
+     "stage", "schedule", [](S s) { return s.engine.schedule_seconds; }},
+    {"quire_engine_busy_seconds_total", kCounter, "", "stage", "forward",
+     [](S s) { return s.engine.forward_seconds; }},
+    {"quire_engine_last_step_timestamp_seconds", kGauge,
+     "When the last step completed, in Unix time; 0 before the first.", nullptr, nullptr,
+     [](S s) { return s.last_step_unix_seconds; }},
+};
+
+}  // namespace
+
+std::span<const MetricSeries> MetricTable() { return kTable; }
+
+}  // namespace quire::server

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <prometheus/metric_type.h>
+
+#include <span>
+
+#include "server/metrics/metric_families.h"
+
+namespace quire::server {
+
+// One counter or gauge series. Rows of the same name are neighbours and make one family.
+struct MetricSeries {
+  const char* name;
+  prometheus::MetricType type;
+  const char* help;   // of the family; only its first row's is used
+  const char* label;  // null: none beyond `model`
+  const char* label_value;
+  double (*value)(const MetricSnapshot&);
+};
+
+// Every counter and gauge that Quire exports, but for the *_info families.
+std::span<const MetricSeries> MetricTable();
+
+}  // namespace quire::server

@@ -1,0 +1,73 @@
+#include "server/output_shard.h"
+
+#include <iterator>
+#include <utility>
+
+namespace quire::server {
+
+OutputShard::OutputShard() : thread_([this] { Run(); }) {}
+
+OutputShard::~OutputShard() {
+  {
+    absl::MutexLock lock(&mu_);
+    queue_.stopping = true;
+  }
+  thread_.join();
+}
+
+void OutputShard::Add(RequestId id, Entry entry) {
+  absl::MutexLock lock(&mu_);
+  queue_.arrivals.emplace_back(id, std::move(entry));
+}
+
+void OutputShard::Remove(RequestId id) {
+  absl::MutexLock lock(&mu_);
+  queue_.departures.push_back(id);
+}
+
+void OutputShard::Enqueue(std::vector<TokenEvent> events) {
+  absl::MutexLock lock(&mu_);
+  if (queue_.events.empty()) {
+    queue_.events = std::move(events);
+  } else {
+    queue_.events.insert(queue_.events.end(), std::make_move_iterator(events.begin()),
+                         std::make_move_iterator(events.end()));
+  }
+}
+
+void OutputShard::Run() {
+  bool stopping = false;
+  while (!stopping) {
+    Queue queue = TakeQueue();
+    stopping = queue.stopping;
+    for (auto& [id, entry] : queue.arrivals) streams_.emplace(id, std::move(entry));
+    for (TokenEvent& event : queue.events) Handle(std::move(event));
+    for (RequestId id : queue.departures) streams_.erase(id);
+  }
+}
+
+OutputShard::Queue OutputShard::TakeQueue() {
+  absl::MutexLock lock(&mu_);
+  mu_.Await(absl::Condition(this, &OutputShard::HasWork));
+  return std::exchange(queue_, Queue());
+}
+
+void OutputShard::Handle(TokenEvent event) {
+  const auto it = streams_.find(event.request);
+  if (it == streams_.end()) return;
+  Entry& entry = it->second;
+  OutputChunk chunk;
+  if (event.token >= 0) {
+    entry.detokenizer.Append(event.token);
+    chunk.tokens.push_back(event.token);
+    if (entry.logprobs) chunk.logprobs.push_back(event.logprob);
+  }
+  const bool last = event.finish != nullptr;
+  chunk.text = last ? entry.detokenizer.Finish(event.finish->trim_bytes)
+                    : entry.detokenizer.TakeText(event.hold_back_bytes);
+  chunk.finish = std::move(event.finish);
+  entry.stream->Push(std::move(chunk));
+  if (last) streams_.erase(it);
+}
+
+}  // namespace quire::server

@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "server/output_chunk.h"
+
+namespace quire::server {
+
+// Why a request is cancelled in the engine.
+enum class CancelCause : uint8_t { kClientGone, kSlowReader, kAborted };
+
+// One client's call, as an OutputStream drives it. Every method is called with the stream's lock
+// held and never after OutputStream::Detach; none may block or call back into the stream.
+class StreamWriter {
+ public:
+  virtual ~StreamWriter() = default;
+
+  // Starts a write. OutputStream::WriteDone must follow, on another thread or later.
+  virtual void StartWrite(OutputChunk chunk) = 0;
+  // Exactly one of these two ends the call; nothing is started after it.
+  virtual void StartWriteAndFinish(OutputChunk last, const absl::Status& status) = 0;
+  virtual void Finish(const absl::Status& status) = 0;
+  // Gives the call up: a write in flight fails soon.
+  virtual void Abort() = 0;
+  // Cancels the request in the engine. At most once.
+  virtual void CancelRequest(CancelCause cause) = 0;
+};
+
+// The way of one answer from the output thread to one client: the state machine between the engine,
+// which never waits, and a client, which may read slowly, go away or never come back.
+//
+//              Push                      WriteDone, nothing pending
+//   kIdle ------------> kWriting       kWriting ------------> kIdle
+//   kIdle ---- the end is known: last message and status, or status alone ----> kFinished
+//
+// Rules:
+//  - One write is in flight at most. What comes meanwhile is gathered into the next message.
+//  - The end (of the answer, or of the client) waits for the write in flight, then goes out at
+//    once. In kFinished every call but Detach does nothing: the status is given exactly once.
+//  - What is gathered is bounded. A piece beyond the bound and all after it are dropped, the
+//    request is cancelled, and the stream ends with RESOURCE_EXHAUSTED: the client has an intact
+//    beginning of the answer.
+//  - A client that is gone gets CANCELLED at once; the engine's own last event then finds
+//    kFinished.
+//
+// Ownership: shared by the call's reactor and the dispatcher, since either may be the last to let
+// go: an event may come after the call's end. The writer must live until Detach.
+// Thread-safe; one lock, held over calls of the writer.
+class OutputStream {
+ public:
+  // `max_pending_bytes` bounds what is gathered behind a write in flight.
+  OutputStream(StreamWriter* writer, size_t max_pending_bytes);
+  OutputStream(const OutputStream&) = delete;
+  OutputStream& operator=(const OutputStream&) = delete;
+
+  // The next piece. One with `finish` is the last; its status ends the call, after a last message
+  // where a token was generated before or the status is OK.
+  void Push(OutputChunk chunk);
+  // Ends a call whose request the engine has not accepted.
+  void Refuse(const absl::Status& status);
+  // The write in flight has ended; not ok: the client is gone.
+  void WriteDone(bool ok);
+  // The client cancelled, disconnected or let its deadline pass.
+  void ClientGone();
+  // Ends the call by force, even where its client does not read.
+  void Abort();
+  // The call is over and the writer about to go.
+  void Detach();
+
+ private:
+  enum class State : uint8_t { kIdle, kWriting, kFinished };
+
+  void GatherLocked(OutputChunk chunk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void DropClientLocked(CancelCause cause) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void CancelLocked(CancelCause cause) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Starts what can be started now.
+  void PumpLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void FinishLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
+  const size_t max_pending_bytes_;
+
+  absl::Mutex mu_;
+  StreamWriter* writer_ ABSL_GUARDED_BY(mu_);  // null after Detach
+  State state_ ABSL_GUARDED_BY(mu_) = State::kIdle;
+  OutputChunk pending_ ABSL_GUARDED_BY(mu_);
+  int64_t gathered_tokens_ ABSL_GUARDED_BY(mu_) = 0;      // of the answer, sent or pending
+  std::optional<absl::Status> end_ ABSL_GUARDED_BY(mu_);  // set once the end is known
+  bool overflowed_ ABSL_GUARDED_BY(mu_) = false;
+  bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+};
+
+}  // namespace quire::server

@@ -1,0 +1,33 @@
+#pragma once
+
+#include "quire/v1/inference.grpc.pb.h"
+#include "server/rpc/generate_reactor.h"
+
+namespace quire::server {
+
+// The RPCs of quire.v1.InferenceService. Handlers run on gRPC's callback threads and never wait:
+// Generate hands over to a GenerateReactor, the others answer at once. Stateless; any thread.
+class InferenceService final : public v1::InferenceService::CallbackService {
+ public:
+  explicit InferenceService(const GenerateServices& services) : services_(services) {}
+
+  grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(
+      grpc::CallbackServerContext* context, const v1::GenerateRequest* request) override;
+  grpc::ServerUnaryReactor* Tokenize(grpc::CallbackServerContext* context,
+                                     const v1::TokenizeRequest* request,
+                                     v1::TokenizeResponse* response) override;
+  grpc::ServerUnaryReactor* Detokenize(grpc::CallbackServerContext* context,
+                                       const v1::DetokenizeRequest* request,
+                                       v1::DetokenizeResponse* response) override;
+  grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
+                                       const v1::ListModelsRequest* request,
+                                       v1::ListModelsResponse* response) override;
+  grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* context,
+                                     const v1::GetModelRequest* request,
+                                     v1::GetModelResponse* response) override;
+
+ private:
+  const GenerateServices services_;
+};
+
+}  // namespace quire::server

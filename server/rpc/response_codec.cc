@@ -1,0 +1,77 @@
+#include "server/rpc/response_codec.h"
+
+#include <algorithm>
+
+namespace quire::server {
+namespace {
+
+v1::FinishReason EncodeFinishReason(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop:
+      return v1::FINISH_REASON_STOP;
+    case FinishReason::kLength:
+      return v1::FINISH_REASON_LENGTH;
+    case FinishReason::kCancelled:
+      return v1::FINISH_REASON_CANCELLED;
+    case FinishReason::kDeadline:
+      return v1::FINISH_REASON_DEADLINE;
+    case FinishReason::kError:
+      return v1::FINISH_REASON_ERROR;
+    case FinishReason::kShutdown:
+      return v1::FINISH_REASON_SHUTDOWN;
+  }
+  return v1::FINISH_REASON_UNSPECIFIED;
+}
+
+v1::AttentionKind EncodeAttentionKind(const ModelConfig& config) {
+  const auto all_have = [&](int32_t groups) {
+    return std::all_of(config.kv_groups.begin(), config.kv_groups.end(),
+                       [&](int32_t g) { return g == groups; });
+  };
+  if (all_have(config.num_heads)) return v1::ATTENTION_KIND_MHA;
+  return all_have(1) ? v1::ATTENTION_KIND_MQA : v1::ATTENTION_KIND_GQA;
+}
+
+}  // namespace
+
+void EncodeChunk(const OutputChunk& chunk, Duration total, v1::GenerateResponse* message) {
+  message->Clear();
+  message->set_text(chunk.text);
+  message->mutable_token_ids()->Add(chunk.tokens.begin(), chunk.tokens.end());
+  message->mutable_logprobs()->Add(chunk.logprobs.begin(), chunk.logprobs.end());
+  message->set_token_offset(static_cast<uint32_t>(chunk.token_offset));
+  if (chunk.finish == nullptr) return;
+  const FinishInfo& finish = *chunk.finish;
+  message->set_finish_reason(EncodeFinishReason(finish.reason));
+  v1::Usage* usage = message->mutable_usage();
+  usage->set_prompt_tokens(static_cast<uint32_t>(finish.prompt_tokens));
+  usage->set_cached_tokens(static_cast<uint32_t>(finish.cached_tokens));
+  usage->set_generated_tokens(static_cast<uint32_t>(finish.generated_tokens));
+  v1::Timings* timings = message->mutable_timings();
+  timings->set_queue_seconds(ToSeconds(finish.queue_time));
+  timings->set_time_to_first_token_seconds(ToSeconds(finish.time_to_first_token));
+  timings->set_total_seconds(ToSeconds(total));
+}
+
+void EncodeModel(ModelEngine& engine, v1::Model* message) {
+  const ModelConfig& config = engine.config();
+  message->set_name(config.name);
+  message->set_architecture(config.architecture);
+  message->set_vocab_size(static_cast<uint32_t>(config.vocab_size));
+  message->set_context_length(static_cast<uint32_t>(engine.options().max_context_tokens));
+  message->set_num_layers(static_cast<uint32_t>(config.num_layers));
+  message->set_num_heads(static_cast<uint32_t>(config.num_heads));
+  message->mutable_kv_groups()->Add(config.kv_groups.begin(), config.kv_groups.end());
+  message->set_head_dim(static_cast<uint32_t>(config.head_dim));
+  message->set_attention_kind(EncodeAttentionKind(config));
+  message->mutable_eos_token_ids()->Add(config.eos_token_ids.begin(), config.eos_token_ids.end());
+  message->set_num_parameters(static_cast<uint64_t>(config.NumParameters()));
+  message->set_device(engine.device_description());
+  v1::KvCache* kv = message->mutable_kv_cache();
+  kv->set_block_tokens(static_cast<uint32_t>(engine.kv_layout().block_tokens));
+  kv->set_block_bytes(engine.kv_layout().BlockBytes());
+  kv->set_num_blocks(static_cast<uint64_t>(engine.engine().Stats().kv.total_blocks));
+  kv->set_dtype(kernels::DTypeName(engine.kv_layout().dtype));
+}
+
+}  // namespace quire::server

@@ -1,0 +1,206 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/kernels/kv_fixture.h"
+
+namespace quire::kernels {
+namespace {
+
+// Sequences with random Q, K and V whose K and V have been written to paged blocks.
+class AttentionTest : public KvFixture {
+ protected:
+  struct Sequence {
+    MatrixF q, k, v;  // of all its tokens
+    std::vector<uint32_t> blocks;
+
+    int32_t length() const { return static_cast<int32_t>(k.rows); }
+    SequencePart Part(int32_t q_begin, int32_t q_end) const {
+      return {q_end - q_begin, q_end, blocks};
+    }
+  };
+
+  Sequence NewSequence(const KvShape& shape, Arena* arena, int32_t length,
+                       std::mt19937_64& random) {
+    Sequence sequence;
+    sequence.q = RandomMatrix(random, length, shape.q_width(), 1.5f, shape.act);
+    sequence.k = RandomMatrix(random, length, shape.kv_width(), 1.5f, shape.act);
+    sequence.v = RandomMatrix(random, length, shape.kv_width(), 1, shape.act);
+    sequence.blocks = arena->Take(shape.BlocksFor(length));
+    WriteKv(shape, *arena, sequence);
+    return sequence;
+  }
+
+  void WriteKv(const KvShape& shape, const Arena& arena, const Sequence& sequence) {
+    RunRope(shape, arena, {sequence.Part(0, sequence.length())},
+            Beside({sequence.q, sequence.k, sequence.v}),
+            CosSinTable(sequence.length(), shape.head_dim, 0));
+  }
+
+  MatrixF Attend(const KvShape& shape, const Arena& arena, const Sequence& sequence,
+                 int32_t q_begin, int32_t q_end) {
+    return RunAttention(shape, arena, {sequence.Part(q_begin, q_end)},
+                        RowsOf(sequence.q, q_begin, q_end));
+  }
+
+  static testing::AssertionResult MatchesReference(const KvShape& shape, const Sequence& sequence,
+                                                   int32_t q_len, const MatrixF& got) {
+    const int64_t length = sequence.k.rows;
+    const MatrixF q = RowsOf(sequence.q, length - q_len, length);
+    const float scale = 1 / std::sqrt(static_cast<float>(shape.head_dim));
+    const MatrixD exact =
+        reference::Attention<double>(Cast<double>(q), Cast<double>(sequence.k),
+                                     Cast<double>(sequence.v), shape.head_dim, scale, DType::kF32);
+    const MatrixF naive =
+        reference::Attention<float>(q, sequence.k, sequence.v, shape.head_dim, scale, shape.act);
+    return IsClose(got, exact, Rounded(naive, shape.act));
+  }
+};
+
+TEST_P(AttentionTest, DecodeIsAsCloseToExactAsTheNaiveOneAtEveryLengthEdge) {
+  auto random = Random(1);
+  for (DType act : kActTypes) {
+    const KvShape shape{4, 2, 64, 16, act};
+    for (int32_t length : {1, 2, 15, 16, 17, 63, 64, 65, 511, 512, 513, 1025}) {
+      Arena arena = MakeArena(shape, shape.BlocksFor(length) + 1, random);
+      const Sequence sequence = NewSequence(shape, &arena, length, random);
+      EXPECT_TRUE(
+          MatchesReference(shape, sequence, 1, Attend(shape, arena, sequence, length - 1, length)))
+          << DTypeName(act) << " length " << length;
+    }
+  }
+}
+
+TEST_P(AttentionTest, EveryHeadSizeGroupCountAndBlockSizeMatchesTheReference) {
+  auto random = Random(2);
+  const KvShape shapes[] = {{4, 4, 64, 16, {}},  {4, 1, 64, 32, {}},  {6, 2, 80, 16, {}},
+                            {7, 1, 16, 64, {}},  {5, 5, 128, 16, {}}, {8, 2, 256, 16, {}},
+                            {71, 1, 16, 16, {}}, {3, 3, 48, 128, {}}, {16, 2, 32, 512, {}}};
+  for (DType act : kActTypes) {
+    for (KvShape shape : shapes) {
+      shape.act = act;
+      for (int32_t length : {shape.block_tokens - 1, shape.block_tokens, shape.block_tokens + 1}) {
+        Arena arena = MakeArena(shape, shape.BlocksFor(length) + 1, random);
+        const Sequence sequence = NewSequence(shape, &arena, length, random);
+        for (int32_t q_len : {1, std::min(length, 23)}) {
+          EXPECT_TRUE(MatchesReference(shape, sequence, q_len,
+                                       Attend(shape, arena, sequence, length - q_len, length)))
+              << DTypeName(act) << " H " << shape.heads << " G " << shape.groups << " D "
+              << shape.head_dim << " P " << shape.block_tokens << " length " << length << " q_len "
+              << q_len;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(AttentionTest, AWholePromptMatchesTheReference) {
+  auto random = Random(3);
+  for (DType act : kActTypes) {
+    const KvShape shape{3, 1, 32, 16, act};
+    Arena arena = MakeArena(shape, 40, random);
+    const Sequence sequence = NewSequence(shape, &arena, 530, random);
+    EXPECT_TRUE(MatchesReference(shape, sequence, 530, Attend(shape, arena, sequence, 0, 530)))
+        << DTypeName(act);
+  }
+}
+
+// The strongest test of the split and chunk rules: one token at a time, in chunks of any size and
+// all at once are the same bits.
+TEST_P(AttentionTest, ARowHasTheSameBitsInEveryChunking) {
+  auto random = Random(4);
+  for (DType act : kActTypes) {
+    for (int32_t heads : {1, 3, 8}) {
+      const KvShape shape{heads, 1, 48, 16, act};
+      const int32_t length = 600;
+      Arena arena = MakeArena(shape, shape.BlocksFor(length) + 1, random);
+      const Sequence sequence = NewSequence(shape, &arena, length, random);
+      const MatrixF all = Attend(shape, arena, sequence, 0, length);
+      for (int32_t chunk : {1, 7, 16, 100, 511, 512}) {
+        for (int32_t begin = 0; begin < length; begin += chunk) {
+          if (chunk == 1 && begin % 13 != 0 && begin % 64 > 2) continue;  // enough of them
+          const int32_t end = std::min(begin + chunk, length);
+          ASSERT_TRUE(SameBits(Attend(shape, arena, sequence, begin, end), RowsOf(all, begin, end)))
+              << DTypeName(act) << " heads " << heads << " tokens " << begin << " to " << end;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(AttentionTest, ASequenceHasTheSameBitsInEveryBatch) {
+  auto random = Random(5);
+  for (DType act : kActTypes) {
+    const KvShape shape{6, 2, 64, 16, act};
+    Arena arena = MakeArena(shape, 200, random);
+    std::vector<SequencePart> parts;
+    std::vector<MatrixF> queries;
+    std::vector<MatrixF> alone;
+    for (auto [length, q_len] : std::vector<std::pair<int32_t, int32_t>>{
+             {1, 1}, {700, 1}, {40, 40}, {513, 20}, {17, 0}, {1025, 2}}) {
+      const Sequence sequence = NewSequence(shape, &arena, length, random);
+      parts.push_back(sequence.Part(length - q_len, length));
+      queries.push_back(RowsOf(sequence.q, length - q_len, length));
+      alone.push_back(Attend(shape, arena, sequence, length - q_len, length));
+    }
+    EXPECT_TRUE(SameBits(RunAttention(shape, arena, parts, Below(queries)), Below(alone)));
+    std::reverse(parts.begin(), parts.end());
+    std::reverse(queries.begin(), queries.end());
+    std::reverse(alone.begin(), alone.end());
+    EXPECT_TRUE(SameBits(RunAttention(shape, arena, parts, Below(queries)), Below(alone)));
+  }
+}
+
+TEST_P(AttentionTest, PhysicalBlocksDoNotMatter) {
+  auto random = Random(6);
+  for (DType act : kActTypes) {
+    const KvShape shape{4, 2, 32, 16, act};
+    Arena arena = MakeArena(shape, 60, random);
+    Sequence sequence = NewSequence(shape, &arena, 300, random);
+    const MatrixF before = Attend(shape, arena, sequence, 250, 300);
+    sequence.blocks = arena.Take(shape.BlocksFor(300));
+    WriteKv(shape, arena, sequence);
+    EXPECT_TRUE(SameBits(Attend(shape, arena, sequence, 250, 300), before));
+  }
+}
+
+// 0 x NaN is NaN: a masked position must be left out, not multiplied by zero.
+TEST_P(AttentionTest, WhatComesAfterATokenCannotReachIt) {
+  auto random = Random(7);
+  for (DType act : kActTypes) {
+    const KvShape shape{4, 2, 32, 16, act};
+    for (int32_t length : {17, 33, 65, 514}) {
+      Arena arena = MakeArena(shape, 80, random);
+      Sequence sequence = NewSequence(shape, &arena, length, random);
+      const MatrixF clean = Attend(shape, arena, sequence, 0, length - 1);
+      std::fill(sequence.k.data.end() - shape.kv_width(), sequence.k.data.end(), NAN);
+      std::fill(sequence.v.data.end() - shape.kv_width(), sequence.v.data.end(), INFINITY);
+      WriteKv(shape, arena, sequence);
+      const MatrixF got = Attend(shape, arena, sequence, 0, length);
+      EXPECT_TRUE(SameBits(RowsOf(got, 0, length - 1), clean)) << length;
+      for (int64_t c = 0; c < got.cols; ++c) EXPECT_FALSE(std::isfinite(got.at(length - 1, c)));
+    }
+  }
+}
+
+TEST_P(AttentionTest, HugeScoresNeitherOverflowNorVanish) {
+  const KvShape shape{1, 1, 16, 16, DType::kF32};
+  auto random = Random(8);
+  Arena arena = MakeArena(shape, 40, random);
+  Sequence sequence = NewSequence(shape, &arena, 600, random);
+  for (float& x : sequence.q.data) x *= 1000;
+  WriteKv(shape, arena, sequence);
+  EXPECT_TRUE(MatchesReference(shape, sequence, 30, Attend(shape, arena, sequence, 570, 600)));
+}
+
+TEST_P(AttentionTest, AnEmptyBatchIsFine) {
+  const KvShape shape{2, 1, 16, 16, DType::kBF16};
+  auto random = Random(9);
+  const Arena arena = MakeArena(shape, 1, random);
+  EXPECT_TRUE(RunAttention(shape, arena, {}, MatrixF(0, 32)).data.empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Cpu, AttentionTest, testing::ValuesIn(AllDevices()), DeviceParamName);
+
+}  // namespace
+}  // namespace quire::kernels

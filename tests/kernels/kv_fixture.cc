@@ -1,0 +1,122 @@
+#include "tests/kernels/kv_fixture.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace quire::kernels {
+namespace {
+
+constexpr size_t kLayerOffset = 768;  // another layer comes first
+
+}  // namespace
+
+std::vector<uint32_t> KvFixture::Arena::Take(int32_t blocks) {
+  EXPECT_LE(static_cast<size_t>(blocks), free_blocks.size());
+  const std::vector<uint32_t> taken(free_blocks.end() - blocks, free_blocks.end());
+  free_blocks.resize(free_blocks.size() - static_cast<size_t>(blocks));
+  return taken;
+}
+
+KvFixture::Arena KvFixture::MakeArena(const KvShape& shape, int32_t blocks,
+                                      std::mt19937_64& random) {
+  Arena arena;
+  KvLayerView& view = arena.view;
+  view.layer_offset = kLayerOffset;
+  view.block_tokens = shape.block_tokens;
+  view.kv_groups = shape.groups;
+  view.head_dim = shape.head_dim;
+  view.dtype = shape.act;
+  const size_t layer = 2 * static_cast<size_t>(shape.groups) * view.TileBytes();
+  const size_t block = (kLayerOffset + layer + kKvOffsetUnit - 1) / kKvOffsetUnit;
+  for (int32_t i = 0; i < blocks; ++i) {
+    arena.free_blocks.push_back(static_cast<uint32_t>(static_cast<size_t>(i) * block));
+  }
+  std::shuffle(arena.free_blocks.begin(), arena.free_blocks.end(), random);
+  arena.memory = NewBuffer(static_cast<size_t>(blocks) * block * kKvOffsetUnit);
+  view.base = arena.memory.data();
+  return arena;
+}
+
+MatrixF KvFixture::RunRope(const KvShape& shape, const Arena& arena,
+                           const std::vector<SequencePart>& parts, const MatrixF& qkv,
+                           const MatrixF& cos_sin) {
+  const DeviceBatch batch = MakeBatch(parts);
+  ops().BeginStep(batch.view);
+  const DeviceBuffer qkv_buffer = UploadAs(qkv, DType::kF32);
+  const DeviceBuffer table = UploadAs(cos_sin, DType::kF32);
+  const DeviceBuffer q_out = NewBuffer(static_cast<size_t>(qkv.rows * shape.q_width()) * 4);
+  RopeWriteKvParams params;
+  params.batch = &batch.view;
+  params.qkv = qkv_buffer.as<float>();
+  params.cos_sin = table.as<float>();
+  params.num_heads = shape.heads;
+  params.kv = arena.view;
+  params.act = shape.act;
+  params.q_out = q_out.data();
+  ops().RopeWriteKv(params);
+  return DownloadAs(q_out, qkv.rows, shape.q_width(), shape.act);
+}
+
+MatrixF KvFixture::RunAttention(const KvShape& shape, const Arena& arena,
+                                const std::vector<SequencePart>& parts, const MatrixF& q) {
+  const DeviceBatch batch = MakeBatch(parts);
+  ops().BeginStep(batch.view);
+  const DeviceBuffer q_buffer = UploadAs(q, shape.act);
+  const DeviceBuffer out = NewBuffer(q.data.size() * 4);
+  PagedAttentionParams params;
+  params.batch = &batch.view;
+  params.q = q_buffer.data();
+  params.num_heads = shape.heads;
+  params.scale = 1 / std::sqrt(static_cast<float>(shape.head_dim));
+  params.kv = arena.view;
+  params.act = shape.act;
+  params.out = out.data();
+  ops().PagedAttention(params);
+  return DownloadAs(out, q.rows, q.cols, shape.act);
+}
+
+MatrixF CosSinTable(int32_t positions, int32_t head_dim, double theta) {
+  MatrixF table(positions, head_dim);
+  const int32_t half = head_dim / 2;
+  for (int32_t p = 0; p < positions; ++p) {
+    for (int32_t i = 0; i < half; ++i) {
+      const double angle = theta == 0 ? 0 : p * std::pow(theta, -2.0 * i / head_dim);
+      table.at(p, i) = static_cast<float>(std::cos(angle));
+      table.at(p, half + i) = static_cast<float>(std::sin(angle));
+    }
+  }
+  return table;
+}
+
+MatrixF Columns(const MatrixF& matrix, int64_t begin, int64_t end) {
+  MatrixF columns(matrix.rows, end - begin);
+  for (int64_t r = 0; r < matrix.rows; ++r) {
+    for (int64_t c = begin; c < end; ++c) columns.at(r, c - begin) = matrix.at(r, c);
+  }
+  return columns;
+}
+
+MatrixF Beside(const std::vector<MatrixF>& matrices) {
+  int64_t cols = 0;
+  for (const MatrixF& matrix : matrices) cols += matrix.cols;
+  MatrixF all(matrices.front().rows, cols);
+  int64_t begin = 0;
+  for (const MatrixF& matrix : matrices) {
+    for (int64_t r = 0; r < matrix.rows; ++r) {
+      for (int64_t c = 0; c < matrix.cols; ++c) all.at(r, begin + c) = matrix.at(r, c);
+    }
+    begin += matrix.cols;
+  }
+  return all;
+}
+
+MatrixF Below(const std::vector<MatrixF>& matrices) {
+  MatrixF all(0, matrices.front().cols);
+  for (const MatrixF& matrix : matrices) {
+    all.rows += matrix.rows;
+    all.data.insert(all.data.end(), matrix.data.begin(), matrix.data.end());
+  }
+  return all;
+}
+
+}  // namespace quire::kernels

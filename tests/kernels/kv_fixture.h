@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "tests/kernels/batch_fixture.h"
+
+namespace quire::kernels {
+
+struct KvShape {
+  int32_t heads = 1;
+  int32_t groups = 1;
+  int32_t head_dim = 16;
+  int32_t block_tokens = 16;
+  DType act = DType::kBF16;
+
+  int64_t q_width() const { return static_cast<int64_t>(heads) * head_dim; }
+  int64_t kv_width() const { return static_cast<int64_t>(groups) * head_dim; }
+  int32_t BlocksFor(int32_t tokens) const { return (tokens + block_tokens - 1) / block_tokens; }
+};
+
+// Paged KV of one layer, all of it NaN until written. The layer does not start its block, and the
+// blocks of a sequence lie in random order.
+class KvFixture : public BatchFixture {
+ protected:
+  struct Arena {
+    DeviceBuffer memory;
+    KvLayerView view;
+    std::vector<uint32_t> free_blocks;
+
+    std::vector<uint32_t> Take(int32_t blocks);
+  };
+  Arena MakeArena(const KvShape& shape, int32_t blocks, std::mt19937_64& random);
+
+  // qkv: [T, (H + 2G) * D]. Returns the rotated Q; K and V go into the arena.
+  MatrixF RunRope(const KvShape& shape, const Arena& arena, const std::vector<SequencePart>& parts,
+                  const MatrixF& qkv, const MatrixF& cos_sin);
+  MatrixF RunAttention(const KvShape& shape, const Arena& arena,
+                       const std::vector<SequencePart>& parts, const MatrixF& q);
+};
+
+// [positions, D] as RopeWriteKvParams wants it; theta 0 makes every rotation the identity.
+MatrixF CosSinTable(int32_t positions, int32_t head_dim, double theta);
+MatrixF Columns(const MatrixF& matrix, int64_t begin, int64_t end);
+// Matrices of equal height side by side, or of equal width one below the other.
+MatrixF Beside(const std::vector<MatrixF>& matrices);
+MatrixF Below(const std::vector<MatrixF>& matrices);
+
+}  // namespace quire::kernels

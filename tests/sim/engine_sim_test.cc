@@ -1,0 +1,214 @@
+#include <array>
+#include <cstdlib>
+#include <iostream>
+#include <map>
+#include <random>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/engine_harness.h"
+
+// The whole engine under random load: seeded arrivals, cancels, deadlines, rejections, failing
+// rows and device loss, in-flight depth 0 and 1, pools from starved to ample. After every step all
+// invariants hold; at the end every request has had exactly one terminal event and the tokens it
+// had to have. QUIRE_SIM_SEED replays one seed, QUIRE_SIM_SEEDS sets how many run.
+
+namespace quire::testing {
+namespace {
+
+struct Plan {
+  EngineHarness::Options options;
+  int requests = 0;
+  double cancel_share = 0;
+  double deadline_share = 0;
+};
+
+struct Submitted {
+  std::vector<TokenId> prompt;
+  int32_t max_tokens = 0;
+  bool cancelled = false;
+  bool has_deadline = false;
+};
+
+// What happened over all seeds: a simulation that never reaches a case proves nothing about it.
+struct Coverage {
+  std::array<uint64_t, kNumFinishReasons> finished{};
+  uint64_t queue_full = 0, too_long = 0, discarded = 0, mixed_steps = 0, device_failures = 0;
+
+  void Add(const EngineStats& stats, bool failed) {
+    for (size_t i = 0; i < finished.size(); ++i) finished[i] += stats.finished[i];
+    queue_full += stats.rejected_queue_full;
+    too_long += stats.rejected_too_long;
+    discarded += stats.discarded_tokens;
+    mixed_steps += stats.mixed_steps;
+    device_failures += failed ? 1 : 0;
+  }
+};
+
+class Simulation {
+ public:
+  explicit Simulation(uint64_t seed) : rng_(seed), plan_(MakePlan()), h_(plan_.options) {}
+
+  void Run() {
+    for (int step = 0; step < 1000000; ++step) {
+      Arrive();
+      CancelSome();
+      h_.clock.Advance(std::chrono::microseconds(Uniform(100, 5000)));
+      const bool worked = h_.engine.Step();
+      CheckStep(worked);
+      if (::testing::Test::HasFailure()) return;
+      if (!worked && submitted_count_ == plan_.requests && h_.engine.live_requests() == 0) break;
+    }
+    CheckEnd();
+  }
+
+  void AddTo(Coverage* coverage) const { coverage->Add(h_.engine.Stats(), h_.engine.failed()); }
+
+ private:
+  int Uniform(int low, int high) { return std::uniform_int_distribution<int>(low, high)(rng_); }
+  bool Chance(double p) { return std::bernoulli_distribution(p)(rng_); }
+
+  Plan MakePlan() {
+    Plan plan;
+    EngineHarness::Options& o = plan.options = EngineHarness::DefaultOptions();
+    o.model.depth = Uniform(0, 1);
+    o.model.block_tokens = 16 * (1 << Uniform(0, 2));
+    o.model.eos = 7;
+    o.model.eos_period = static_cast<uint32_t>(Uniform(2, 60));
+    o.model.nan_period = Chance(0.3) ? 300 : 0;
+    if (Chance(0.1)) o.model.fail_complete = Uniform(0, 200);
+    if (Chance(0.1)) o.model.fail_launch = Uniform(0, 200);
+    o.engine.max_running_requests = Uniform(1, 12);
+    o.engine.max_step_tokens = o.engine.max_running_requests + Uniform(0, 80);
+    o.engine.max_context_tokens = Uniform(40, 300);
+    o.engine.max_queued_requests = Uniform(1, 30);
+    o.engine.max_queued_tokens = Uniform(100, 3000);
+    o.kv_blocks = Uniform(1, 40);
+    o.stop_rules.eos_token_ids = {o.model.eos};
+    plan.requests = Uniform(20, 80);
+    plan.cancel_share = Chance(0.5) ? 0.02 : 0;
+    plan.deadline_share = Chance(0.3) ? 0.2 : 0;
+    return plan;
+  }
+
+  void Arrive() {
+    while (submitted_count_ < plan_.requests && Chance(0.4)) {
+      ++submitted_count_;
+      Submitted record;
+      record.prompt.resize(static_cast<size_t>(Uniform(1, 150)));
+      for (TokenId& token : record.prompt) token = Uniform(0, 999);
+      record.max_tokens = Uniform(1, 60);
+      Request request = h_.MakeRequest(record.prompt, record.max_tokens);
+      if (Chance(plan_.deadline_share)) {
+        record.has_deadline = true;
+        request.deadline = h_.clock.Now() + std::chrono::milliseconds(Uniform(0, 300));
+      }
+      const RequestId id = request.id;
+      const absl::Status status = h_.engine.Submit(std::move(request));
+      if (status.ok()) accepted_[id] = std::move(record);
+    }
+  }
+
+  void CancelSome() {
+    for (auto& [id, record] : accepted_) {
+      if (!Chance(plan_.cancel_share)) continue;
+      record.cancelled = true;  // may have ended already: then it changes nothing
+      h_.engine.Cancel(id);
+    }
+  }
+
+  void CheckStep(bool worked) {
+    ASSERT_THAT(h_.kv.CheckInvariants(), ::testing::IsEmpty());
+    ASSERT_THAT(h_.runner.violations(), ::testing::IsEmpty());
+    const EngineStats stats = h_.engine.Stats();
+    ASSERT_EQ(stats.kv.free_blocks + stats.kv.active_blocks + stats.kv.fenced_blocks,
+              stats.kv.total_blocks);
+    uint64_t ended = 0;
+    for (uint64_t n : stats.finished) ended += n;
+    ASSERT_EQ(stats.accepted,
+              ended + static_cast<uint64_t>(stats.waiting) + static_cast<uint64_t>(stats.running));
+    ASSERT_LE(stats.running, plan_.options.engine.max_running_requests);
+    ASSERT_LE(stats.waiting, plan_.options.engine.max_queued_requests);
+    ASSERT_LE(h_.runner.max_step_tokens_seen(), plan_.options.engine.max_step_tokens);
+    ASSERT_LE(h_.engine.steps_in_flight(), static_cast<size_t>(plan_.options.model.depth));
+    // Work conserving: a step that found nothing to do leaves nobody behind.
+    if (!worked) {
+      ASSERT_EQ(stats.running + stats.waiting, 0) << "requests wait while nothing runs";
+    }
+  }
+
+  void CheckEnd() {
+    ASSERT_EQ(h_.engine.live_requests(), 0) << "the simulation did not end";
+    const EngineStats stats = h_.engine.Stats();
+    EXPECT_EQ(stats.kv.free_blocks, stats.kv.total_blocks);
+    EXPECT_EQ(stats.kv.allocated_total, stats.kv.freed_total);
+    EXPECT_EQ(stats.kv.filled_slots, 0);
+    for (const auto& [id, record] : accepted_) CheckRequest(id, record);
+  }
+
+  void CheckRequest(RequestId id, const Submitted& submitted) {
+    const RecordingSink::Record& record = h_.sink.of(id);
+    ASSERT_EQ(record.terminals, 1) << "request " << id.value();
+    ASSERT_EQ(record.events_after_terminal, 0);
+    const std::vector<TokenId> expected = h_.Expected(submitted.prompt, submitted.max_tokens);
+    const FinishReason reason = record.finish->reason;
+    ASSERT_EQ(record.finish->generated_tokens, static_cast<int32_t>(record.tokens.size()));
+    if (reason == FinishReason::kStop || reason == FinishReason::kLength) {
+      EXPECT_EQ(record.tokens, expected);
+      EXPECT_TRUE(record.finish->status.ok());
+      EXPECT_EQ(reason == FinishReason::kStop, record.tokens.back() == plan_.options.model.eos);
+    } else {
+      EXPECT_FALSE(record.finish->status.ok());
+      EXPECT_LE(record.tokens.size(), expected.size());
+      EXPECT_TRUE(std::equal(record.tokens.begin(), record.tokens.end(), expected.begin()));
+    }
+    if (reason == FinishReason::kCancelled) {
+      EXPECT_TRUE(submitted.cancelled);
+    }
+    if (reason == FinishReason::kDeadline) {
+      EXPECT_TRUE(submitted.has_deadline);
+    }
+    if (reason == FinishReason::kError && !h_.engine.failed()) {
+      EXPECT_EQ(record.tokens, expected);
+    }
+  }
+
+  std::mt19937_64 rng_;
+  Plan plan_;
+  EngineHarness h_;
+  int submitted_count_ = 0;
+  std::map<RequestId, Submitted> accepted_;
+};
+
+uint64_t FromEnvironment(const char* name, uint64_t fallback) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? fallback : std::strtoull(value, nullptr, 10);
+}
+
+TEST(EngineSimulation, EveryInvariantHoldsUnderRandomLoad) {
+  const uint64_t first = FromEnvironment("QUIRE_SIM_SEED", 1);
+  const uint64_t seeds =
+      FromEnvironment("QUIRE_SIM_SEEDS", std::getenv("QUIRE_SIM_SEED") != nullptr ? 1 : 400);
+  Coverage coverage;
+  std::cout << "seeds " << first << " to " << first + seeds - 1 << "\n";
+  for (uint64_t seed = first; seed < first + seeds; ++seed) {
+    SCOPED_TRACE(::testing::Message() << "replay with QUIRE_SIM_SEED=" << seed);
+    Simulation simulation(seed);
+    simulation.Run();
+    if (::testing::Test::HasFailure()) return;
+    simulation.AddTo(&coverage);
+  }
+  if (seeds < 100) return;
+  for (FinishReason reason : {FinishReason::kStop, FinishReason::kLength, FinishReason::kCancelled,
+                              FinishReason::kDeadline, FinishReason::kError}) {
+    EXPECT_GT(coverage.finished[static_cast<size_t>(reason)], 10u) << FinishReasonName(reason);
+  }
+  EXPECT_GT(coverage.queue_full, 10u);
+  EXPECT_GT(coverage.too_long, 10u);
+  EXPECT_GT(coverage.discarded, 10u);
+  EXPECT_GT(coverage.mixed_steps, 10u);
+  EXPECT_GT(coverage.device_failures, 5u);
+}
+
+}  // namespace
+}  // namespace quire::testing

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/engine/engine.h"
+#include "tests/support/fake_model_runner.h"
+#include "tests/support/manual_clock.h"
+#include "tests/support/recording_sink.h"
+
+namespace quire::testing {
+
+// A whole engine on the self-describing fake model and a clock of the test's own, stepped by hand.
+struct EngineHarness {
+  struct Options {
+    FakeModelRunner::Options model;
+    EngineOptions engine;
+    int32_t kv_blocks = 64;
+    StopRules stop_rules;
+  };
+
+  static Options DefaultOptions() {
+    Options options;
+    options.engine.max_step_tokens = 64;
+    options.engine.max_running_requests = 16;
+    options.engine.max_context_tokens = 512;
+    options.stop_rules.token_bytes = [](TokenId) { return std::string_view(); };
+    return options;
+  }
+
+  static KvLayout Layout(int32_t block_tokens) {
+    KvLayout layout;
+    layout.block_tokens = block_tokens;
+    layout.layers = {{.kv_groups = 1, .head_dim = 16}, {.kv_groups = 1, .head_dim = 16}};
+    return layout;
+  }
+
+  explicit EngineHarness(const Options& o)
+      : options(o),
+        arena(static_cast<size_t>(o.kv_blocks) * Layout(o.model.block_tokens).BlockBytes(),
+              Layout(o.model.block_tokens).BlockBytes()),
+        kv(Layout(o.model.block_tokens), &arena),
+        runner(o.model),
+        engine(o.engine, {.runner = &runner,
+                          .kv = &kv,
+                          .sink = &sink,
+                          .clock = &clock,
+                          .stop_rules = o.stop_rules}) {}
+
+  ~EngineHarness() {
+    engine.AbortAll();
+    RunUntilIdle();
+  }
+
+  Request MakeRequest(std::vector<TokenId> prompt, int32_t max_tokens) {
+    Request request;
+    request.id = engine.NextRequestId();
+    request.prompt = std::move(prompt);
+    request.sampling.max_tokens = max_tokens;
+    request.arrival = clock.Now();
+    return request;
+  }
+
+  // Steps until nothing is left to do; false when it does not end.
+  bool RunUntilIdle(int max_steps = 100000) {
+    for (int i = 0; i < max_steps; ++i) {
+      clock.Advance(std::chrono::milliseconds(1));
+      if (!engine.Step() && engine.live_requests() == 0) return true;
+    }
+    return false;
+  }
+
+  // The tokens the model must give for a prompt, up to its end token or `max_tokens`.
+  std::vector<TokenId> Expected(std::vector<TokenId> prefix, int32_t max_tokens) const {
+    std::vector<TokenId> tokens;
+    while (static_cast<int32_t>(tokens.size()) < max_tokens) {
+      const auto next = FakeModelRunner::ExpectedToken(options.model, prefix);
+      if (!next.has_value()) break;
+      tokens.push_back(*next);
+      prefix.push_back(*next);
+      if (*next == options.model.eos) break;
+    }
+    return tokens;
+  }
+
+  const Options options;
+  ManualClock clock;
+  RecordingSink sink;
+  SlabArena arena;
+  KvCacheManager kv;
+  FakeModelRunner runner;
+  Engine engine;
+};
+
+}  // namespace quire::testing

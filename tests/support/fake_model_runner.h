@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/base/ids.h"
+#include "core/model/model_runner.h"
+
+namespace quire::testing {
+
+// A model whose KV describes itself. A cell holds the position, the token and a hash of the whole
+// prefix up to it; "attention" walks every cell a row may read and reports the first one that is
+// not what the sequence must have written there; the next token is a function of the prefix hash.
+// So an aliased block, a stale table, a skipped position or a wrong feedback shows at once, and a
+// test can predict every token with ExpectedToken().
+//
+// With depth 1 a step is computed when it is completed, as on a device that runs behind the host,
+// and a launch that names a block which an unfinished step of another sequence still uses is
+// reported.
+class FakeModelRunner final : public ModelRunner {
+ public:
+  struct Options {
+    int depth = 0;
+    int32_t block_tokens = 16;
+    int32_t vocab = 1000;
+    TokenId eos = -1;  // >= 0: one token in eos_period is this one
+    uint32_t eos_period = 0;
+    uint32_t nan_period = 0;   // > 0: one row in nan_period has no finite logits
+    int64_t fail_launch = -1;  // the n-th LaunchForward (from 0) fails
+    int64_t fail_complete = -1;
+  };
+
+  explicit FakeModelRunner(const Options& options) : options_(options) {}
+
+  int in_flight_depth() const override { return options_.depth; }
+  absl::Status LaunchForward(const BatchInput& input) override;
+  absl::Status LaunchSample(const BatchInput& input) override;
+  absl::StatusOr<std::span<const kernels::SampledToken>> Complete() override;
+
+  // What the model says after `prefix`; nullopt where its output is not finite.
+  static std::optional<TokenId> ExpectedToken(const Options& options,
+                                              std::span<const TokenId> prefix);
+
+  const std::vector<std::string>& violations() const { return violations_; }
+  int64_t max_step_tokens_seen() const { return max_step_tokens_seen_; }
+
+ private:
+  struct Cell {
+    int32_t position = -1;
+    TokenId token = -1;
+    uint64_t prefix_hash = 0;
+  };
+  struct Launched {
+    BatchInput input;
+    bool sampled = false;
+  };
+
+  static kernels::SampledToken Sample(const Options& options, uint64_t prefix_hash);
+  void CheckAliasing(const BatchInput& input);
+  Cell& CellAt(const BatchInput& input, size_t sequence, int32_t position);
+  uint64_t RunSequence(const BatchInput& input, size_t sequence);
+  void Violation(std::string text);
+
+  const Options options_;
+  std::map<std::pair<uint32_t, int32_t>, Cell> cells_;  // by block offset and slot
+  std::deque<Launched> launched_;
+  std::vector<kernels::SampledToken> previous_, result_;
+  std::vector<std::string> violations_;
+  int64_t launches_ = 0, completions_ = 0;
+  int64_t max_step_tokens_seen_ = 0;
+};
+
+}  // namespace quire::testing

@@ -1,0 +1,43 @@
+"""Prints `N passed, N failed[, N skipped]` for a JUnit file that CTest wrote.
+
+Counts test cases by what happened to each, since CTest's own totals count a test that could not
+start as not run rather than as failed. Exits 1 if a test failed or none ran.
+"""
+
+import sys
+import xml.etree.ElementTree as ElementTree
+
+SKIP_MESSAGES = ("SKIP_RETURN_CODE", "SKIP_REGULAR_EXPRESSION", "Disabled")
+
+
+def outcome(case):
+    if case.get("status") == "run":
+        return "passed"
+    skipped = case.find("skipped")
+    if skipped is not None and skipped.get("message", "").startswith(SKIP_MESSAGES):
+        return "skipped"
+    return "failed"
+
+
+def main():
+    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    try:
+        for case in ElementTree.parse(sys.argv[1]).getroot().iter("testcase"):
+            result = outcome(case)
+            counts[result] += 1
+            if result != "passed":
+                print(f"{result}: {case.get('name')}")
+    except (OSError, ElementTree.ParseError) as error:
+        print(f"no test results: {error}")
+        counts["failed"] += 1
+    if not any(counts.values()):
+        print("no test ran")
+    line = f"{counts['passed']} passed, {counts['failed']} failed"
+    if counts["skipped"]:
+        line += f", {counts['skipped']} skipped"
+    print(line)
+    return 0 if counts["failed"] == 0 and counts["passed"] > 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

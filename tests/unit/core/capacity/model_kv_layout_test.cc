@@ -1,0 +1,58 @@
+#include "core/capacity/model_kv_layout.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace quire {
+namespace {
+
+using ::testing::HasSubstr;
+
+ModelConfig Shape(std::vector<int32_t> kv_groups, int32_t head_dim) {
+  ModelConfig config;
+  config.num_layers = static_cast<int32_t>(kv_groups.size());
+  config.kv_groups = std::move(kv_groups);
+  config.head_dim = head_dim;
+  config.num_heads = 32;
+  return config;
+}
+
+TEST(ModelKvLayoutTest, ABlockHoldsTheKAndVOfEveryLayersOwnGroups) {
+  const KvLayout layout = MakeKvLayout(Shape({8, 1, 4}, 64), 16, kernels::DType::kBF16);
+  ASSERT_EQ(layout.layers.size(), 3u);
+  EXPECT_EQ(layout.LayerBytes(0), 16u * 2 * 8 * 64 * 2);
+  EXPECT_EQ(layout.LayerBytes(1), 16u * 2 * 1 * 64 * 2);
+  EXPECT_EQ(layout.BlockBytes(), 16u * 2 * (8 + 1 + 4) * 64 * 2);
+}
+
+TEST(ModelKvLayoutTest, BlockBytesGrowInProportionToTheKvGroups) {
+  const size_t mqa = MakeKvLayout(Shape({1, 1}, 128), 16, kernels::DType::kBF16).BlockBytes();
+  for (int32_t groups : {2, 4, 8, 16, 32}) {
+    const KvLayout layout = MakeKvLayout(Shape({groups, groups}, 128), 16, kernels::DType::kBF16);
+    EXPECT_EQ(layout.BlockBytes(), mqa * static_cast<size_t>(groups)) << groups << " groups";
+  }
+}
+
+TEST(ModelKvLayoutTest, TheKvTypeDecidesTheBytesOfAnElement) {
+  const ModelConfig config = Shape({4, 4}, 64);
+  const KvLayout f32 = MakeKvLayout(config, 32, kernels::DType::kF32);
+  const KvLayout bf16 = MakeKvLayout(config, 32, kernels::DType::kBF16);
+  EXPECT_EQ(f32.block_tokens, 32);
+  EXPECT_EQ(f32.BlockBytes(), 2 * bf16.BlockBytes());
+}
+
+TEST(ModelKvLayoutTest, BlockSizesAreMultiplesOf16ThatDivideTheAttentionSplit) {
+  for (int32_t tokens : {16, 32, 64, 128, 256, 512}) {
+    EXPECT_TRUE(ValidateBlockTokens(tokens).ok()) << tokens;
+  }
+  for (int32_t tokens : {-16, 0, 1, 8, 15, 17, 48, 80, 384, 496, 1024}) {
+    const absl::Status status = ValidateBlockTokens(tokens);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << tokens;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("16, 32, 64, 128, 256, 512")) << tokens;
+  }
+}
+
+}  // namespace
+}  // namespace quire

@@ -1,0 +1,66 @@
+#include "core/kv/slab_arena.h"
+
+#include "gtest/gtest.h"
+
+namespace quire {
+namespace {
+
+constexpr size_t kMiB = size_t{1} << 20;
+
+TEST(SlabArenaTest, CutsTheArenaIntoWholeSlabs) {
+  EXPECT_EQ(SlabArena(1024, 256).num_slabs(), 4);
+  EXPECT_EQ(SlabArena(1279, 256).num_slabs(), 4);
+  EXPECT_EQ(SlabArena(255, 256).num_slabs(), 0);
+  EXPECT_EQ(SlabArena(1024, 256).free_slabs(), 4);
+}
+
+TEST(SlabArenaTest, ClaimsTheLowestFreeSlabUntilNoneIsLeft) {
+  SlabArena arena(768, 256);
+  EXPECT_EQ(arena.Claim(), 0);
+  EXPECT_EQ(arena.Claim(), 1);
+  EXPECT_EQ(arena.Claim(), 2);
+  EXPECT_EQ(arena.Claim(), std::nullopt);
+  EXPECT_EQ(arena.free_slabs(), 0);
+}
+
+TEST(SlabArenaTest, AReturnedSlabCanBeClaimedAgain) {
+  SlabArena arena(768, 256);
+  while (arena.Claim().has_value()) continue;
+  arena.Return(1);
+  EXPECT_EQ(arena.free_slabs(), 1);
+  EXPECT_EQ(arena.Claim(), 1);
+  EXPECT_EQ(arena.Claim(), std::nullopt);
+}
+
+TEST(SlabArenaTest, SlabsHoldWholeBlocks) {
+  const struct {
+    const char* what;
+    size_t arena, block, slab;
+  } cases[] = {
+      {"a small arena is one slab", 1024, 256, 1024},
+      {"of whole blocks", 1100, 512, 1024},
+      {"a large arena has slabs of the largest size", 1024 * kMiB, kMiB, 32 * kMiB},
+      {"rounded down to whole blocks", 1024 * kMiB, 5 * kMiB, 30 * kMiB},
+      {"a block above the largest slab is a slab", 1024 * kMiB, 40 * kMiB, 40 * kMiB},
+      {"an arena too small for a block has a slab that does not fit it", 256, 512, 512},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.what);
+    EXPECT_EQ(SlabArena::SlabBytesFor(c.arena, c.block), c.slab);
+  }
+}
+
+TEST(SlabArenaDeathTest, MisuseIsABrokenInvariant) {
+  SlabArena arena(768, 256);
+  ASSERT_EQ(arena.Claim(), 0);
+  EXPECT_DEATH(arena.Return(1), "slab 1 is not claimed");
+  EXPECT_DEATH(arena.Return(3), "slab 3 is not claimed");
+  EXPECT_DEATH(arena.Return(-1), "slab -1 is not claimed");
+  EXPECT_DEATH(SlabArena(1024, 0), "slab_bytes > 0");
+  EXPECT_DEATH(SlabArena(1024, 100), "slab_bytes");
+  EXPECT_DEATH((void)SlabArena::SlabBytesFor(1024, 0), "block_bytes > 0");
+  EXPECT_DEATH((void)SlabArena::SlabBytesFor(1024, 300), "block_bytes");
+}
+
+}  // namespace
+}  // namespace quire

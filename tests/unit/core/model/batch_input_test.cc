@@ -1,0 +1,158 @@
+#include "core/model/batch_input.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace quire {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+// Blocks of 3 units, 4 a slab; the pool's slabs start at these units.
+constexpr uint32_t kSlabs[] = {100, 40};
+const BlockAddressing kAddressing = {
+    .units_per_block = 3, .blocks_per_slab = 4, .slab_units = kSlabs};
+
+class BuildBatchInputTest : public ::testing::Test {
+ protected:
+  // A prefill chunk of 3 tokens from position 16 on that ends its prompt.
+  SequenceStep Chunk() const {
+    SequenceStep step;
+    step.start = 16;
+    step.num_tokens = 3;
+    step.sample = true;
+    step.tokens = chunk_tokens_;
+    step.blocks = chunk_blocks_;
+    step.sampling.temperature = 0.5f;
+    step.sampling.seed = 11;
+    step.history = chunk_history_;
+    return step;
+  }
+  // One decode token.
+  SequenceStep Decode() const {
+    SequenceStep step;
+    step.start = 7;
+    step.num_tokens = 1;
+    step.sample = true;
+    step.tokens = decode_tokens_;
+    step.blocks = decode_blocks_;
+    step.sampling.seed = 12;
+    step.history = decode_history_;
+    return step;
+  }
+  StepPlan Plan(std::vector<SequenceStep> steps) const {
+    StepPlan plan;
+    plan.id = StepId(9);
+    for (const SequenceStep& step : steps) {
+      plan.num_tokens += step.num_tokens;
+      plan.num_samples += step.sample ? 1 : 0;
+    }
+    plan.sequences = std::move(steps);
+    return plan;
+  }
+
+  std::vector<TokenId> chunk_tokens_ = {50, 51, 52};
+  std::vector<TokenId> chunk_history_ = {1, 2, 3};
+  std::vector<BlockId> chunk_blocks_ = {BlockId(0), BlockId(5)};
+  std::vector<TokenId> decode_tokens_ = {60};
+  std::vector<TokenId> decode_history_ = {4, 5};
+  std::vector<BlockId> decode_blocks_ = {BlockId(3)};
+  BatchInput input_;
+};
+
+TEST_F(BuildBatchInputTest, LaysSequencesOneAfterTheOther) {
+  BuildBatchInput(Plan({Decode(), Chunk()}), kAddressing, &input_);
+  EXPECT_EQ(input_.step, StepId(9));
+  EXPECT_EQ(input_.counts.tokens, 4);
+  EXPECT_EQ(input_.counts.sequences, 2);
+  EXPECT_EQ(input_.counts.logit_rows, 2);
+  EXPECT_THAT(input_.token_ids, ElementsAre(60, 50, 51, 52));
+  EXPECT_THAT(input_.positions, ElementsAre(7, 16, 17, 18));
+  EXPECT_THAT(input_.q_start, ElementsAre(0, 1, 4));
+  EXPECT_THAT(input_.kv_len, ElementsAre(8, 19));
+  EXPECT_THAT(input_.logit_rows, ElementsAre(0, 3));
+}
+
+TEST_F(BuildBatchInputTest, TurnsBlocksIntoOffsetsThroughTheirSlabs) {
+  BuildBatchInput(Plan({Decode(), Chunk()}), kAddressing, &input_);
+  EXPECT_THAT(input_.table_start, ElementsAre(0, 1, 3));
+  // Block 3 is the last of the first slab, block 5 the second of the second.
+  EXPECT_THAT(input_.block_offsets, ElementsAre(100 + 3 * 3, 100, 40 + 3));
+}
+
+TEST_F(BuildBatchInputTest, GivesEachSamplingRowItsPartOfTheHistory) {
+  BuildBatchInput(Plan({Decode(), Chunk()}), kAddressing, &input_);
+  ASSERT_EQ(input_.sampling.size(), 2u);
+  EXPECT_EQ(input_.sampling[0].seed, 12u);
+  EXPECT_EQ(input_.sampling[0].history_start, 0);
+  EXPECT_EQ(input_.sampling[0].history_count, 2);
+  EXPECT_EQ(input_.sampling[1].seed, 11u);
+  EXPECT_EQ(input_.sampling[1].temperature, 0.5f);
+  EXPECT_EQ(input_.sampling[1].history_start, 2);
+  EXPECT_EQ(input_.sampling[1].history_count, 3);
+  EXPECT_THAT(input_.history, ElementsAre(4, 5, 1, 2, 3));
+}
+
+TEST_F(BuildBatchInputTest, WantsLogitsOfSamplingSequencesAlone) {
+  SequenceStep inner_chunk = Chunk();
+  inner_chunk.sample = false;
+  BuildBatchInput(Plan({inner_chunk, Decode()}), kAddressing, &input_);
+  EXPECT_THAT(input_.logit_rows, ElementsAre(3));
+  ASSERT_EQ(input_.sampling.size(), 1u);
+  EXPECT_EQ(input_.sampling[0].seed, 12u);
+  EXPECT_THAT(input_.history, ElementsAre(4, 5));
+}
+
+TEST_F(BuildBatchInputTest, MarksATokenThatTheStepBeforeStillComputes) {
+  SequenceStep fed_back = Decode();
+  fed_back.tokens = {};
+  fed_back.feedback_row = 0;
+  SequenceStep fed_back_from_row_5 = fed_back;
+  fed_back_from_row_5.feedback_row = 5;
+  BuildBatchInput(Plan({fed_back, fed_back_from_row_5, Decode()}), kAddressing, &input_);
+  EXPECT_THAT(input_.token_ids, ElementsAre(-1, -6, 60));
+  EXPECT_THAT(input_.positions, ElementsAre(7, 7, 7));
+}
+
+TEST_F(BuildBatchInputTest, LeavesNothingOfTheStepBefore) {
+  BuildBatchInput(Plan({Chunk(), Decode(), Chunk()}), kAddressing, &input_);
+  SequenceStep inner_chunk = Chunk();
+  inner_chunk.sample = false;
+  BuildBatchInput(Plan({inner_chunk}), kAddressing, &input_);
+  EXPECT_THAT(input_.token_ids, ElementsAre(50, 51, 52));
+  EXPECT_THAT(input_.q_start, ElementsAre(0, 3));
+  EXPECT_THAT(input_.table_start, ElementsAre(0, 2));
+  EXPECT_THAT(input_.kv_len, ElementsAre(19));
+  EXPECT_THAT(input_.logit_rows, IsEmpty());
+  EXPECT_THAT(input_.sampling, IsEmpty());
+  EXPECT_THAT(input_.history, IsEmpty());
+  EXPECT_EQ(input_.counts.logit_rows, 0);
+}
+
+TEST_F(BuildBatchInputTest, AllocatesNothingOnceItHasSeenTheLargestStep) {
+  BuildBatchInput(Plan({Chunk(), Decode()}), kAddressing, &input_);
+  const auto* ids = input_.token_ids.data();
+  const auto* offsets = input_.block_offsets.data();
+  const auto* history = input_.history.data();
+  BuildBatchInput(Plan({Decode()}), kAddressing, &input_);
+  BuildBatchInput(Plan({Chunk(), Decode()}), kAddressing, &input_);
+  EXPECT_EQ(input_.token_ids.data(), ids);
+  EXPECT_EQ(input_.block_offsets.data(), offsets);
+  EXPECT_EQ(input_.history.data(), history);
+}
+
+TEST_F(BuildBatchInputTest, DiesOnAPlanThatContradictsItself) {
+  StepPlan wrong_count = Plan({Decode()});
+  wrong_count.num_tokens = 2;
+  EXPECT_DEATH(BuildBatchInput(wrong_count, kAddressing, &input_), "tokens planned");
+  SequenceStep short_tokens = Chunk();
+  short_tokens.num_tokens = 4;
+  EXPECT_DEATH(BuildBatchInput(Plan({short_tokens}), kAddressing, &input_), "check failed");
+  SequenceStep fed_back = Chunk();
+  fed_back.feedback_row = 0;
+  EXPECT_DEATH(BuildBatchInput(Plan({fed_back}), kAddressing, &input_), "check failed");
+}
+
+}  // namespace
+}  // namespace quire

@@ -1,0 +1,229 @@
+#include "core/model/transformer_runner.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/unit/core/model/recording_device.h"
+
+namespace quire {
+namespace {
+
+using kernels::DType;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using testing::RecordingDevice;
+
+// 2 layers of 2 heads of 2 in 1 group.
+ModelConfig TinyConfig() {
+  ModelConfig c;
+  c.vocab_size = 5;
+  c.hidden_size = 4;
+  c.intermediate_size = 3;
+  c.num_layers = 2;
+  c.num_heads = 2;
+  c.kv_groups = {1, 1};
+  c.head_dim = 2;
+  c.max_positions = 64;
+  c.attention_bias = true;
+  return c;
+}
+
+constexpr TransformerRunnerOptions kOptions = {
+    .capacity = {.tokens = 8, .sequences = 4, .table_entries = 6, .logit_rows = 4},
+    .max_context = 32};
+
+class TransformerRunnerTest : public ::testing::TestWithParam<int> {
+ protected:
+  absl::StatusOr<std::unique_ptr<TransformerRunner>> Create(
+      const TransformerRunnerOptions& options = kOptions) {
+    RandomSource source(1);
+    auto weights = LoadWeights(TinyConfig(), &source, &device_, DType::kBF16, nullptr);
+    const std::vector<kernels::KvLayerView> layers = {
+        {.layer_offset = 0, .block_tokens = 16, .kv_groups = 1, .head_dim = 2},
+        {.layer_offset = 256, .block_tokens = 16, .kv_groups = 1, .head_dim = 2}};
+    return TransformerRunner::Create(&device_, TinyConfig(), *std::move(weights), layers, options);
+  }
+  // One sequence of these tokens, of which the last is sampled.
+  static BatchInput Input(std::vector<int32_t> ids, int32_t position = 0, bool sample = true) {
+    BatchInput input;
+    const auto count = static_cast<int32_t>(ids.size());
+    input.counts = {.tokens = count, .sequences = 1, .logit_rows = sample ? 1 : 0};
+    for (int32_t i = 0; i < count; ++i) input.positions.push_back(position + i);
+    input.token_ids = std::move(ids);
+    input.q_start = {0, count};
+    input.kv_len = {position + count};
+    input.table_start = {0, 1};
+    input.block_offsets = {0};
+    if (!sample) return input;
+    input.logit_rows = {count - 1};
+    input.sampling = {{.temperature = 0.5f, .history_start = 0, .history_count = 2}};
+    input.history = {3, 4};
+    return input;
+  }
+  static void Launch(TransformerRunner* runner, const BatchInput& input) {
+    ASSERT_TRUE(runner->LaunchForward(input).ok());
+    ASSERT_TRUE(runner->LaunchSample(input).ok());
+  }
+  static int32_t CompleteOne(TransformerRunner* runner) {
+    const auto sampled = runner->Complete();
+    EXPECT_TRUE(sampled.ok()) << sampled.status();
+    return sampled.ok() && sampled->size() == 1 ? (*sampled)[0].token_id : -100;
+  }
+
+  RecordingDevice device_{GetParam()};
+};
+
+INSTANTIATE_TEST_SUITE_P(InFlightDepth, TransformerRunnerTest, ::testing::Values(0, 1));
+
+TEST_P(TransformerRunnerTest, RunsTheOperationsOfADecoderInOrder) {
+  auto runner = Create();
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  Launch(runner->get(), Input({1, 2, 3}));
+  const auto layer = [](const std::string& offset) {
+    return std::vector<std::string>{"RmsNorm",
+                                    "Linear 3x8x4 +bias",
+                                    "RopeWriteKv at " + offset,
+                                    "PagedAttention at " + offset,
+                                    "Linear 3x4x4 +bias +=",
+                                    "RmsNorm",
+                                    "Linear 3x6x4",
+                                    "SiluMul",
+                                    "Linear 3x4x3 +="};
+  };
+  std::vector<std::string> expected = {"BeginStep 3", "Embed"};
+  for (const char* offset : {"0", "256"}) {
+    for (const std::string& op : layer(offset)) expected.push_back(op);
+  }
+  for (const char* op : {"RmsNorm of logit rows", "Linear 1x5x4", "Sample 1"}) {
+    expected.push_back(op);
+  }
+  EXPECT_EQ(device_.log, expected);
+}
+
+TEST_P(TransformerRunnerTest, HandsTheSamplerItsRowsAndHistory) {
+  auto runner = Create();
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  Launch(runner->get(), Input({1}));
+  ASSERT_EQ(device_.sampling.size(), 1u);
+  EXPECT_EQ(device_.sampling[0].temperature, 0.5f);
+  EXPECT_THAT(device_.history, ElementsAre(3, 4));
+}
+
+TEST_P(TransformerRunnerTest, ReturnsTheTokensOfEachStepInLaunchOrder) {
+  auto runner = Create();
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  std::vector<int32_t> results;
+  std::vector<BatchInput> inputs;
+  for (int32_t step = 0; step < 5; ++step) inputs.push_back(Input({step}, step));
+  for (int32_t step = 0; step < 5; ++step) {
+    device_.id_base = 100 + step;
+    Launch(runner->get(), inputs[static_cast<size_t>(step)]);
+    if (step >= GetParam()) results.push_back(CompleteOne(runner->get()));
+  }
+  for (int i = 0; i < GetParam(); ++i) results.push_back(CompleteOne(runner->get()));
+  EXPECT_THAT(results, ElementsAre(100, 101, 102, 103, 104));
+}
+
+TEST_P(TransformerRunnerTest, KeepsResultsUntilTheNextCompleteWhateverIsLaunched) {
+  auto runner = Create();
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  const BatchInput input = Input({1});
+  device_.id_base = 7;
+  Launch(runner->get(), input);
+  const auto first = (*runner)->Complete();
+  ASSERT_TRUE(first.ok());
+  device_.id_base = 8;
+  for (int i = 0; i <= GetParam(); ++i) Launch(runner->get(), input);
+  EXPECT_EQ((*first)[0].token_id, 7);
+}
+
+TEST_P(TransformerRunnerTest, FeedsATokenOfTheStepBeforeBackOnTheDevice) {
+  auto runner = Create();
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  std::vector<BatchInput> inputs = {Input({1}), Input({-1}, 1), Input({-1}, 2)};
+  for (int32_t step = 0; step < 3; ++step) {
+    device_.id_base = 40 + step;
+    Launch(runner->get(), inputs[static_cast<size_t>(step)]);
+    if (step > 0) {
+      EXPECT_THAT(device_.embedded_ids, ElementsAre(40 + step - 1));
+    }
+    if (step >= GetParam()) CompleteOne(runner->get());
+  }
+}
+
+TEST_P(TransformerRunnerTest, CompletesAStepWithoutLogitRows) {
+  auto runner = Create();
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  Launch(runner->get(), Input({1, 2}, 0, /*sample=*/false));
+  const auto sampled = (*runner)->Complete();
+  ASSERT_TRUE(sampled.ok()) << sampled.status();
+  EXPECT_TRUE(sampled->empty());
+  EXPECT_EQ(device_.log.back(), "Linear 0x5x4");
+}
+
+TEST_P(TransformerRunnerTest, ReportsADeviceFailureAsUnavailable) {
+  auto runner = Create();
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  const BatchInput input = Input({1});
+  Launch(runner->get(), input);
+  device_.error = kernels::DeviceStatus(kernels::DeviceStatus::Code::kDeviceLost, "it fell over");
+  const auto sampled = (*runner)->Complete();
+  EXPECT_TRUE(absl::IsUnavailable(sampled.status()));
+  EXPECT_THAT(std::string(sampled.status().message()), HasSubstr("it fell over"));
+}
+
+TEST_P(TransformerRunnerTest, AllocatesNothingAfterItsCreationAndAccountsForAllOfIt) {
+  auto runner = Create();
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  const size_t allocated = device_.allocated_bytes;
+  // The recording device keeps packed matrices outside its memory, so that norms and biases are
+  // all that the weights have there: per layer two norms of 4, 8 and 4 biases; a last norm of 4.
+  const int64_t vectors = (2 * (2 * 4 + 8 + 4) + 4) * 4;
+  EXPECT_EQ((*runner)->workspace_bytes() + vectors, static_cast<int64_t>(allocated));
+  const BatchInput input = Input({1, 2, 3, 4, 5, 6, 7, 8});
+  Launch(runner->get(), input);
+  CompleteOne(runner->get());
+  EXPECT_EQ(device_.allocated_bytes, allocated);
+  runner->reset();
+  EXPECT_EQ(device_.allocated_bytes, 0u);
+}
+
+TEST_P(TransformerRunnerTest, RefusesOptionsOutOfRange) {
+  for (int field = 0; field < 6; ++field) {
+    TransformerRunnerOptions options = kOptions;
+    if (field == 0) options.capacity.tokens = 0;
+    if (field == 1) options.capacity.sequences = 0;
+    if (field == 2) options.capacity.table_entries = 0;
+    if (field == 3) options.capacity.logit_rows = 0;
+    if (field == 4) options.max_context = 0;
+    if (field == 5) options.max_context = 65;
+    EXPECT_TRUE(absl::IsInvalidArgument(Create(options).status())) << field;
+  }
+}
+
+TEST_P(TransformerRunnerTest, SaysThatItsMemoryDoesNotFit) {
+  device_.memory_limit = 1000;
+  EXPECT_TRUE(absl::IsResourceExhausted(Create().status()));
+}
+
+TEST_P(TransformerRunnerTest, DiesOnAStepBeyondItsCapacity) {
+  auto runner = Create();
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  EXPECT_DEATH((void)(*runner)->LaunchForward(Input(std::vector<int32_t>(9, 1))), "check failed");
+  EXPECT_DEATH((void)(*runner)->LaunchForward(Input({1}, 32)), "a sequence of 33 tokens");
+  BatchInput many_blocks = Input({1});
+  many_blocks.block_offsets.resize(7);
+  EXPECT_DEATH((void)(*runner)->LaunchForward(many_blocks), "bytes for a buffer");
+}
+
+TEST_P(TransformerRunnerTest, DiesWhenStepsAreLaunchedOutOfTurn) {
+  auto runner = Create();
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  const BatchInput input = Input({1});
+  EXPECT_DEATH((void)(*runner)->LaunchSample(input), "sampling goes with");
+  EXPECT_DEATH((void)(*runner)->Complete(), "no step is in flight");
+  for (int i = 0; i <= GetParam(); ++i) Launch(runner->get(), input);
+  EXPECT_DEATH((void)(*runner)->LaunchForward(input), "too many steps in flight");
+}
+
+}  // namespace
+}  // namespace quire

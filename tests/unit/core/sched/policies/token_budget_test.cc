@@ -1,0 +1,67 @@
+#include "core/sched/policies/token_budget.h"
+
+#include <numeric>
+#include <random>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace quire {
+namespace {
+
+using ::testing::ElementsAreArray;
+
+constexpr TokenDemand kDecode{1, false}, kNothing{0, false};
+constexpr TokenDemand Prefill(int32_t tokens) { return {tokens, true}; }
+
+TEST(TokenBudgetTest, DecodeComesFirstThenChunksInOrder) {
+  const struct {
+    const char* what;
+    std::vector<TokenDemand> demands;
+    int32_t budget;
+    std::vector<int32_t> grants;
+  } cases[] = {
+      {"nobody", {}, 8, {}},
+      {"decode rows get one token each", {kDecode, kDecode}, 8, {1, 1}},
+      {"a whole prompt", {Prefill(5)}, 8, {5}},
+      {"a prompt that fits exactly", {Prefill(8)}, 8, {8}},
+      {"a chunk of a long prompt", {Prefill(100)}, 8, {8}},
+      {"decode before an older prefill", {Prefill(100), kDecode}, 8, {7, 1}},
+      {"the older prefill first", {Prefill(6), Prefill(6)}, 8, {6, 2}},
+      {"the second waits for budget", {Prefill(8), Prefill(6)}, 8, {8, 0}},
+      {"the last token counts", {Prefill(7), Prefill(6)}, 8, {7, 1}},
+      {"decode takes it all", {kDecode, Prefill(3), kDecode}, 2, {1, 0, 1}},
+      {"decode rows beyond the budget wait", {kDecode, kDecode, kDecode}, 2, {1, 1, 0}},
+      {"who can compute nothing gets nothing", {kNothing, kDecode, Prefill(3)}, 8, {0, 1, 3}},
+  };
+  for (const auto& c : cases) {
+    EXPECT_THAT(SplitTokenBudget(c.demands, c.budget), ElementsAreArray(c.grants)) << c.what;
+  }
+}
+
+TEST(TokenBudgetTest, SpendsAllItCanAndNeverMore) {
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    SCOPED_TRACE(::testing::Message() << "seed " << seed);
+    std::mt19937_64 rng(seed);
+    const auto below = [&rng](int n) {
+      return static_cast<int32_t>(rng() % static_cast<uint64_t>(n));
+    };
+    std::vector<TokenDemand> demands(static_cast<size_t>(below(20)));
+    int32_t wanted = 0;
+    for (TokenDemand& demand : demands) {
+      demand = below(2) == 0 ? TokenDemand{below(2), false} : Prefill(1 + below(50));
+      wanted += demand.runnable_tokens;
+    }
+    const int32_t budget = 1 + below(200);
+    const std::vector<int32_t> grants = SplitTokenBudget(demands, budget);
+    ASSERT_EQ(grants.size(), demands.size());
+    for (size_t i = 0; i < grants.size(); ++i) {
+      ASSERT_GE(grants[i], 0);
+      ASSERT_LE(grants[i], demands[i].runnable_tokens);
+    }
+    ASSERT_EQ(std::accumulate(grants.begin(), grants.end(), 0), std::min(wanted, budget));
+  }
+}
+
+}  // namespace
+}  // namespace quire

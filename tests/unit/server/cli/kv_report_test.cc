@@ -1,0 +1,73 @@
+#include "server/cli/kv_report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace quire::cli {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+ModelConfig Shape(std::vector<int32_t> kv_groups) {
+  ModelConfig config = *NamedModelShape("llama-3.1-8b");
+  config.kv_groups = std::move(kv_groups);
+  config.num_layers = static_cast<int32_t>(config.kv_groups.size());
+  return config;
+}
+
+TEST(KvReportTest, AttentionIsNamedByItsNumberOfKvGroups) {
+  EXPECT_EQ(DescribeAttention(Shape({8, 8})),
+            "GQA: 32 query heads, 8 KV groups, 4 query heads per group (MHA = 32, MQA = 1)");
+  EXPECT_EQ(DescribeAttention(Shape({32, 32})),
+            "MHA: 32 query heads, 32 KV groups, 1 query head per group (MHA = 32, MQA = 1)");
+  EXPECT_EQ(DescribeAttention(Shape({1, 1})),
+            "MQA: 32 query heads, 1 KV group, 32 query heads per group (MHA = 32, MQA = 1)");
+  EXPECT_EQ(DescribeAttention(Shape({4, 16})),
+            "GQA: 32 query heads, 4 to 16 KV groups, 2 to 8 query heads per group "
+            "(MHA = 32, MQA = 1)");
+}
+
+TEST(KvReportTest, DefaultContextsAreQuartersOfTheLongestDownTo16) {
+  EXPECT_THAT(DefaultContexts(131072), ElementsAre(2048, 8192, 32768, 131072));
+  EXPECT_THAT(DefaultContexts(64), ElementsAre(16, 64));
+  EXPECT_THAT(DefaultContexts(1), ElementsAre(1));
+}
+
+TEST(KvReportTest, Llama8bTakes128KibATokenAnd2MibABlock) {
+  const ModelConfig config = *NamedModelShape("llama-3.1-8b");
+  const KvLayout layout = MakeKvLayout(config, 16, kernels::DType::kBF16);
+  std::ostringstream out;
+  PrintModel(config, layout, out);
+  EXPECT_THAT(out.str(), HasSubstr("KV per token   128 KiB  = 32 layers x K and V x 8 groups"));
+  EXPECT_THAT(out.str(), HasSubstr("KV per block   2 MiB for 16 tokens"));
+}
+
+TEST(KvReportTest, TheCapacityTableCountsSequencesByContext) {
+  const KvLayout layout = MakeKvLayout(*NamedModelShape("llama-3.1-8b"), 16, kernels::DType::kBF16);
+  std::ostringstream out;
+  const int64_t memory[] = {int64_t{16} << 30};
+  const int32_t contexts[] = {2048, 131072};
+  PrintCapacity(layout, memory, contexts, out);
+  EXPECT_THAT(out.str(), HasSubstr("16 GiB      8192  131072       64          1"));
+}
+
+TEST(KvReportTest, JsonHasTheSizesThatTheTablesShow) {
+  const ModelConfig config = *NamedModelShape("llama-3.1-8b");
+  const KvLayout layout = MakeKvLayout(config, 16, kernels::DType::kBF16);
+  const int64_t memory[] = {int64_t{16} << 30};
+  const int32_t contexts[] = {2048, 131072};
+  const nlohmann::ordered_json json = ModelJson(config, layout, memory, contexts);
+  EXPECT_EQ(json["attention"], "GQA");
+  EXPECT_EQ(json["kv_block_bytes"], 2 << 20);
+  EXPECT_EQ(json["kv_token_bytes"], 131072);
+  ASSERT_EQ(json["capacity"].size(), 2u);
+  EXPECT_EQ(json["capacity"][0]["sequences"], 64);
+  EXPECT_EQ(json["capacity"][1]["sequences"], 1);
+}
+
+}  // namespace
+}  // namespace quire::cli

@@ -1,0 +1,199 @@
+#include "server/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+namespace quire::server {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+absl::StatusOr<std::optional<ServerConfig>> Parse(std::vector<const char*> arguments,
+                                                  std::string* output = nullptr) {
+  arguments.insert(arguments.begin(), "quire-server");
+  std::ostringstream out;
+  auto config = ParseCommandLine(static_cast<int>(arguments.size()), arguments.data(), out);
+  if (output != nullptr) *output = out.str();
+  return config;
+}
+
+ServerConfig MustParse(std::vector<const char*> arguments) {
+  arguments.insert(arguments.begin(), {"--model", "m"});
+  auto config = Parse(arguments);
+  EXPECT_TRUE(config.ok()) << config.status();
+  return config.ok() && config->has_value() ? **config : ServerConfig();
+}
+
+TEST(ConfigTest, TheModelAloneIsEnough) {
+  const ServerConfig config = MustParse({});
+  EXPECT_EQ(config.model_dir, "m");
+  EXPECT_EQ(config.listen.ToString(), "127.0.0.1:50051");
+  ASSERT_TRUE(config.metrics_listen.has_value());
+  EXPECT_EQ(config.metrics_listen->ToString(), "127.0.0.1:9464");
+  EXPECT_EQ(config.kv_memory_bytes, 0);
+  EXPECT_FALSE(config.compute_dtype.has_value());
+  EXPECT_TRUE(config.reflection);
+  EXPECT_EQ(config.max_message_bytes, 4 << 20);
+  EXPECT_EQ(config.max_stream_buffer, size_t{256} << 10);
+  EXPECT_EQ(config.requests.prompt_bytes, size_t{1} << 20);
+  EXPECT_EQ(config.drain_timeout, std::chrono::seconds(30));
+}
+
+TEST(ConfigTest, FlagsReachTheirFields) {
+  const ServerConfig config = MustParse({"--model-name",
+                                         "n",
+                                         "--device",
+                                         "cpu",
+                                         "--threads",
+                                         "3",
+                                         "--dtype",
+                                         "f32",
+                                         "--kv-memory",
+                                         "64M",
+                                         "--block-tokens",
+                                         "32",
+                                         "--max-step-tokens",
+                                         "100",
+                                         "--max-running",
+                                         "9",
+                                         "--max-queued",
+                                         "8",
+                                         "--max-queued-tokens",
+                                         "700",
+                                         "--max-context",
+                                         "77",
+                                         "--max-tokens-default",
+                                         "5",
+                                         "--max-tokens-limit",
+                                         "6",
+                                         "--max-prompt-bytes",
+                                         "1K",
+                                         "--max-stop-strings",
+                                         "2",
+                                         "--max-stop-bytes",
+                                         "3",
+                                         "--max-stop-token-ids",
+                                         "4",
+                                         "--default-deadline",
+                                         "2s",
+                                         "--max-deadline",
+                                         "3s",
+                                         "--listen",
+                                         "[::1]:0",
+                                         "--metrics-listen",
+                                         "off",
+                                         "--port-file",
+                                         "p",
+                                         "--reflection",
+                                         "off",
+                                         "--max-message-bytes",
+                                         "8K",
+                                         "--max-connection-streams",
+                                         "11",
+                                         "--max-stream-buffer",
+                                         "2K",
+                                         "--output-threads",
+                                         "2",
+                                         "--drain-timeout",
+                                         "1m"});
+  EXPECT_EQ(config.model_name, "n");
+  EXPECT_EQ(config.device, "cpu");
+  EXPECT_EQ(config.threads, 3);
+  EXPECT_EQ(config.compute_dtype, kernels::DType::kF32);
+  EXPECT_EQ(config.kv_memory_bytes, 64 << 20);
+  EXPECT_EQ(config.block_tokens, 32);
+  EXPECT_EQ(config.engine.max_step_tokens, 100);
+  EXPECT_EQ(config.engine.max_running_requests, 9);
+  EXPECT_EQ(config.engine.max_queued_requests, 8);
+  EXPECT_EQ(config.engine.max_queued_tokens, 700);
+  EXPECT_EQ(config.engine.max_context_tokens, 77);
+  EXPECT_EQ(config.requests.default_max_tokens, 5);
+  EXPECT_EQ(config.requests.max_tokens, 6);
+  EXPECT_EQ(config.requests.prompt_bytes, 1024u);
+  EXPECT_EQ(config.requests.sampling.max_stop_strings, 2);
+  EXPECT_EQ(config.requests.sampling.max_stop_string_bytes, 3);
+  EXPECT_EQ(config.requests.sampling.max_stop_token_ids, 4);
+  EXPECT_EQ(config.requests.default_deadline, std::chrono::seconds(2));
+  EXPECT_EQ(config.requests.max_deadline, std::chrono::seconds(3));
+  EXPECT_EQ(config.listen.ToString(), "[::1]:0");
+  EXPECT_FALSE(config.metrics_listen.has_value());
+  EXPECT_EQ(config.port_file, "p");
+  EXPECT_FALSE(config.reflection);
+  EXPECT_EQ(config.max_message_bytes, 8 << 10);
+  EXPECT_EQ(config.max_connection_streams, 11);
+  EXPECT_EQ(config.max_stream_buffer, size_t{2} << 10);
+  EXPECT_EQ(config.output_threads, 2);
+  EXPECT_EQ(config.drain_timeout, std::chrono::minutes(1));
+  EXPECT_EQ(config.MaxLiveStreams(), 2u * (9 + 8));
+}
+
+TEST(ConfigTest, AWrongValueIsRefusedWithItsFlagAndValue) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"--device", "tpu"},           {"--threads", "-1"},
+      {"--threads", "many"},         {"--dtype", "int3"},
+      {"--kv-memory", "0"},          {"--kv-memory", "lots"},
+      {"--block-tokens", "17"},      {"--max-step-tokens", "0"},
+      {"--max-running", "0"},        {"--max-queued", "-1"},
+      {"--max-queued-tokens", "0"},  {"--max-context", "-5"},
+      {"--max-tokens-default", "0"}, {"--max-tokens-limit", "-1"},
+      {"--max-prompt-bytes", "0"},   {"--max-stop-strings", "-1"},
+      {"--max-stop-bytes", "0"},     {"--max-stop-token-ids", "-1"},
+      {"--default-deadline", "5"},   {"--max-deadline", "-1s"},
+      {"--listen", "50051"},         {"--metrics-listen", "x"},
+      {"--reflection", "maybe"},     {"--max-message-bytes", "5T"},
+      {"--max-message-bytes", "1"},  {"--max-connection-streams", "0"},
+      {"--max-stream-buffer", "1"},  {"--output-threads", "0"},
+      {"--drain-timeout", "soon"}};
+  for (const auto& [flag, value] : cases) {
+    const auto config = Parse({"--model", "m", flag, value});
+    ASSERT_FALSE(config.ok()) << flag << " " << value;
+    EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(config.status().message()), AllOf(HasSubstr(flag), HasSubstr(value)));
+  }
+}
+
+TEST(ConfigTest, AMissingModelAnUnknownFlagAndAStrayWordAreRefused) {
+  EXPECT_THAT(Parse({}).status().ToString(), HasSubstr("--model"));
+  EXPECT_THAT(Parse({"--model", "m", "--modle", "x"}).status().ToString(), HasSubstr("--modle"));
+  EXPECT_THAT(Parse({"--model", "m", "stray"}).status().ToString(), HasSubstr("stray"));
+}
+
+TEST(ConfigTest, AStepMustHoldEveryRunningRequest) {
+  const auto config = Parse({"--model", "m", "--max-step-tokens", "8", "--max-running", "9"});
+  EXPECT_THAT(config.status().ToString(),
+              AllOf(HasSubstr("--max-step-tokens"), HasSubstr("--max-running")));
+}
+
+TEST(ConfigTest, ListeningBeyondLoopbackNeedsTheInsecureFlag) {
+  const auto refused = Parse({"--model", "m", "--listen", "0.0.0.0:50051"});
+  EXPECT_THAT(refused.status().ToString(), HasSubstr("--insecure"));
+  EXPECT_EQ(MustParse({"--listen", "0.0.0.0:50051", "--insecure"}).listen.host, "0.0.0.0");
+  EXPECT_EQ(MustParse({"--metrics-listen", "0.0.0.0:1"}).metrics_listen->host, "0.0.0.0");
+}
+
+TEST(ConfigTest, ReflectionIsOnByDefaultOnLoopbackAlone) {
+  EXPECT_FALSE(MustParse({"--listen", "0.0.0.0:1", "--insecure"}).reflection);
+  EXPECT_TRUE(MustParse({"--listen", "0.0.0.0:1", "--insecure", "--reflection", "on"}).reflection);
+  EXPECT_FALSE(MustParse({"--reflection", "off"}).reflection);
+}
+
+TEST(ConfigTest, HelpNamesEveryFlagAndVersionTheVersion) {
+  std::string output;
+  const auto help = Parse({"--help"}, &output);
+  ASSERT_TRUE(help.ok());
+  EXPECT_FALSE(help->has_value());
+  for (const char* flag : {"--model", "--kv-memory", "--max-running", "--listen", "--insecure",
+                           "--drain-timeout", "--max-stream-buffer", "--default-deadline"}) {
+    EXPECT_THAT(output, HasSubstr(flag));
+  }
+  const auto version = Parse({"--version"}, &output);
+  ASSERT_TRUE(version.ok());
+  EXPECT_FALSE(version->has_value());
+  EXPECT_THAT(output, HasSubstr("quire-server "));
+}
+
+}  // namespace
+}  // namespace quire::server

@@ -1,0 +1,68 @@
+#include "server/metrics/engine_collector.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+namespace quire::server {
+namespace {
+
+class FixedClock final : public Clock {
+ public:
+  TimePoint Now() const override { return TimePoint(std::chrono::seconds(1000)); }
+};
+
+double ValueOf(const EngineCollector& collector, const std::string& name) {
+  for (const auto& family : collector.Collect()) {
+    if (family.name == name)
+      return family.metric.at(0).gauge.value + family.metric[0].counter.value;
+  }
+  ADD_FAILURE() << name << " is missing";
+  return -1;
+}
+
+TEST(EngineCollectorTest, EveryScrapeReadsTheEngineOnce) {
+  FixedClock clock;
+  ServerCounters counters;
+  LiveStreams streams(1);
+  int reads = 0;
+  const EngineCollector collector(
+      {},
+      [&reads] {
+        EngineStats stats;
+        stats.accepted = static_cast<uint64_t>(++reads);
+        return stats;
+      },
+      &counters, &streams, &clock);
+  EXPECT_EQ(ValueOf(collector, "quire_requests_accepted_total"), 1);
+  EXPECT_EQ(ValueOf(collector, "quire_requests_accepted_total"), 2);
+}
+
+TEST(EngineCollectorTest, FrontEndCountersAreReported) {
+  FixedClock clock;
+  ServerCounters counters;
+  counters.slow_readers = 3;
+  LiveStreams streams(1);
+  ASSERT_TRUE(streams.Add(std::make_shared<OutputStream>(nullptr, 1)).ok());
+  const EngineCollector collector(
+      {}, [] { return EngineStats(); }, &counters, &streams, &clock);
+  EXPECT_EQ(ValueOf(collector, "quire_slow_readers_total"), 3);
+  EXPECT_EQ(ValueOf(collector, "quire_streams_open"), 1);
+}
+
+TEST(EngineCollectorTest, TheLastStepIsReportedInUnixTimeOrZero) {
+  FixedClock clock;
+  ServerCounters counters;
+  LiveStreams streams(1);
+  EngineStats stats;
+  const EngineCollector collector(
+      {}, [&stats] { return stats; }, &counters, &streams, &clock);
+  EXPECT_EQ(ValueOf(collector, "quire_engine_last_step_timestamp_seconds"), 0);
+  stats.last_step = clock.Now() - std::chrono::seconds(7);
+  const double unix_now =
+      std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+  EXPECT_NEAR(ValueOf(collector, "quire_engine_last_step_timestamp_seconds"), unix_now - 7, 60);
+}
+
+}  // namespace
+}  // namespace quire::server

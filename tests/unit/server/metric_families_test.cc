@@ -1,0 +1,198 @@
+#include "server/metrics/metric_families.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "server/metrics/metric_table.h"
+
+namespace quire::server {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+MetricLabels Labels() { return {"demo", "cpu", "bf16", "4", "2", "64", "1.2.3"}; }
+
+std::map<std::string, prometheus::MetricFamily> Families(const MetricSnapshot& snapshot) {
+  std::map<std::string, prometheus::MetricFamily> families;
+  for (auto& family : BuildMetricFamilies(Labels(), snapshot)) {
+    EXPECT_TRUE(families.emplace(family.name, family).second) << family.name << " comes twice";
+  }
+  return families;
+}
+
+std::string LabelOf(const prometheus::ClientMetric& metric, const std::string& name) {
+  for (const auto& label : metric.label) {
+    if (label.name == name) return label.value;
+  }
+  return "";
+}
+
+double SumOf(const prometheus::MetricFamily& family) {
+  double sum = 0;
+  for (const auto& metric : family.metric) sum += metric.gauge.value + metric.counter.value;
+  return sum;
+}
+
+TEST(MetricFamiliesTest, EveryFamilyIsThere) {
+  const auto families = Families({});
+  for (const char* name : {"quire_kv_blocks",
+                           "quire_kv_capacity_blocks",
+                           "quire_kv_block_bytes",
+                           "quire_kv_usage_ratio",
+                           "quire_kv_promised_blocks",
+                           "quire_kv_token_slots",
+                           "quire_kv_cache_config_info",
+                           "quire_kv_allocated_blocks_total",
+                           "quire_kv_freed_blocks_total",
+                           "quire_requests_running",
+                           "quire_requests_waiting",
+                           "quire_queued_tokens",
+                           "quire_requests_accepted_total",
+                           "quire_requests_finished_total",
+                           "quire_admission_rejections_total",
+                           "quire_streams_open",
+                           "quire_slow_readers_total",
+                           "quire_prompt_tokens_total",
+                           "quire_generated_tokens_total",
+                           "quire_discarded_tokens_total",
+                           "quire_steps_total",
+                           "quire_engine_busy_seconds_total",
+                           "quire_engine_last_step_timestamp_seconds",
+                           "quire_time_to_first_token_seconds",
+                           "quire_request_queue_seconds",
+                           "quire_inter_token_latency_seconds",
+                           "quire_request_duration_seconds",
+                           "quire_step_duration_seconds",
+                           "quire_build_info"}) {
+    EXPECT_EQ(families.count(name), 1u) << name;
+  }
+  EXPECT_EQ(families.size(), 29u) << "a family is not in this list";
+}
+
+TEST(MetricFamiliesTest, EveryFamilyHasHelpTheModelLabelAndDistinctSeries) {
+  for (const auto& [name, family] : Families({})) {
+    EXPECT_THAT(name, StartsWith("quire_"));
+    EXPECT_NE(family.help, "") << name;
+    EXPECT_EQ(family.type == prometheus::MetricType::Counter,
+              name.size() > 6 && name.substr(name.size() - 6) == "_total")
+        << name;
+    std::set<std::vector<prometheus::ClientMetric::Label>> series;
+    for (const auto& metric : family.metric) {
+      EXPECT_EQ(LabelOf(metric, "model"), "demo") << name;
+      EXPECT_TRUE(series.insert(metric.label).second) << name << " has a series twice";
+    }
+  }
+}
+
+TEST(MetricFamiliesTest, TheSingleSeriesThatAutoscalersReadHaveNoOtherLabel) {
+  for (const char* name :
+       {"quire_requests_running", "quire_requests_waiting", "quire_kv_usage_ratio"}) {
+    const auto families = Families({});
+    ASSERT_EQ(families.at(name).metric.size(), 1u);
+    EXPECT_EQ(families.at(name).metric[0].label.size(), 1u);
+  }
+}
+
+TEST(MetricFamiliesTest, KvStatesAddUpAndSlotsMatchActiveBlocks) {
+  MetricSnapshot snapshot;
+  snapshot.engine.kv.total_blocks = 10;
+  snapshot.engine.kv.free_blocks = 5;
+  snapshot.engine.kv.active_blocks = 4;
+  snapshot.engine.kv.fenced_blocks = 1;
+  snapshot.engine.kv.filled_slots = 50;
+  snapshot.engine.kv.block_tokens = 16;
+  const auto families = Families(snapshot);
+  EXPECT_EQ(SumOf(families.at("quire_kv_blocks")), SumOf(families.at("quire_kv_capacity_blocks")));
+  EXPECT_EQ(SumOf(families.at("quire_kv_token_slots")), 4 * 16);
+  EXPECT_EQ(SumOf(families.at("quire_kv_usage_ratio")), 0.4);
+}
+
+TEST(MetricFamiliesTest, FinishedRequestsAreReportedByReason) {
+  MetricSnapshot snapshot;
+  for (size_t i = 0; i < kNumFinishReasons; ++i) snapshot.engine.finished[i] = 100 + i;
+  const auto families = Families(snapshot);
+  const auto& metrics = families.at("quire_requests_finished_total").metric;
+  ASSERT_EQ(metrics.size(), size_t{kNumFinishReasons});
+  for (const auto& metric : metrics) {
+    bool found = false;
+    for (int i = 0; i < kNumFinishReasons; ++i) {
+      if (LabelOf(metric, "reason") != FinishReasonName(static_cast<FinishReason>(i))) continue;
+      EXPECT_EQ(metric.counter.value, 100 + i);
+      found = true;
+    }
+    EXPECT_TRUE(found) << LabelOf(metric, "reason");
+  }
+}
+
+TEST(MetricFamiliesTest, EachCounterReachesItsOwnSeries) {
+  MetricSnapshot snapshot;
+  snapshot.engine.rejected_queue_full = 1;
+  snapshot.engine.rejected_draining = 10;
+  snapshot.engine.rejected_too_long = 100;
+  snapshot.rejected_invalid = 1000;
+  snapshot.rejected_streams = 10000;
+  snapshot.engine.prefill_steps = 1;
+  snapshot.engine.decode_steps = 10;
+  snapshot.engine.mixed_steps = 100;
+  snapshot.engine.schedule_seconds = 0.5;
+  snapshot.engine.forward_seconds = 2;
+  const auto families = Families(snapshot);
+  const auto value = [&](const char* family, const char* label, const char* wanted) {
+    for (const auto& metric : families.at(family).metric) {
+      if (LabelOf(metric, label) == wanted) return metric.counter.value;
+    }
+    return -1.0;
+  };
+  EXPECT_EQ(value("quire_admission_rejections_total", "reason", "queue_full"), 1);
+  EXPECT_EQ(value("quire_admission_rejections_total", "reason", "draining"), 10);
+  EXPECT_EQ(value("quire_admission_rejections_total", "reason", "too_long"), 100);
+  EXPECT_EQ(value("quire_admission_rejections_total", "reason", "invalid"), 1000);
+  EXPECT_EQ(value("quire_admission_rejections_total", "reason", "streams"), 10000);
+  EXPECT_EQ(value("quire_steps_total", "kind", "prefill"), 1);
+  EXPECT_EQ(value("quire_steps_total", "kind", "decode"), 10);
+  EXPECT_EQ(value("quire_steps_total", "kind", "mixed"), 100);
+  EXPECT_EQ(value("quire_engine_busy_seconds_total", "stage", "schedule"), 0.5);
+  EXPECT_EQ(value("quire_engine_busy_seconds_total", "stage", "forward"), 2);
+}
+
+TEST(MetricFamiliesTest, HistogramsAreCumulativeAndCountEveryObservation) {
+  MetricSnapshot snapshot;
+  auto& histogram = snapshot.engine.step_duration;
+  for (double value : {0.0001, 0.0005, 0.0015, 0.5, 99.0}) {
+    histogram.Observe(kStepDurationEdges, value);
+  }
+  const auto families = Families(snapshot);
+  const auto& result = families.at("quire_step_duration_seconds").metric[0].histogram;
+  ASSERT_EQ(result.bucket.size(), kStepDurationEdges.size());
+  uint64_t before = 0;
+  for (size_t i = 0; i < result.bucket.size(); ++i) {
+    EXPECT_EQ(result.bucket[i].upper_bound, kStepDurationEdges[i]);
+    EXPECT_GE(result.bucket[i].cumulative_count, before);
+    before = result.bucket[i].cumulative_count;
+  }
+  EXPECT_EQ(result.bucket[0].cumulative_count, 2u) << "an edge belongs to its bucket";
+  EXPECT_EQ(result.bucket.back().cumulative_count, 4u);
+  EXPECT_EQ(result.sample_count, 5u);
+  EXPECT_DOUBLE_EQ(result.sample_sum, 0.0001 + 0.0005 + 0.0015 + 0.5 + 99.0);
+}
+
+TEST(MetricFamiliesTest, TheInfoFamiliesSayWhatIsRunning) {
+  MetricSnapshot snapshot;
+  snapshot.engine.kv.block_tokens = 16;
+  snapshot.engine.kv.total_blocks = 77;
+  const auto families = Families(snapshot);
+  const auto& kv = families.at("quire_kv_cache_config_info").metric.at(0);
+  EXPECT_EQ(kv.gauge.value, 1);
+  EXPECT_EQ(LabelOf(kv, "block_size"), "16");
+  EXPECT_EQ(LabelOf(kv, "num_gpu_blocks"), "77");
+  EXPECT_EQ(LabelOf(kv, "kv_heads"), "2");
+  EXPECT_EQ(LabelOf(kv, "dtype"), "bf16");
+  EXPECT_EQ(LabelOf(families.at("quire_build_info").metric.at(0), "version"), "1.2.3");
+}
+
+}  // namespace
+}  // namespace quire::server
