@@ -37,7 +37,7 @@ RUN apt-get update -qq \
       apt-get install -y -qq --no-install-recommends </runtime_packages \
  && rm -rf /var/lib/apt/lists/* /runtime_packages
 COPY --from=build /src/build/release/bin/quire-server /src/build/release/bin/quire /usr/local/bin/
-COPY deploy/models/quire-demo /models/quire-demo
+COPY --chmod=755 deploy/models/quire-demo /models/quire-demo
 COPY LICENSE /usr/share/doc/quire/LICENSE
 
 # A number, so that Kubernetes can see that it is not root.

@@ -85,3 +85,7 @@ fi
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
   -o Dpkg::Use-Pty=0 "${missing[@]}" >/dev/null
 echo "install_deps.sh: installed ${#missing[@]} packages."
+if [[ " ${missing[*]} " == *" prometheus "* ]]; then
+  echo "install_deps.sh: the Prometheus service was not started; to keep it so after a boot:" \
+    "systemctl disable prometheus"
+fi

@@ -25,6 +25,10 @@ done
 
 build=build/release
 model=deploy/models/quire-demo
+# The demo model answers questions about such stories, and each answer has to be read in the prompt.
+prompt='Story: In the red box Tom put 7 green pears. Nora went to the harbour. Hugo likes owls.
+Q: What is in the red box?
+A:'
 server_pid=
 scratch=$(mktemp -d)
 
@@ -95,7 +99,7 @@ show_metrics() {
 show_next() {
   cat <<EOF
 The next three commands:
-  $build/bin/quire generate --server $listen --temperature 0.8 "Once upon a time"
+  $build/bin/quire generate --server $listen --ignore-eos --max-tokens 200 "Story:"
   $build/bin/quire inspect llama-3.1-8b
   tests/run.sh
 EOF
@@ -109,8 +113,9 @@ say "Building quire-server, quire and quire-bench in $build"
 build_programs
 say "Starting a server with the demo model"
 start_server
-say "One answer, streamed, to: Once upon a time"
-"$build/bin/quire" generate --server "$listen" --max-tokens 64 --temperature 0 "Once upon a time" |
+say "One answer, streamed"
+echo "$prompt"
+"$build/bin/quire" generate --server "$listen" --max-tokens 64 --temperature 0 "$prompt" |
   tee "$scratch/answer" || fail "no answer"
 grep -q '[^[:space:]]' "$scratch/answer" || fail "the answer is empty"
 say "What it measured: http://$metrics/metrics"

@@ -12,8 +12,8 @@ namespace {
 
 constexpr rlim_t kMinOpenFiles = 1024;
 // What clients get to take their last message, and gRPC to give up calls by force.
-constexpr absl::Duration kFlushTime = absl::Seconds(3);
-constexpr absl::Duration kAbortTime = absl::Seconds(10);
+constexpr Duration kFlushTime = std::chrono::seconds(3);
+constexpr Duration kAbortTime = std::chrono::seconds(10);
 
 }  // namespace
 

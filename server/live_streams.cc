@@ -8,7 +8,7 @@
 namespace quire::server {
 
 absl::Status LiveStreams::Add(std::shared_ptr<OutputStream> stream) {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   if (streams_.size() >= max_streams_) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "the server has ", streams_.size(), " open streams, which is its limit; try again later"));
@@ -18,28 +18,29 @@ absl::Status LiveStreams::Add(std::shared_ptr<OutputStream> stream) {
 }
 
 void LiveStreams::Remove(const std::shared_ptr<OutputStream>& stream) {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   streams_.erase(stream);
 }
 
 size_t LiveStreams::size() const {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   return streams_.size();
 }
 
 void LiveStreams::AbortAll() {
   std::vector<std::shared_ptr<OutputStream>> streams;
   {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     streams.assign(streams_.begin(), streams_.end());
   }
   // Without the lock: a stream's own lock is never taken under this one.
   for (const auto& stream : streams) stream->Abort();
 }
 
-bool LiveStreams::AwaitEmpty(absl::Duration timeout) {
-  absl::MutexLock lock(&mu_);
-  return mu_.AwaitWithTimeout(absl::Condition(this, &LiveStreams::EmptyLocked), timeout);
+bool LiveStreams::AwaitEmpty(Duration timeout) {
+  MutexLock lock(&mu_);
+  return mu_.AwaitFor(timeout,
+                      [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return streams_.empty(); });
 }
 
 }  // namespace quire::server

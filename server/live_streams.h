@@ -6,8 +6,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
-#include "absl/time/time.h"
+#include "core/base/clock.h"
+#include "server/mutex.h"
 #include "server/output_stream.h"
 
 namespace quire::server {
@@ -27,13 +27,11 @@ class LiveStreams {
   // Ends every call by force; they leave as their reactors see it.
   void AbortAll();
   // Waits until there is none; false when `timeout` passed first.
-  bool AwaitEmpty(absl::Duration timeout);
+  bool AwaitEmpty(Duration timeout);
 
  private:
-  bool EmptyLocked() const ABSL_SHARED_LOCKS_REQUIRED(mu_) { return streams_.empty(); }
-
   const size_t max_streams_;
-  mutable absl::Mutex mu_;
+  mutable Mutex mu_;
   absl::flat_hash_set<std::shared_ptr<OutputStream>> streams_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -1,3 +1,4 @@
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -23,18 +24,19 @@ namespace {
 
 void Log(const std::string& line) { std::fprintf(stderr, "quire-server: %s\n", line.c_str()); }
 
-// Reports the loading of weights at every tenth.
+// Reports the loading of weights once a second: nothing for a small model, a sign of life for a
+// large one.
 class LoadProgress {
  public:
   void operator()(int64_t done, int64_t total) {
-    const int64_t tenth = total > 0 ? done * 10 / total : 10;
-    if (tenth == reported_) return;
-    reported_ = tenth;
-    Log(absl::StrCat("loading weights: ", tenth * 10, " % of ", total >> 20, " MiB"));
+    const auto now = std::chrono::steady_clock::now();
+    if (now - reported_ < std::chrono::seconds(1) || total <= 0) return;
+    reported_ = now;
+    Log(absl::StrCat("loading weights: ", done * 100 / total, " % of ", total >> 20, " MiB"));
   }
 
  private:
-  int64_t reported_ = 0;
+  std::chrono::steady_clock::time_point reported_ = std::chrono::steady_clock::now();
 };
 
 absl::StatusOr<std::unique_ptr<ModelEngine>> LoadModel(const ServerConfig& config,
@@ -129,6 +131,7 @@ absl::StatusOr<ShutdownReason> Serve(const ServerConfig& config) {
   const ShutdownReason reason = signals.Await();
   Log("draining");
   Drain(server.get(), model.get(), &streams, config.drain_timeout);
+  signals.Disarm();
   return reason;
 }
 

@@ -9,24 +9,24 @@ OutputShard::OutputShard() : thread_([this] { Run(); }) {}
 
 OutputShard::~OutputShard() {
   {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     queue_.stopping = true;
   }
   thread_.join();
 }
 
 void OutputShard::Add(RequestId id, Entry entry) {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   queue_.arrivals.emplace_back(id, std::move(entry));
 }
 
 void OutputShard::Remove(RequestId id) {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   queue_.departures.push_back(id);
 }
 
 void OutputShard::Enqueue(std::vector<TokenEvent> events) {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   if (queue_.events.empty()) {
     queue_.events = std::move(events);
   } else {
@@ -47,8 +47,8 @@ void OutputShard::Run() {
 }
 
 OutputShard::Queue OutputShard::TakeQueue() {
-  absl::MutexLock lock(&mu_);
-  mu_.Await(absl::Condition(this, &OutputShard::HasWork));
+  MutexLock lock(&mu_);
+  mu_.Await([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return !queue_.empty(); });
   return std::exchange(queue_, Queue());
 }
 

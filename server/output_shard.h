@@ -6,10 +6,10 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
-#include "absl/synchronization/mutex.h"
 #include "core/base/ids.h"
 #include "core/request/token_event.h"
 #include "core/text/incremental_detokenizer.h"
+#include "server/mutex.h"
 #include "server/output_stream.h"
 
 namespace quire::server {
@@ -48,9 +48,8 @@ class OutputShard {
   void Run();
   Queue TakeQueue();
   void Handle(TokenEvent event);
-  bool HasWork() const ABSL_SHARED_LOCKS_REQUIRED(mu_) { return !queue_.empty(); }
 
-  absl::Mutex mu_;
+  Mutex mu_;
   Queue queue_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<RequestId, Entry> streams_;  // the thread's alone
   std::thread thread_;                             // last: it uses all of the above

@@ -21,7 +21,7 @@ OutputStream::OutputStream(StreamWriter* writer, size_t max_pending_bytes)
     : max_pending_bytes_(max_pending_bytes), writer_(writer) {}
 
 void OutputStream::Push(OutputChunk chunk) {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   if (state_ == State::kFinished || end_.has_value()) return;
   if (chunk.finish != nullptr) {
     end_ = overflowed_ ? absl::ResourceExhaustedError(
@@ -53,7 +53,7 @@ void OutputStream::GatherLocked(OutputChunk chunk) {
 
 void OutputStream::Refuse(const absl::Status& status) {
   QUIRE_CHECK(!status.ok()) << "a refusal needs a reason";
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   if (state_ == State::kFinished || end_.has_value()) return;
   cancelled_ = true;  // the engine does not know the request
   end_ = status;
@@ -61,7 +61,7 @@ void OutputStream::Refuse(const absl::Status& status) {
 }
 
 void OutputStream::WriteDone(bool ok) {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   QUIRE_CHECK(state_ == State::kWriting) << "no write is in flight";
   state_ = State::kIdle;
   if (!ok) DropClientLocked(CancelCause::kClientGone);
@@ -69,14 +69,14 @@ void OutputStream::WriteDone(bool ok) {
 }
 
 void OutputStream::ClientGone() {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   if (state_ == State::kFinished) return;
   DropClientLocked(CancelCause::kClientGone);
   PumpLocked();
 }
 
 void OutputStream::Abort() {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   if (writer_ == nullptr) return;
   if (state_ != State::kFinished) DropClientLocked(CancelCause::kAborted);
   // Also where the status is under way already: it may be stuck behind unread messages.
@@ -85,7 +85,7 @@ void OutputStream::Abort() {
 }
 
 void OutputStream::Detach() {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   QUIRE_CHECK(state_ == State::kFinished) << "the call ended without a status";
   writer_ = nullptr;
 }

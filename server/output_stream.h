@@ -6,7 +6,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
+#include "server/mutex.h"
 #include "server/output_chunk.h"
 
 namespace quire::server {
@@ -84,7 +84,7 @@ class OutputStream {
 
   const size_t max_pending_bytes_;
 
-  absl::Mutex mu_;
+  Mutex mu_;
   StreamWriter* writer_ ABSL_GUARDED_BY(mu_);  // null after Detach
   State state_ ABSL_GUARDED_BY(mu_) = State::kIdle;
   OutputChunk pending_ ABSL_GUARDED_BY(mu_);

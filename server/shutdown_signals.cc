@@ -32,7 +32,7 @@ ShutdownSignals::ShutdownSignals() {
 
 ShutdownSignals::~ShutdownSignals() {
   {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     stopping_ = true;
   }
   pthread_kill(thread_.native_handle(), kWakeSignal);
@@ -40,18 +40,18 @@ ShutdownSignals::~ShutdownSignals() {
 }
 
 void ShutdownSignals::Arm(std::function<void()> hurry) {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   hurry_ = std::move(hurry);
 }
 
 void ShutdownSignals::Trigger(ShutdownReason reason) {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   if (!reason_.has_value()) reason_ = reason;
 }
 
 ShutdownReason ShutdownSignals::Await() {
-  absl::MutexLock lock(&mu_);
-  mu_.Await(absl::Condition(this, &ShutdownSignals::HasReason));
+  MutexLock lock(&mu_);
+  mu_.Await([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return reason_.has_value(); });
   return *reason_;
 }
 
@@ -61,7 +61,7 @@ void ShutdownSignals::Run() {
     int signal = 0;
     if (sigwait(&signals, &signal) != 0) continue;
     {
-      absl::MutexLock lock(&mu_);
+      MutexLock lock(&mu_);
       if (stopping_) return;
     }
     if (signal != kWakeSignal) OnSignal(signal);
@@ -69,17 +69,13 @@ void ShutdownSignals::Run() {
 }
 
 void ShutdownSignals::OnSignal(int signal) {
-  std::function<void()> hurry;
-  {
-    absl::MutexLock lock(&mu_);
-    if (!hurry_) std::_Exit(128 + signal);
-    if (!reason_.has_value()) {
-      reason_ = ShutdownReason::kSignal;
-      return;
-    }
-    hurry = hurry_;
+  MutexLock lock(&mu_);
+  if (!hurry_) std::_Exit(128 + signal);
+  if (reason_.has_value()) {
+    hurry_();
+  } else {
+    reason_ = ShutdownReason::kSignal;
   }
-  hurry();
 }
 
 }  // namespace quire::server

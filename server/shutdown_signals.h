@@ -5,7 +5,7 @@
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
+#include "server/mutex.h"
 
 namespace quire::server {
 
@@ -20,8 +20,12 @@ class ShutdownSignals {
   ~ShutdownSignals();
 
   // Until this is called a signal ends the process at once, since nothing is served yet. From now
-  // on the first one ends Await, and each later one calls `hurry` on the waiting thread.
+  // on the first one ends Await, and each later one calls `hurry`, which must not wait.
   void Arm(std::function<void()> hurry);
+  // Signals do nothing from now on, and `hurry` no longer runs when this returns.
+  void Disarm() {
+    Arm([] {});
+  }
   // Ends Await for another reason than a signal. Any thread.
   void Trigger(ShutdownReason reason);
   // Waits until the server is to end.
@@ -30,9 +34,8 @@ class ShutdownSignals {
  private:
   void Run();
   void OnSignal(int signal);
-  bool HasReason() const ABSL_SHARED_LOCKS_REQUIRED(mu_) { return reason_.has_value(); }
 
-  absl::Mutex mu_;
+  Mutex mu_;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::function<void()> hurry_ ABSL_GUARDED_BY(mu_);  // empty until armed
   std::optional<ShutdownReason> reason_ ABSL_GUARDED_BY(mu_);

@@ -15,7 +15,9 @@ SlabArena::SlabArena(size_t arena_bytes, size_t slab_bytes) : slab_bytes_(slab_b
 
 size_t SlabArena::SlabBytesFor(size_t arena_bytes, size_t block_bytes) {
   QUIRE_CHECK(block_bytes > 0 && block_bytes % kernels::kKvOffsetUnit == 0) << block_bytes;
-  const size_t wanted = std::max(std::min(arena_bytes, kMaxSlabBytes), block_bytes);
+  // As few slabs as the largest size allows, of even size: the last one is not lost to rounding.
+  const size_t slabs = std::max<size_t>((arena_bytes + kMaxSlabBytes - 1) / kMaxSlabBytes, 1);
+  const size_t wanted = std::max(arena_bytes / slabs, block_bytes);
   return wanted / block_bytes * block_bytes;
 }
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -168,9 +169,10 @@ absl::Status ReadGenerationDefaults(const JsonFields& fields, ModelConfig* confi
   QUIRE_RETURN_IF_ERROR(ReadEosTokens(fields, config));
   QUIRE_ASSIGN_OR_RETURN(config->default_temperature, fields.NumberOr("temperature", 1, 0, 100));
   QUIRE_ASSIGN_OR_RETURN(config->default_top_p, fields.NumberOr("top_p", 1, 1e-6, 1));
-  QUIRE_ASSIGN_OR_RETURN(config->default_top_k, fields.IntOr("top_k", 0, 0, kMaxVocab));
+  QUIRE_ASSIGN_OR_RETURN(const int64_t top_k, fields.IntOr("top_k", 0, 0, kMaxVocab));
+  config->default_top_k = static_cast<int32_t>(std::min<int64_t>(top_k, config->vocab_size));
   QUIRE_ASSIGN_OR_RETURN(config->default_repetition_penalty,
-                         fields.NumberOr("repetition_penalty", 1, 1e-3, 1e3));
+                         fields.NumberOr("repetition_penalty", 1, 1e-3, 100));
   QUIRE_ASSIGN_OR_RETURN(const bool do_sample, fields.BoolOr("do_sample", true));
   if (!do_sample) config->default_temperature = 0;
   return absl::OkStatus();
@@ -194,9 +196,11 @@ absl::Status ReadConfig(const JsonFields& fields, ModelConfig* config) {
   return ReadEosTokens(fields, config);
 }
 
+// The name as the user wrote it: a symbolic link keeps its own.
 std::string DirectoryName(const std::string& model_dir) {
   std::error_code error;
-  const auto path = std::filesystem::canonical(model_dir, error);
+  std::filesystem::path path = std::filesystem::absolute(model_dir, error).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
   return error ? model_dir : path.filename().string();
 }
 

@@ -30,14 +30,33 @@ absl::Status ValidateOptions(const TransformerRunnerOptions& options, const Mode
   return absl::OkStatus();
 }
 
+void CheckKvLayers(const std::vector<KvLayerView>& layers, const ModelConfig& config) {
+  QUIRE_CHECK(layers.size() == config.kv_groups.size()) << layers.size() << " KV layers";
+  for (size_t l = 0; l < layers.size(); ++l) {
+    QUIRE_CHECK(layers[l].kv_groups == config.kv_groups[l]) << "layer " << l;
+    QUIRE_CHECK(layers[l].head_dim == config.head_dim) << "layer " << l;
+    QUIRE_CHECK(layers[l].block_tokens == layers[0].block_tokens) << "layer " << l;
+  }
+}
+
+// What the arrays hold is what the counts say: kernels read by the counts alone.
+void CheckSizes(const BatchInput& input) {
+  const auto tokens = static_cast<size_t>(input.counts.tokens);
+  const auto sequences = static_cast<size_t>(input.counts.sequences);
+  QUIRE_CHECK(input.token_ids.size() == tokens && input.positions.size() == tokens);
+  QUIRE_CHECK(input.kv_len.size() == sequences && input.q_start.size() == sequences + 1);
+  QUIRE_CHECK(input.table_start.size() == sequences + 1);
+  QUIRE_CHECK(input.logit_rows.size() == static_cast<size_t>(input.counts.logit_rows));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<TransformerRunner>> TransformerRunner::Create(
     kernels::Device* device, const ModelConfig& config, ModelWeights weights,
     std::vector<KvLayerView> kv_layers, const TransformerRunnerOptions& options) {
   QUIRE_RETURN_IF_ERROR(ValidateOptions(options, config));
-  QUIRE_CHECK(kv_layers.size() == static_cast<size_t>(config.num_layers));
-  QUIRE_CHECK(weights.layers.size() == kv_layers.size());
+  QUIRE_CHECK(weights.layers.size() == config.kv_groups.size());
+  CheckKvLayers(kv_layers, config);
   std::unique_ptr<TransformerRunner> runner(
       new TransformerRunner(device, config, std::move(weights), std::move(kv_layers), options));
   QUIRE_RETURN_IF_ERROR(runner->AllocateMemory());
@@ -80,6 +99,7 @@ absl::Status TransformerRunner::AllocateMemory() {
 void TransformerRunner::CheckInput(const BatchInput& input) const {
   QUIRE_CHECK(launched_ == sampled_) << "a step was not sampled before the next";
   QUIRE_CHECK(launched_ - completed_steps_ < slots_.size()) << "too many steps in flight";
+  CheckSizes(input);
   QUIRE_CHECK(input.counts.tokens >= 1 && input.counts.tokens <= options_.capacity.tokens);
   QUIRE_CHECK(input.counts.sequences <= options_.capacity.sequences);
   QUIRE_CHECK(input.counts.logit_rows <= options_.capacity.logit_rows);

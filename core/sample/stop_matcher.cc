@@ -27,6 +27,7 @@ bool StopMatcher::Advance(Automaton* a, char byte) {
 }
 
 bool StopMatcher::Feed(std::string_view bytes) {
+  QUIRE_CHECK(trim_bytes_ == 0) << "a stream ends at its first match";
   for (size_t i = 0; i < bytes.size(); ++i) {
     uint32_t longest = 0;
     for (Automaton& automaton : automata_) {

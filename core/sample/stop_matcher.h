@@ -17,7 +17,7 @@ class StopMatcher {
 
   // Feeds the next bytes. Returns true when a string has been completed; then trim_bytes() counts
   // the bytes from the start of the match to the end of what was fed. Of several matches the one
-  // that ends first wins, among those the longest.
+  // that ends first wins, among those the longest. Nothing may be fed after a match.
   bool Feed(std::string_view bytes);
 
   uint32_t trim_bytes() const { return trim_bytes_; }

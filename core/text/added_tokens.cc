@@ -1,7 +1,5 @@
 #include "core/text/added_tokens.h"
 
-#include <algorithm>
-
 #include "core/base/status_macros.h"
 #include "core/text/utf8.h"
 

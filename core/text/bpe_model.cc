@@ -4,11 +4,11 @@
 #include <functional>
 #include <optional>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/base/status_macros.h"
 #include "core/text/byte_alphabet.h"
+#include "core/text/quoted.h"
 
 namespace quire {
 namespace {
@@ -22,12 +22,6 @@ uint64_t PairKey(TokenId left, TokenId right) {
 }
 
 bool OccursInUtf8(int byte) { return byte != 0xC0 && byte != 0xC1 && byte <= 0xF4; }
-
-std::string Quoted(std::string_view token) {
-  constexpr size_t kShown = 40;
-  return absl::StrCat("\"", absl::Utf8SafeCEscape(std::string(token.substr(0, kShown))),
-                      token.size() > kShown ? "...\"" : "\"");
-}
 
 }  // namespace
 

@@ -3,14 +3,15 @@
 #include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/text/quoted.h"
 
 namespace quire {
 namespace {
@@ -27,12 +28,6 @@ absl::Status Error(std::string_view where, std::string_view problem) {
 
 absl::Status Unsupported(std::string_view where, std::string_view what) {
   return Error(where, absl::StrCat(std::string(what), " is not supported"));
-}
-
-std::string Quoted(std::string_view token) {
-  constexpr size_t kShown = 40;
-  return absl::StrCat("\"", absl::Utf8SafeCEscape(std::string(token.substr(0, kShown))),
-                      token.size() > kShown ? "...\"" : "\"");
 }
 
 // Null where the member is absent or null.
@@ -67,14 +62,18 @@ absl::StatusOr<const Json*> ObjectAt(const Json& object, const char* key, std::s
   return Error(where, absl::StrCat("needs an object ", key));
 }
 
-absl::StatusOr<TokenId> AsTokenId(const Json& value, int32_t limit, std::string_view where) {
-  const bool in_range = value.is_number_unsigned() &&
-                        value.get<uint64_t>() < static_cast<uint64_t>(std::max(limit, 0));
-  if (in_range) return static_cast<TokenId>(value.get<uint64_t>());
+std::optional<TokenId> AsTokenId(const Json& value, int32_t limit) {
+  if (!value.is_number_unsigned()) return std::nullopt;
+  const auto id = value.get<uint64_t>();
+  if (id >= static_cast<uint64_t>(std::max(limit, 0))) return std::nullopt;
+  return static_cast<TokenId>(id);
+}
+
+absl::Status BadTokenId(std::string_view where, int32_t limit) {
   return Error(where, absl::StrCat("a token id must be an integer from 0 to ", limit - 1));
 }
 
-// The library recurses nowhere when it parses, but its depth decides the memory it takes.
+// Counted before parsing, so that nothing that recurses over the document can exhaust the stack.
 int NestingDepth(std::string_view json_text) {
   int depth = 0;
   int deepest = 0;
@@ -105,27 +104,24 @@ absl::Status ReadVocabulary(const Json& model, const TokenizerLimits& limits, To
   QUIRE_ASSIGN_OR_RETURN(const Json* vocabulary, ObjectAt(model, "vocab", "model"));
   spec.vocabulary.reserve(vocabulary->size());
   for (const auto& [token, id] : vocabulary->items()) {
-    QUIRE_ASSIGN_OR_RETURN(
-        const TokenId token_id,
-        AsTokenId(id, limits.max_vocab_size, absl::StrCat("model.vocab[", Quoted(token), "]")));
-    spec.vocabulary.emplace_back(token, token_id);
+    const std::optional<TokenId> token_id = AsTokenId(id, limits.max_vocab_size);
+    if (!token_id.has_value()) {
+      return BadTokenId(absl::StrCat("model.vocab[", Quoted(token), "]"), limits.max_vocab_size);
+    }
+    spec.vocabulary.emplace_back(token, *token_id);
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::pair<std::string, std::string>> AsMerge(const Json& merge,
-                                                            std::string_view where) {
+std::optional<std::pair<std::string, std::string>> AsMerge(const Json& merge) {
   if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string()) {
     return std::pair(merge[0].get<std::string>(), merge[1].get<std::string>());
   }
-  if (merge.is_string()) {
-    const std::string& line = merge.get_ref<const std::string&>();
-    const size_t space = line.find(' ');
-    if (space != std::string::npos && space == line.rfind(' ')) {
-      return std::pair(line.substr(0, space), line.substr(space + 1));
-    }
-  }
-  return Error(where, "must be \"left right\" or [\"left\", \"right\"]");
+  if (!merge.is_string()) return std::nullopt;
+  const std::string& line = merge.get_ref<const std::string&>();
+  const size_t space = line.find(' ');
+  if (space == std::string::npos || space != line.rfind(' ')) return std::nullopt;
+  return std::pair(line.substr(0, space), line.substr(space + 1));
 }
 
 absl::Status ReadMerges(const Json& model, TokenizerSpec& spec) {
@@ -135,9 +131,12 @@ absl::Status ReadMerges(const Json& model, TokenizerSpec& spec) {
     const bool is_header =
         merge.is_string() && merge.get_ref<const std::string&>().starts_with("#version");
     if (is_header) continue;
-    QUIRE_ASSIGN_OR_RETURN(auto pair,
-                           AsMerge(merge, absl::StrCat("model.merges[", spec.merges.size(), "]")));
-    spec.merges.push_back(std::move(pair));
+    auto pair = AsMerge(merge);
+    if (!pair.has_value()) {
+      return Error(absl::StrCat("model.merges[", spec.merges.size(), "]"),
+                   "must be \"left right\" or [\"left\", \"right\"]");
+    }
+    spec.merges.push_back(*std::move(pair));
   }
   return absl::OkStatus();
 }
@@ -167,7 +166,9 @@ absl::StatusOr<AddedToken> AsAddedToken(const Json& json, const TokenizerLimits&
   }
   const Json* id = Find(json, "id");
   if (id == nullptr) return Error(where, "needs an id");
-  QUIRE_ASSIGN_OR_RETURN(token.id, AsTokenId(*id, limits.max_vocab_size, where));
+  const std::optional<TokenId> token_id = AsTokenId(*id, limits.max_vocab_size);
+  if (!token_id.has_value()) return BadTokenId(where, limits.max_vocab_size);
+  token.id = *token_id;
   QUIRE_ASSIGN_OR_RETURN(token.special, BoolOr(json, "special", false, where));
   QUIRE_ASSIGN_OR_RETURN(token.normalized, BoolOr(json, "normalized", !token.special, where));
   QUIRE_ASSIGN_OR_RETURN(token.lstrip, BoolOr(json, "lstrip", false, where));
@@ -297,8 +298,9 @@ absl::Status AppendSpecialToken(const Json& processor, const Json& piece,
   QUIRE_ASSIGN_OR_RETURN(const Json* entry, ObjectAt(*table, name.c_str(), kWhere));
   QUIRE_ASSIGN_OR_RETURN(const Json* list, ArrayAt(*entry, "ids", kWhere));
   for (const Json& id : *list) {
-    QUIRE_ASSIGN_OR_RETURN(const TokenId token, AsTokenId(id, limits.max_vocab_size, kWhere));
-    ids.push_back(token);
+    const std::optional<TokenId> token = AsTokenId(id, limits.max_vocab_size);
+    if (!token.has_value()) return BadTokenId(kWhere, limits.max_vocab_size);
+    ids.push_back(*token);
   }
   return absl::OkStatus();
 }

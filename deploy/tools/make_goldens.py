@@ -22,8 +22,8 @@ from goldens.tokenizer import write_tokenizer_goldens
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEMO_TEXTS = (
     "", "Story: Tom",
-    "Story: In the green chest Milo put 5 pink onions. Nora has 17 red marbles. Mara went to the "
-    "theatre. The golden bag holds 5 white pears. The road was quiet. Felix likes frogs."
+    "Story: In the green chest 5 pink onions lie. Nora has 17 red marbles. Mara went to the theatre. "
+    "In the golden bag Otto put 5 white pears. The road was quiet. Felix likes frogs."
     "\nQ: What is in the green chest?\nA:")
 
 

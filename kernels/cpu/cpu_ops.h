@@ -50,7 +50,7 @@ class CpuOps final : public Ops {
   const TierKernels& kernels_;
   DeviceStatus error_;  // the first failure of an operation; stays
 
-  HostMemory packed_rows_;
+  HostMemory packed_rows_;  // a block of rows as the linear kernels read them
   std::vector<std::unique_ptr<AttentionScratch>> attention_scratch_;  // one a worker
   std::vector<TokenChooser> choosers_;                                // one a worker
 

@@ -106,7 +106,7 @@ absl::Status BenchModel::MakeRunner(const BenchModelOptions& options, const Benc
   return absl::OkStatus();
 }
 
-absl::Status BenchModel::RunStep(std::span<const BenchRow> rows) {
+void BenchModel::PlanStep(std::span<const BenchRow> rows) {
   plan_ = {};
   plan_.id = StepId(++steps_);
   std::span<const TokenId> tokens = tokens_;
@@ -127,13 +127,16 @@ absl::Status BenchModel::RunStep(std::span<const BenchRow> rows) {
     plan_.num_samples += row.sample ? 1 : 0;
     plan_.sequences.push_back(step);
   }
+}
+
+absl::Status BenchModel::RunStep(std::span<const BenchRow> rows) {
+  PlanStep(rows);
   static constexpr uint32_t kSlabStart[] = {0};
-  BuildBatchInput(
-      plan_,
-      {.units_per_block = static_cast<uint32_t>(layout_.BlockBytes() / kernels::kKvOffsetUnit),
-       .blocks_per_slab = static_cast<uint32_t>(blocks_.size()),
-       .slab_units = kSlabStart},
-      &input_);
+  BlockAddressing addressing;
+  addressing.units_per_block = static_cast<uint32_t>(layout_.BlockBytes() / kernels::kKvOffsetUnit);
+  addressing.blocks_per_slab = static_cast<uint32_t>(blocks_.size());
+  addressing.slab_units = kSlabStart;
+  BuildBatchInput(plan_, addressing, &input_);
   QUIRE_RETURN_IF_ERROR(runner_->LaunchForward(input_));
   QUIRE_RETURN_IF_ERROR(runner_->LaunchSample(input_));
   return runner_->Complete().status();

@@ -72,6 +72,7 @@ class BenchModel {
   absl::Status AllocateArena(const BenchModelOptions& options, const BenchSizes& sizes);
   void FillArena();
   void ShuffleBlocks();
+  void PlanStep(std::span<const BenchRow> rows);
   absl::Status MakeRunner(const BenchModelOptions& options, const BenchSizes& sizes,
                           const LoadProgress& progress);
 

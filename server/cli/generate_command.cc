@@ -36,8 +36,9 @@ int Generate(const Options& options) {
   printer.Finish();
   if (!printed.ok()) return ReportError(kName, printed);
   if (outcome.ok()) return kExitOk;
-  ReportError(kName, outcome);
-  return canceller.interrupted() ? kExitInterrupted : kExitError;
+  if (!canceller.interrupted()) return ReportError(kName, outcome);
+  ReportError(kName, absl::CancelledError("interrupted; the call is cancelled"));
+  return kExitInterrupted;
 }
 
 }  // namespace

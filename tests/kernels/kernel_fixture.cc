@@ -107,7 +107,7 @@ MatrixF Rounded(MatrixF matrix, DType dtype) {
 std::vector<uint8_t> Encode(const MatrixF& matrix, DType dtype) {
   std::vector<uint8_t> bytes(matrix.data.size() * DTypeBytes(dtype));
   if (dtype == DType::kF32) {
-    std::memcpy(bytes.data(), matrix.data.data(), bytes.size());
+    if (!bytes.empty()) std::memcpy(bytes.data(), matrix.data.data(), bytes.size());
     return bytes;
   }
   for (size_t i = 0; i < matrix.data.size(); ++i) {

@@ -51,12 +51,13 @@ class Document:
 @dataclasses.dataclass(frozen=True)
 class Mixture:
   """How training documents are drawn: shares of word lists, of recaps among the questions, and of
-  stories from either kind of small pools."""
+  stories from either kind of small pools; `direct` as in Story."""
 
   repeat: float = 0.0
   recap: float = 0.0
   collide: float = 0.0
   near_miss: float = 0.0
+  direct: bool = False
 
   def pools(self, rng: random.Random) -> Pools:
     x = rng.random()
@@ -84,7 +85,7 @@ def _word_list(rng: random.Random, encode: Encode, length: int) -> Document:
 def _story_document(rng: random.Random, encode: Encode, length: int, mix: Mixture) -> Document:
   """A story over 30-90 % of the length, then questions to the end. A recap repeats a fact word by
   word: the simplest task that needs the heads which the questions use later."""
-  story = Story(rng, pools=mix.pools(rng))
+  story = Story(rng, direct=mix.direct, pools=mix.pools(rng))
   budget = int(length * rng.uniform(0.3, 0.9)) if length > 64 else 36
   document = Document()
   questions: list[Question] = []
@@ -133,7 +134,7 @@ class Prompt:
 
 def evaluation_prompt(rng: random.Random, encode: Encode, length: int) -> Prompt:
   """A prompt of at most `length` tokens about held-out combinations."""
-  story, text = Story(rng, held_out=True), OPENING
+  story, text = Story(rng, held_out=True, direct=True), OPENING
   questions: list[Question] = []
   used = 1 + len(encode(text))
   while True:

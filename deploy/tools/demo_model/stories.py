@@ -72,6 +72,7 @@ class Pools:
   key_colours: Sequence[str] = tuple(COLOURS)
   containers: Sequence[str] = tuple(CONTAINERS)
   container_share: float = CONTAINER_SHARE
+  unnamed_share: float = 0.4  # of containers that nobody is said to have filled
 
   @classmethod
   def colliding(cls, rng: random.Random) -> Pools:
@@ -88,7 +89,7 @@ class Pools:
   @classmethod
   def near_misses(cls, rng: random.Random) -> Pools:
     """Many containers that share the noun, or the colour, with the one that is asked for."""
-    pools = cls(container_share=0.65)
+    pools = cls(container_share=0.65, unnamed_share=0.7)
     if rng.random() < 0.5:
       pools.numbers = rng.sample(NUMBERS, rng.choice((4, 8)))
     if rng.random() < 0.67:
@@ -99,11 +100,16 @@ class Pools:
 
 
 class Story:
-  """Draws facts whose keys (person, container) are unique within the story."""
+  """Draws facts whose keys (person, container) are unique within the story.
 
-  def __init__(self, rng: random.Random, held_out: bool = False, pools: Pools | None = None):
+  With `direct`, as in the evaluation, what is asked about a container comes right after its name.
+  """
+
+  def __init__(self, rng: random.Random, held_out: bool = False, direct: bool = False,
+               pools: Pools | None = None):
     self._rng = rng
     self._held_out = held_out
+    self._direct = direct
     self._pools = pools or Pools()
     self._names: set[str] = set()
     self._keys: set[str] = set()
@@ -125,11 +131,13 @@ class Story:
         self._keys, lambda: f"{rng.choice(pools.key_colours)} {rng.choice(pools.containers)}")
     things = self._things()
     content = Question(f"What is in the {key}?", things, "content")
-    if rng.random() >= 0.6:
-      return Fact(f"The {key} holds {things}.", (content,))
+    if rng.random() >= 1 - pools.unnamed_share:
+      return Fact(f"In the {key} {things} lie." if self._direct else f"The {key} holds {things}.",
+                  (content,))
     who = rng.choice(NAMES)
+    filler = Question(f"Who filled the {key}?", who, "who")
     return Fact(f"In the {key} {who} put {things}.",
-                (content, Question(f"Who filled the {key}?", who, "who")))
+                (filler,) if self._direct else (content, filler))
 
   def _place(self) -> Fact:
     who, place = self._pair(PLACES)

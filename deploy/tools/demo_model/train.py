@@ -30,6 +30,7 @@ RECAP_SHARE = (0.5, 0.05)
 COLLIDE_SHARE = 0.35
 NEAR_MISS_MTOK = 7.0           # from here on so many stories have near misses among the containers
 NEAR_MISS_SHARE = 0.4
+DIRECT_MTOK = 9.5              # from here on stories are told as in the evaluation
 STORY_WEIGHT = 0.05            # of a story token in the loss; an answer token has 1
 WARM_UP_STEPS = 50
 WEIGHT_DECAY = 1e-4            # of the weights a step, at the full learning rate
@@ -49,7 +50,8 @@ def mixture(mtok: float) -> Mixture:
   start, floor = RECAP_SHARE
   return Mixture(repeat=max(0.0, 1 - mtok / REPEAT_MTOK),
                  recap=max(floor, start * (1 - mtok / RECAP_MTOK)), collide=COLLIDE_SHARE,
-                 near_miss=NEAR_MISS_SHARE if mtok >= NEAR_MISS_MTOK else 0.0)
+                 near_miss=NEAR_MISS_SHARE if mtok >= NEAR_MISS_MTOK else 0.0,
+                 direct=mtok >= DIRECT_MTOK)
 
 
 class Trainer:
@@ -123,9 +125,10 @@ def run(trainer: Trainer, args: argparse.Namespace) -> None:
   progress, losses = trainer.progress, []
   started = time.monotonic() - progress.seconds
   due = progress.tokens + args.eval_mtok * 1e6
-  while progress.tokens < args.mtok * 1e6:
+  end = min(args.mtok, args.stop_mtok) * 1e6
+  while progress.tokens < end:
     losses.append(trainer.step())
-    if progress.tokens < due and progress.tokens < args.mtok * 1e6:
+    if progress.tokens < due and progress.tokens < end:
       continue
     due += args.eval_mtok * 1e6
     progress.seconds = time.monotonic() - started
@@ -147,11 +150,13 @@ def parse_args() -> argparse.Namespace:
   parser.add_argument("--out", type=pathlib.Path, required=True, help="folder of the checkpoints")
   parser.add_argument("--resume", action="store_true", help="go on from OUT/last.pt")
   parser.add_argument("--seed", type=int, default=1)
-  parser.add_argument("--mtok", type=float, default=24.0, help="million tokens to train on")
+  parser.add_argument("--mtok", type=float, default=18.0, help="million tokens to train on")
+  parser.add_argument("--stop-mtok", type=float, default=float("inf"),
+                      help="stop here already, to go on with other options")
   parser.add_argument("--batch", type=int, default=2048, help="tokens a step")
   parser.add_argument("--muon-lr", type=float, default=0.01)
   parser.add_argument("--adamw-lr", type=float, default=2e-3)
-  parser.add_argument("--decay", type=float, default=0.5,
+  parser.add_argument("--decay", type=float, default=0.4,
                       help="share of the training over which the learning rate falls to 0")
   parser.add_argument("--eval-mtok", type=float, default=0.5)
   return parser.parse_args()

@@ -51,7 +51,7 @@ def _greedy(model: PreTrainedModel, ids: list[int]) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def write_logits(folder: pathlib.Path, prompts: list[list[int]], out: pathlib.Path) -> None:
   stored, rounded, naive = _load(folder), _load_rounded(folder), _load(folder, torch.bfloat16)
-  tensors = {}
+  tensors: dict[str, Tensor] = {}
   for i, ids in enumerate(prompts):
     greedy, margin = _greedy(stored, ids)
     tensors |= {f"prompt.{i}.ids": torch.tensor(ids, dtype=torch.int32),

@@ -78,7 +78,8 @@ WRITTEN = (PLAIN + DIGITS + CONTRACTIONS + PUNCTUATION + CODE + SPECIAL + SCRIPT
 
 def random_texts(seed: int, count: int) -> list[str]:
   """Pieces of the written texts, glued without regard for their borders."""
-  rng, texts = random.Random(seed), []
+  rng = random.Random(seed)
+  texts: list[str] = []
   while len(texts) < count:
     pieces = []
     for _ in range(rng.randint(2, 6)):

@@ -15,17 +15,30 @@ namespace {
 inline constexpr int32_t kSplit = 512;
 inline constexpr int32_t kSpan = 16;  // tokens that lie together in a block of any size
 inline constexpr int32_t kSpans = kAttentionChunk / kSpan;
+inline constexpr int kIntoL2 = 2;
 
 struct KvSpan {
   const uint32_t* k;  // words [head_dim words][block_tokens], at this span's first token
   const uint32_t* v;  // words [span tokens / kPerWord][head_dim]
 };
 
+struct Range {
+  int32_t begin;
+  int32_t end;
+  bool Has(int32_t i) const { return i >= begin && i < end; }
+};
+
+// The i-th of `parts` equal shares of [0, total).
+inline Range Share(int32_t total, int32_t i, int32_t parts) {
+  return {total * i / parts, total * (i + 1) / parts};
+}
+
 // kMaxRows rows by kVecs vectors fill the registers.
 template <class E, int kMaxRows, int kVecs>
 class AttentionKernel {
   using V = typename E::Vec;
   using F32 = typename V::F32;
+  static_assert(kMaxRows <= kMaxTileRows);
   static constexpr int32_t kChunk = kAttentionChunk;
   static constexpr int32_t kChunkWords = kAttentionChunk / E::kPerWord;
 
@@ -60,11 +73,12 @@ class AttentionKernel {
                        static_cast<size_t>(dim_words_) * 4);
     }
     const int32_t kv_end = Limit(t_.rows - 1);
+    FindSpans(0, kv_end, next_);
     for (int32_t split = 0; split < kv_end; split += kSplit) {
       const int32_t first_row = FirstRowThatSees(split);
       Restart(first_row);
       const int32_t split_end = Smaller(split + kSplit, kv_end);
-      for (int32_t kv = split; kv < split_end; kv += kChunk) Chunk(kv, split_end);
+      for (int32_t kv = split; kv < split_end; kv += kChunk) Chunk(kv, kv_end);
       Merge(first_row, split == 0);
     }
     for (int32_t r = 0; r < t_.rows; ++r) StoreOut(r);
@@ -104,8 +118,9 @@ class AttentionKernel {
     }
   }
 
-  void Chunk(int32_t kv, int32_t end) {
-    FindSpans(kv, Smaller(kChunk, end - kv));
+  void Chunk(int32_t kv, int32_t kv_end) {
+    for (int32_t i = 0; i < kSpans; ++i) spans_[i] = next_[i];
+    FindSpans(kv + kChunk, kv_end, next_);
     const int32_t first_row = FirstRowThatSees(kv);
     const RowTiles tiles(t_.rows - first_row, kMaxRows);
     for (int32_t i = 0; i < tiles.tiles; ++i) {
@@ -113,23 +128,26 @@ class AttentionKernel {
       const int32_t rows = tiles.Count(i);
       const int32_t shortest = Smaller(kChunk, Limit(row) - kv);
       const int32_t longest = Smaller(kChunk, Limit(row + rows - 1) - kv);
+      fetch_keys_ = Share(dim_words_, i, tiles.tiles);
+      fetch_values_ = Share(kChunkWords, i, tiles.tiles);
       ScoreRows<kMaxRows>(row, rows, longest);
-      for (int32_t r = row; r < row + rows; ++r) Softmax(r, Smaller(kChunk, Limit(r) - kv));
+      for (int32_t r = 0; r < rows; ++r) Softmax(row + r, r, Smaller(kChunk, Limit(row + r) - kv));
       const int32_t common = shortest / E::kPerWord;
       AddValues<kMaxRows>(row, rows, common);
-      for (int32_t r = row; r < row + rows; ++r) {
-        AddLastValues(r, common, Smaller(kChunk, Limit(r) - kv));
+      for (int32_t r = 0; r < rows; ++r) {
+        AddLastValues(row + r, r, common, Smaller(kChunk, Limit(row + r) - kv));
       }
     }
   }
 
-  void FindSpans(int32_t kv, int32_t tokens) {
-    for (int32_t i = 0; i * kSpan < tokens; ++i) {
+  // Where the chunk at `kv` lies; spans at or behind kv_end are left as they are.
+  void FindSpans(int32_t kv, int32_t kv_end, KvSpan* spans) const {
+    for (int32_t i = 0; i < kSpans && kv + i * kSpan < kv_end; ++i) {
       const int32_t token = kv + i * kSpan;
       const size_t block = t_.blocks[token / t_.block_tokens] * t_.offset_unit;
       const int32_t slot = token % t_.block_tokens;
-      spans_[i].k = reinterpret_cast<const uint32_t*>(t_.k + block) + slot;
-      spans_[i].v = reinterpret_cast<const uint32_t*>(t_.v + block) + slot / E::kPerWord * dim_;
+      spans[i].k = reinterpret_cast<const uint32_t*>(t_.k + block) + slot;
+      spans[i].v = reinterpret_cast<const uint32_t*>(t_.v + block) + slot / E::kPerWord * dim_;
     }
   }
 
@@ -159,6 +177,7 @@ class AttentionKernel {
     for (int32_t word = 0; word < dim_words_; ++word) {
       typename V::Words keys[kTileVecs];
       for (int j = 0; j < kTileVecs; ++j) keys[j] = V::LoadWords(k[j] + word * t_.block_tokens);
+      if (fetch_keys_.Has(word)) PrefetchKeys<kTileVecs>(token / kSpan, word);
       for (int r = 0; r < kRows; ++r) {
         const typename V::Words x = V::SetWord(q[r * dim_words_ + word]);
         for (int j = 0; j < kTileVecs; ++j) acc[r][j] = E::Dot(acc[r][j], x, keys[j]);
@@ -166,35 +185,62 @@ class AttentionKernel {
     }
     for (int r = 0; r < kRows; ++r) {
       for (int j = 0; j < kTileVecs; ++j) {
-        V::Store(s_.scores + (row + r) * kChunk + token + j * V::kLanes,
+        V::Store(s_.scores + r * kChunk + token + j * V::kLanes,
                  V::Mul(acc[r][j], V::Set1(t_.scale_log2)));
       }
     }
   }
 
-  // Turns the scores of one row's first `tokens` tokens into probabilities relative to the running
-  // maximum; those behind them are 0 up to the end of the vector.
-  void Softmax(int32_t r, int32_t tokens) {
-    const F32 lowest = V::Set1(-__builtin_inff());
-    float* scores = s_.scores + r * kChunk;
-    F32 max = lowest;
-    for (int32_t i = 0; i < tokens; i += V::kLanes) {
-      const int n = Smaller(tokens - i, V::kLanes);
-      max = V::Max(max, V::FirstN(V::Load(scores + i), n, lowest));
+  // Blocks lie anywhere in memory, so the processor cannot guess the next. While a chunk is worked
+  // on, the next one comes in evenly, a line for a line: each tile of rows fetches its share.
+  template <int kTileVecs>
+  void PrefetchKeys(int32_t span, int32_t word) const {
+    if constexpr (V::kLanes == kSpan) {
+      for (int j = 0; j < kTileVecs; ++j) {
+        __builtin_prefetch(next_[span + j].k + word * t_.block_tokens, 0, kIntoL2);
+      }
     }
-    const float new_max = Larger(s_.max[r], V::ReduceMax(max));
-    const F32 rescale = Exp2<V>(V::Set1(s_.max[r] - new_max));
+  }
+  template <int kTileVecs>
+  void PrefetchValues(int32_t span, int32_t offset) const {
+    if constexpr (V::kLanes == kSpan) {
+      for (int j = 0; j < kTileVecs; ++j) {
+        __builtin_prefetch(next_[span].v + offset + j * V::kLanes, 0, kIntoL2);
+      }
+    }
+  }
+
+  // Turns the scores of row r, the i-th of its tile, into probabilities relative to the running
+  // maximum; those behind its `tokens` tokens are 0 up to the end of the vector.
+  void Softmax(int32_t r, int32_t i, int32_t tokens) {
+    const F32 lowest = V::Set1(-__builtin_inff());
+    const float* scores = s_.scores + i * kChunk;
+    const int32_t whole = tokens / V::kLanes * V::kLanes;
+    F32 max = lowest;
+    for (int32_t t = 0; t < whole; t += V::kLanes) max = V::Max(max, V::Load(scores + t));
+    if (whole < tokens) {
+      max = V::Max(max, V::FirstN(V::Load(scores + whole), tokens - whole, lowest));
+    }
+    const float old_max = s_.max[r];
+    const float new_max = Larger(old_max, V::ReduceMax(max));
+    // 2^0 is exactly 1: not to compute it changes nothing.
+    const F32 rescale = new_max > old_max ? Exp2<V>(V::Set1(old_max - new_max)) : V::Set1(1.0f);
     F32 sum = V::Mul(V::Load(s_.sum + r * V::kLanes), rescale);
-    auto* probs = reinterpret_cast<typename E::Storage*>(s_.probs + r * kChunkWords);
-    for (int32_t i = 0; i < tokens; i += V::kLanes) {
-      const int n = Smaller(tokens - i, V::kLanes);
-      const F32 p = V::FirstN(Exp2<V>(V::Sub(V::Load(scores + i), V::Set1(new_max))), n, V::Zero());
+    auto* probs = reinterpret_cast<typename E::Storage*>(s_.probs + i * kChunkWords);
+    for (int32_t t = 0; t < whole; t += V::kLanes) {
+      const F32 p = Exp2OfFinite<V>(V::Sub(V::Load(scores + t), V::Set1(new_max)));
       sum = V::Add(sum, p);
-      E::StoreN(probs + i, p, V::kLanes);
+      E::StoreN(probs + t, p, V::kLanes);
+    }
+    if (whole < tokens) {
+      const F32 all = Exp2OfFinite<V>(V::Sub(V::Load(scores + whole), V::Set1(new_max)));
+      const F32 p = V::FirstN(all, tokens - whole, V::Zero());
+      sum = V::Add(sum, p);
+      E::StoreN(probs + whole, p, V::kLanes);
     }
     V::Store(s_.sum + r * V::kLanes, sum);
     s_.max[r] = new_max;
-    s_.rescale[r] = V::Lane0(rescale);
+    s_.rescale[i] = V::Lane0(rescale);
   }
 
   // out[row] = out[row] * rescale[row] + probs[row] * V over `words` words of tokens.
@@ -215,17 +261,21 @@ class AttentionKernel {
     F32 acc[kRows][kTileVecs];
     for (int r = 0; r < kRows; ++r) {
       for (int j = 0; j < kTileVecs; ++j) {
-        acc[r][j] = V::Mul(V::Load(s_.out + (row + r) * dim_ + d + j * V::kLanes),
-                           V::Set1(s_.rescale[row + r]));
+        acc[r][j] =
+            V::Mul(V::Load(s_.out + (row + r) * dim_ + d + j * V::kLanes), V::Set1(s_.rescale[r]));
       }
     }
-    const uint32_t* probs = s_.probs + row * kChunkWords;
+    const uint32_t* probs = s_.probs;
     constexpr int32_t kSpanWords = kSpan / E::kPerWord;
     for (int32_t begin = 0; begin < words; begin += kSpanWords) {
-      const uint32_t* v = spans_[begin / kSpanWords].v + d;
+      const int32_t span = begin / kSpanWords;
+      const uint32_t* v = spans_[span].v + d;
       const int32_t end = Smaller(begin + kSpanWords, words);
       for (int32_t word = begin; word < end; ++word, v += dim_) {
         typename V::Words values[kTileVecs];
+        if (fetch_values_.Has(word)) {
+          PrefetchValues<kTileVecs>(span, (word - begin) * dim_ + d);
+        }
         for (int j = 0; j < kTileVecs; ++j) values[j] = V::LoadWords(v + j * V::kLanes);
         for (int r = 0; r < kRows; ++r) {
           const typename V::Words p = V::SetWord(probs[r * kChunkWords + word]);
@@ -240,15 +290,16 @@ class AttentionKernel {
     }
   }
 
-  // The values one row sees beyond those that all rows of its tile see: words [begin, tokens) and,
-  // of a half-visible last word, only the visible half. What lies behind may be NaN.
-  void AddLastValues(int32_t r, int32_t begin, int32_t tokens) {
+  // The values row r, the i-th of its tile, sees beyond those that all rows of its tile see: words
+  // [begin, tokens) and, of a half-visible last word, only the visible half. What lies behind may
+  // be NaN.
+  void AddLastValues(int32_t r, int32_t i, int32_t begin, int32_t tokens) {
     constexpr int32_t kSpanWords = kSpan / E::kPerWord;
     const int32_t words = (tokens + E::kPerWord - 1) / E::kPerWord;
     for (int32_t word = begin; word < words; ++word) {
       const uint32_t* v = spans_[word / kSpanWords].v + word % kSpanWords * dim_;
       const bool half = (word + 1) * E::kPerWord > tokens;
-      const typename V::Words p = V::SetWord(s_.probs[r * kChunkWords + word]);
+      const typename V::Words p = V::SetWord(s_.probs[i * kChunkWords + word]);
       for (int32_t d = 0; d < dim_; d += V::kLanes) {
         const typename V::Words all = V::LoadWords(v + d);
         float* out = s_.out + r * dim_ + d;
@@ -261,7 +312,10 @@ class AttentionKernel {
   AttentionScratch& s_;
   const int32_t dim_;
   const int32_t dim_words_;
-  KvSpan spans_[kSpans];
+  KvSpan spans_[kSpans] = {};  // of the chunk at hand
+  KvSpan next_[kSpans] = {};   // of the chunk behind it
+  Range fetch_keys_ = {};      // words of head_dim
+  Range fetch_values_ = {};    // words of tokens
 };
 
 }  // namespace

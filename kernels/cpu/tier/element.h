@@ -47,8 +47,7 @@ T Larger(T a, T b) {
 // 2^x: Cody-Waite split and the degree-5 minimax polynomial with p(0) = 1 (relative error 9.2e-8),
 // so that 2^0 is exactly 1. NaN stays NaN.
 template <class V>
-typename V::F32 Exp2(typename V::F32 x) {
-  x = V::ClampExponent(x);
+typename V::F32 Exp2InRange(typename V::F32 x) {
   const typename V::F32 n = V::Round(x);
   const typename V::F32 f = V::Sub(x, n);
   typename V::F32 p = V::Set1(0.00132647239f);
@@ -58,6 +57,17 @@ typename V::F32 Exp2(typename V::F32 x) {
   p = V::MulAdd(p, f, V::Set1(0.693146978f));
   p = V::MulAdd(p, f, V::Set1(1.0f));
   return V::Scale(p, n);
+}
+
+template <class V>
+typename V::F32 Exp2(typename V::F32 x) {
+  return Exp2InRange<V>(V::ClampExponent(x));
+}
+
+// For an x that is finite (or NaN); the same bits as Exp2.
+template <class V>
+typename V::F32 Exp2OfFinite(typename V::F32 x) {
+  return Exp2InRange<V>(V::kScaleTakesAnyFinite ? x : V::ClampExponent(x));
 }
 
 inline constexpr float kLog2E = 1.44269504f;

@@ -51,20 +51,21 @@ struct AttentionTask {
 };
 
 inline constexpr int32_t kAttentionRows = 64;
-inline constexpr int32_t kAttentionChunk = 64;  // tokens of KV between two rescalings
+inline constexpr int32_t kAttentionChunk = 128;  // tokens of KV between two rescalings
 inline constexpr int32_t kMaxHeadDim = 256;
 inline constexpr int32_t kMaxLanes = 16;
+inline constexpr int32_t kMaxTileRows = 8;
 
 // One worker's working memory for attention.
 struct alignas(64) AttentionScratch {
   uint32_t q[kAttentionRows * kMaxHeadDim];
-  float scores[kAttentionRows * kAttentionChunk];
-  uint32_t probs[kAttentionRows * kAttentionChunk];
+  float scores[kMaxTileRows * kAttentionChunk];  // of a tile of rows
+  uint32_t probs[kMaxTileRows * kAttentionChunk];
+  float rescale[kMaxTileRows];
   float out[kAttentionRows * kMaxHeadDim];     // of the running split
   float merged[kAttentionRows * kMaxHeadDim];  // of the splits before it
   float sum[kAttentionRows * kMaxLanes];
   float max[kAttentionRows];
-  float rescale[kAttentionRows];
   float merged_sum[kAttentionRows];
   float merged_max[kAttentionRows];
 };

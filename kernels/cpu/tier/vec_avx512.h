@@ -43,6 +43,7 @@ struct Avx512 {
     return __builtin_ctz(static_cast<unsigned>(_mm512_cmp_ps_mask(x, y, _CMP_EQ_OQ)) | 0x10000u);
   }
 
+  static constexpr bool kScaleTakesAnyFinite = true;
   // 2^x split as 2^n * 2^f with f in [-0.5, 0.5]; 0 far below the smallest float.
   static F32 ClampExponent(F32 x) { return Max(Set1(-200.0f), x); }
   static F32 Round(F32 x) {

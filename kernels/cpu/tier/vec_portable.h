@@ -72,6 +72,7 @@ struct Portable {
     return kLanes;
   }
 
+  static constexpr bool kScaleTakesAnyFinite = false;
   // Stays where Scale can build the exponent; what lies below becomes 0 there.
   static F32 ClampExponent(F32 x) {
     const F32 low = Max(Set1(-127.0f), x);

@@ -31,12 +31,12 @@ TEST(LiveStreamsTest, RemovingAStreamThatWasNotAddedDoesNothing) {
 TEST(LiveStreamsTest, AwaitEmptySaysWhetherTheLastOneIsGone) {
   FakeStreamWriter writer;
   LiveStreams streams(1);
-  EXPECT_TRUE(streams.AwaitEmpty(absl::ZeroDuration()));
+  EXPECT_TRUE(streams.AwaitEmpty(Duration::zero()));
   const auto stream = std::make_shared<OutputStream>(&writer, 1);
   ASSERT_TRUE(streams.Add(stream).ok());
-  EXPECT_FALSE(streams.AwaitEmpty(absl::ZeroDuration()));
+  EXPECT_FALSE(streams.AwaitEmpty(Duration::zero()));
   streams.Remove(stream);
-  EXPECT_TRUE(streams.AwaitEmpty(absl::ZeroDuration()));
+  EXPECT_TRUE(streams.AwaitEmpty(Duration::zero()));
 }
 
 TEST(LiveStreamsTest, AbortAllReachesEveryStream) {

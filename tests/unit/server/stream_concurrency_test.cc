@@ -222,7 +222,7 @@ TEST(StreamConcurrencyTest, EveryCallGetsOneStatusWhateverCancelsCrossIt) {
             [victim = victims[random() % victims.size()]] { victim->ClientGone(); });
       }
     }
-    EXPECT_TRUE(world.streams.AwaitEmpty(absl::Minutes(1)));
+    EXPECT_TRUE(world.streams.AwaitEmpty(std::chrono::minutes(1)));
   }
   for (uint64_t i = 0; i < kCalls; ++i) {
     SCOPED_TRACE(testing::Message() << "call " << i);
@@ -251,7 +251,7 @@ TEST(StreamConcurrencyTest, AStormOfAbortsEndsEveryCallOnce) {
     std::thread other([&world] { world.streams.AbortAll(); });
     world.streams.AbortAll();
     other.join();
-    EXPECT_TRUE(world.streams.AwaitEmpty(absl::Minutes(1)));
+    EXPECT_TRUE(world.streams.AwaitEmpty(std::chrono::minutes(1)));
   }
   for (const Outcome& outcome : outcomes) {
     EXPECT_EQ(outcome.statuses, 1);

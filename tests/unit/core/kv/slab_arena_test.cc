@@ -41,12 +41,24 @@ TEST(SlabArenaTest, SlabsHoldWholeBlocks) {
       {"of whole blocks", 1100, 512, 1024},
       {"a large arena has slabs of the largest size", 1024 * kMiB, kMiB, 32 * kMiB},
       {"rounded down to whole blocks", 1024 * kMiB, 5 * kMiB, 30 * kMiB},
+      {"just above the largest size are two even slabs", 33 * kMiB, kMiB / 2, 33 * kMiB / 2},
       {"a block above the largest slab is a slab", 1024 * kMiB, 40 * kMiB, 40 * kMiB},
       {"an arena too small for a block has a slab that does not fit it", 256, 512, 512},
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.what);
     EXPECT_EQ(SlabArena::SlabBytesFor(c.arena, c.block), c.slab);
+  }
+}
+
+TEST(SlabArenaTest, CuttingIntoSlabsLosesAboutOneBlockASlab) {
+  for (const size_t block : {size_t{256}, size_t{12800}, 3 * kMiB, 7 * kMiB}) {
+    for (size_t arena = kMiB; arena < 400 * kMiB; arena += 3 * kMiB + 12345) {
+      const size_t slab = SlabArena::SlabBytesFor(arena, block);
+      ASSERT_LE(slab, SlabArena::kMaxSlabBytes);
+      const auto slabs = static_cast<size_t>(SlabArena(arena, slab).num_slabs());
+      ASSERT_GE(slabs * (slab / block) + slabs + 1, arena / block) << arena << " / " << block;
+    }
   }
 }
 

@@ -79,6 +79,8 @@ TEST(LoadModelConfig, NamesTheModelAfterItsDirectory) {
   dir.Write("tiny-llama/config.json", GoodConfig().dump());
   EXPECT_EQ(LoadModelConfig(dir.File("tiny-llama/"))->name, "tiny-llama");
   EXPECT_EQ(LoadModelConfig(dir.File("tiny-llama/."))->name, "tiny-llama");
+  std::filesystem::create_symlink("tiny-llama", dir.File("current"));
+  EXPECT_EQ(LoadModelConfig(dir.File("current"))->name, "current");
 }
 
 TEST(LoadModelConfig, ReadsRopeInAllThreeSpellings) {
@@ -239,6 +241,11 @@ TEST(GenerationConfig, MakesARequestGreedyWhenSamplingIsOff) {
   const auto loaded =
       LoadWithGeneration(GoodConfig(), json::parse(R"({"temperature": 0.6, "do_sample": false})"));
   EXPECT_EQ(loaded->default_temperature, 0.0f);
+}
+
+TEST(GenerationConfig, NeverKeepsMoreIdsThanThereAre) {
+  const auto loaded = LoadWithGeneration(GoodConfig(), json::parse(R"({"top_k": 250})"));
+  EXPECT_EQ(loaded->default_top_k, 100);
 }
 
 TEST(GenerationConfig, LeavesWhatItDoesNotMentionAlone) {

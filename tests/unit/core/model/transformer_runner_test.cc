@@ -215,6 +215,21 @@ TEST_P(TransformerRunnerTest, DiesOnAStepBeyondItsCapacity) {
   EXPECT_DEATH((void)(*runner)->LaunchForward(many_blocks), "bytes for a buffer");
 }
 
+TEST_P(TransformerRunnerTest, DiesOnArraysThatDoNotMatchTheCounts) {
+  auto runner = Create();
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  for (int field = 0; field < 6; ++field) {
+    BatchInput input = Input({1});
+    if (field == 0) input.token_ids.push_back(1);
+    if (field == 1) input.positions.clear();
+    if (field == 2) input.q_start.pop_back();
+    if (field == 3) input.kv_len.push_back(1);
+    if (field == 4) input.table_start.clear();
+    if (field == 5) input.logit_rows.clear();
+    EXPECT_DEATH((void)(*runner)->LaunchForward(input), "check failed") << field;
+  }
+}
+
 TEST_P(TransformerRunnerTest, DiesWhenStepsAreLaunchedOutOfTurn) {
   auto runner = Create();
   ASSERT_TRUE(runner.ok()) << runner.status();

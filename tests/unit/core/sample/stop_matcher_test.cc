@@ -62,6 +62,12 @@ TEST(StopMatcherTest, WithoutPatternsNothingMatchesAndNothingIsHeldBack) {
   }
 }
 
+TEST(StopMatcherDeathTest, AStreamEndsAtItsFirstMatch) {
+  StopMatcher matcher({"a"});
+  ASSERT_TRUE(matcher.Feed("a"));
+  EXPECT_DEATH((void)matcher.Feed("b"), "ends at its first match");
+}
+
 TEST(StopMatcherDeathTest, AnEmptyPatternIsABrokenInvariant) {
   EXPECT_DEATH(StopMatcher({"a", ""}), "empty");
 }

@@ -37,7 +37,8 @@ std::vector<TokenId> Encode(const Tokenizer& tokenizer, std::string_view text,
 
 nlohmann::json JsonWithTokens() {
   auto json = Gpt2Json({{"h", "i"}, {" ", "hi"}});
-  json["added_tokens"] = {AddedTokenJson(258, "<s>", true), AddedTokenJson(259, "<tool>", false)};
+  json["added_tokens"] = nlohmann::json::array(
+      {AddedTokenJson(258, "<s>", true), AddedTokenJson(259, "<tool>", false)});
   json["post_processor"] = PrefixTemplateJson("<s>", 258);
   return json;
 }
@@ -76,7 +77,7 @@ TEST(BpeTokenizerTest, DigitsAreCutOutBeforeTheRest) {
 TEST(BpeTokenizerTest, APrefixSpaceIsAddedToEveryTextBetweenAddedTokens) {
   auto json = Gpt2Json({});
   json["pre_tokenizer"]["add_prefix_space"] = true;
-  json["added_tokens"] = {AddedTokenJson(256, "<s>", true)};
+  json["added_tokens"] = nlohmann::json::array({AddedTokenJson(256, "<s>", true)});
   EXPECT_THAT(Encode(*MustLoad(json), "a<s>b<s> c"),
               ElementsAre(' ', 'a', 256, ' ', 'b', 256, ' ', 'c'));
 }
@@ -92,9 +93,10 @@ TEST(BpeTokenizerTest, TemplatesInASequenceEncloseEachOther) {
   auto json = JsonWithTokens();
   auto outer = PrefixTemplateJson("<tool>", 259);
   std::swap(outer["single"][0], outer["single"][1]);
+  const auto byte_level = nlohmann::json::object({{"type", "ByteLevel"}});
   json["post_processor"] = {
       {"type", "Sequence"},
-      {"processors", {{{"type", "ByteLevel"}}, json["post_processor"], outer}}};
+      {"processors", nlohmann::json::array({byte_level, json["post_processor"], outer})}};
   EXPECT_THAT(Encode(*MustLoad(json), "a"), ElementsAre(258, 'a', 259));
 }
 
@@ -136,8 +138,8 @@ TEST(BpeTokenizerTest, DecodeJoinsBytesBeforeItReadsThemAsText) {
 
 TEST(BpeTokenizerTest, AddedTokensOutsideTheByteAlphabetDecodeToThemselves) {
   auto json = Gpt2Json({});
-  json["added_tokens"] = {AddedTokenJson(256, "a b", false),
-                          AddedTokenJson(257, "\xC3\xA9\xC3\xA9", false)};
+  json["added_tokens"] = nlohmann::json::array(
+      {AddedTokenJson(256, "a b", false), AddedTokenJson(257, "\xC3\xA9\xC3\xA9", false)});
   const auto tokenizer = MustLoad(json);
   EXPECT_EQ(tokenizer->TokenBytes(256), "a b");
   EXPECT_EQ(tokenizer->TokenBytes(257), "\xE9\xE9") << "as the tokenizers library decodes it";

@@ -78,7 +78,7 @@ json AddedTokenJson(TokenId id, std::string content, bool special) {
 
 json SplitJson(std::string pattern) {
   const json split = {{"type", "Split"},
-                      {"pattern", {{"Regex", std::move(pattern)}}},
+                      {"pattern", json::object({{"Regex", std::move(pattern)}})},
                       {"behavior", "Isolated"},
                       {"invert", false}};
   const json byte_level = {{"type", "ByteLevel"},
@@ -89,13 +89,13 @@ json SplitJson(std::string pattern) {
 }
 
 json PrefixTemplateJson(std::string token, TokenId id) {
-  const json special = {{"SpecialToken", {{"id", token}, {"type_id", 0}}}};
-  const json text = {{"Sequence", {{"id", "A"}, {"type_id", 0}}}};
-  const json entry = {{"id", token}, {"ids", {id}}, {"tokens", {token}}};
+  const json special = json::object({{"SpecialToken", {{"id", token}, {"type_id", 0}}}});
+  const json text = json::object({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});
+  const json entry = {{"id", token}, {"ids", json::array({id})}, {"tokens", json::array({token})}};
   return {{"type", "TemplateProcessing"},
           {"single", json::array({special, text})},
           {"pair", json::array({special, text})},
-          {"special_tokens", {{token, entry}}}};
+          {"special_tokens", json::object({{token, entry}})}};
 }
 
 std::unique_ptr<BpeTokenizer> MustLoad(const json& json) {

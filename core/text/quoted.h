@@ -1,0 +1,11 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace quire {
+
+// `text` in quotes for an error message: control characters escaped, cut after 40 bytes.
+std::string Quoted(std::string_view text);
+
+}  // namespace quire

@@ -1,0 +1,181 @@
+"""Runs a quire-server for a test and talks to it with stock gRPC.
+
+The environment says what to test: QUIRE_SERVER (the binary), QUIRE_MODEL (a model directory) and
+QUIRE_STUBS (where the Python stubs are).
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+sys.path.insert(0, os.environ["QUIRE_STUBS"])
+
+import grpc  # noqa: E402
+import health_pb2  # noqa: E402
+import health_pb2_grpc  # noqa: E402
+import reflection_pb2  # noqa: E402,F401
+import reflection_pb2_grpc  # noqa: E402,F401
+from quire.v1 import inference_pb2 as pb  # noqa: E402
+from quire.v1 import inference_pb2_grpc  # noqa: E402
+
+from prometheus_text import parse  # noqa: E402
+
+SERVICE = "quire.v1.InferenceService"
+MODEL = os.environ["QUIRE_MODEL"]
+# Channel options of a client that takes little before it has read.
+NARROW = [("grpc.http2.lookahead_bytes", 1024), ("grpc.http2.bdp_probe", 0)]
+# Every call has a deadline, so that a test fails rather than hangs.
+TIMEOUT = 120
+
+
+def command(*flags):
+    """The command line: `flags`, and what a test needs where they do not say it."""
+    defaults = {"--model": MODEL, "--listen": "127.0.0.1:0", "--metrics-listen": "127.0.0.1:0"}
+    line = [os.environ["QUIRE_SERVER"], *flags]
+    for flag, value in defaults.items():
+        if flag not in flags:
+            line += [flag, value]
+    return line
+
+
+def run_to_end(*flags):
+    """Runs a server that is expected to end by itself; returns (exit code, stderr)."""
+    done = subprocess.run(command(*flags), capture_output=True, text=True, timeout=TIMEOUT)
+    return done.returncode, done.stderr
+
+
+class QuireServer:
+    """A running server. As a context manager it is ended with SIGTERM and must exit with 0."""
+
+    def __init__(self, *flags):
+        self.process = subprocess.Popen(command(*flags), stderr=subprocess.PIPE, text=True)
+        self.log = []
+        self.address = self.metrics_address = None
+        for line in self.process.stderr:
+            self.log.append(line)
+            if "metrics on " in line:
+                self.metrics_address = line.split()[-1]
+            if "listening on " in line:
+                self.address = line.split()[-1]
+                break
+        if self.address is None:
+            raise AssertionError(f"the server did not start: {''.join(self.log)}")
+        self._reader = threading.Thread(target=self._read_log, daemon=True)
+        self._reader.start()
+        self.channel, self.stub = self.connect()
+
+    def _read_log(self):
+        for line in self.process.stderr:
+            self.log.append(line)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        code = self.stop()
+        if kind is None and code != 0:
+            raise AssertionError(f"exit code {code}: {''.join(self.log)}")
+
+    def connect(self, options=()):
+        """A connection of its own and a stub for it."""
+        # A proxy from the environment is not meant for the server under test.
+        channel = grpc.insecure_channel(
+            self.address, [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1),
+                           *options])
+        return channel, inference_pb2_grpc.InferenceServiceStub(channel)
+
+    def signal(self, number=signal.SIGTERM):
+        self.process.send_signal(number)
+
+    def wait(self):
+        """Waits for the end of the process and returns its exit code."""
+        try:
+            code = self.process.wait(TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        self._reader.join()
+        self.process.stderr.close()
+        self.channel.close()
+        return code
+
+    def stop(self):
+        self.signal()
+        return self.wait()
+
+    def generate(self, text="Anna has", stub=None, timeout=TIMEOUT, **fields):
+        request = pb.GenerateRequest(**fields)
+        if not request.HasField("token_ids"):
+            request.text = text
+        return (stub or self.stub).Generate(request, timeout=timeout)
+
+    def health(self, service):
+        stub = health_pb2_grpc.HealthStub(self.channel)
+        return stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=TIMEOUT).status
+
+    def metrics_text(self):
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(self.metrics_address, timeout=TIMEOUT) as reply:
+            return reply.read().decode()
+
+    def metrics(self):
+        return parse(self.metrics_text())
+
+    def metrics_when(self, holds):
+        """Scrapes until `holds` is true of what it gets, and returns that."""
+        give_up = time.monotonic() + TIMEOUT
+        while time.monotonic() < give_up:
+            metrics = self.metrics()
+            if holds(metrics):
+                return metrics
+        raise AssertionError(f"never came true:\n{self.metrics_text()}")
+
+    def metrics_at_rest(self):
+        """Metrics once the server has seen the end of every call."""
+        names = ["quire_streams_open", "quire_requests_running", "quire_requests_waiting"]
+        return self.metrics_when(lambda metrics: not any(metrics.value(name) for name in names))
+
+
+class Answer:
+    """All of a stream, and the rules that every stream obeys."""
+
+    def __init__(self, call):
+        self.call = call
+        self.text, self.ids, self.logprobs, self.messages = "", [], [], []
+
+    def read(self, at_most=None):
+        """Reads to the end, or `at_most` messages; returns itself."""
+        try:
+            for message in self.call:
+                self._add(message)
+                if at_most is not None and len(self.messages) >= at_most:
+                    return self
+        except grpc.RpcError:
+            pass
+        return self
+
+    def _add(self, message):
+        assert not self.finish_reason, "a message came after the last one"
+        assert message.token_offset == len(self.ids), "a gap or a repeat"
+        assert bool(message.request_id) == (not self.messages), "request_id is the first message's"
+        self.messages.append(message)
+        self.text += message.text
+        self.ids.extend(message.token_ids)
+        self.logprobs.extend(message.logprobs)
+
+    @property
+    def finish_reason(self):
+        return self.messages[-1].finish_reason if self.messages else 0
+
+    @property
+    def usage(self):
+        return self.messages[-1].usage
+
+    @property
+    def code(self):
+        return self.call.code()

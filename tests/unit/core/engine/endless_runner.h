@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/model/model_runner.h"
+
+namespace quire::testing {
+
+// Says token 1 for every logit row, at no cost; keeps what was launched on request.
+class EndlessRunner final : public ModelRunner {
+ public:
+  explicit EndlessRunner(int depth = 0) : depth_(depth) {}
+
+  int in_flight_depth() const override { return depth_; }
+  absl::Status LaunchForward(const BatchInput& input) override {
+    if (on_launch) {
+      if (absl::Status status = on_launch(input); !status.ok()) return status;
+    }
+    rows_.push_back(input.logit_rows.size());
+    return absl::OkStatus();
+  }
+  absl::Status LaunchSample(const BatchInput&) override { return absl::OkStatus(); }
+  absl::StatusOr<std::span<const kernels::SampledToken>> Complete() override {
+    tokens_.assign(rows_.front(), {.token_id = 1, .logprob = -1});
+    rows_.pop_front();
+    return std::span<const kernels::SampledToken>(tokens_);
+  }
+
+  // Called on the engine thread before each launch; an error fails the device.
+  std::function<absl::Status(const BatchInput&)> on_launch;
+
+ private:
+  const int depth_;
+  std::deque<size_t> rows_;
+  std::vector<kernels::SampledToken> tokens_;
+};
+
+}  // namespace quire::testing

@@ -1,0 +1,136 @@
+#include "core/engine/engine_inbox.h"
+
+#include <functional>
+#include <thread>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace quire {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+Request MakeRequest(uint64_t id, size_t prompt_tokens) {
+  Request request;
+  request.id = RequestId(id);
+  request.prompt.assign(prompt_tokens, 1);
+  return request;
+}
+
+EngineInbox MakeInbox(int32_t max_requests, int64_t max_tokens) {
+  EngineOptions options;
+  options.max_queued_requests = max_requests;
+  options.max_queued_tokens = max_tokens;
+  return EngineInbox(options);
+}
+
+TEST(EngineInboxTest, TakeGivesEverythingInOrderAndEmptiesIt) {
+  EngineInbox inbox = MakeInbox(10, 100);
+  ASSERT_TRUE(inbox.Submit(MakeRequest(1, 3)).ok());
+  ASSERT_TRUE(inbox.Submit(MakeRequest(2, 4)).ok());
+  inbox.Cancel(RequestId(2));
+  inbox.Cancel(RequestId(1));
+  inbox.AbortAll();
+  const EngineInbox::Messages messages = inbox.Take();
+  ASSERT_EQ(messages.submits.size(), 2u);
+  EXPECT_EQ(messages.submits[0].id, RequestId(1));
+  EXPECT_EQ(messages.submits[1].id, RequestId(2));
+  EXPECT_EQ(messages.submits[1].prompt.size(), 4u);
+  EXPECT_THAT(messages.cancels, ElementsAre(RequestId(2), RequestId(1)));
+  EXPECT_TRUE(messages.abort_all);
+  EXPECT_TRUE(inbox.Take().empty());
+}
+
+TEST(EngineInboxTest, IsBoundedByRequestsEvenAfterTheyWereTaken) {
+  EngineInbox inbox = MakeInbox(2, 100);
+  ASSERT_TRUE(inbox.Submit(MakeRequest(1, 1)).ok());
+  ASSERT_TRUE(inbox.Submit(MakeRequest(2, 1)).ok());
+  (void)inbox.Take();
+  const absl::Status full = inbox.Submit(MakeRequest(3, 1));
+  EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(full.message()), HasSubstr("2 requests with 2 prompt tokens"));
+  EXPECT_TRUE(inbox.Take().submits.empty()) << "nothing of a refused request is kept";
+  inbox.OnLeftQueue(1);
+  EXPECT_TRUE(inbox.Submit(MakeRequest(3, 1)).ok());
+  EXPECT_EQ(inbox.rejections().queue_full, 1u);
+}
+
+TEST(EngineInboxTest, IsBoundedByPromptTokens) {
+  EngineInbox inbox = MakeInbox(10, 10);
+  ASSERT_TRUE(inbox.Submit(MakeRequest(1, 6)).ok());
+  EXPECT_EQ(inbox.Submit(MakeRequest(2, 5)).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(inbox.Submit(MakeRequest(3, 4)).ok()) << "exactly the bound";
+  EXPECT_EQ(inbox.Submit(MakeRequest(4, 1)).code(), absl::StatusCode::kResourceExhausted);
+  inbox.OnLeftQueue(6);
+  EXPECT_TRUE(inbox.Submit(MakeRequest(5, 6)).ok());
+  EXPECT_EQ(inbox.rejections().queue_full, 2u);
+}
+
+TEST(EngineInboxTest, APromptBeyondTheTokenBoundGetsIntoAnEmptyQueue) {
+  EngineInbox inbox = MakeInbox(10, 10);
+  EXPECT_TRUE(inbox.Submit(MakeRequest(1, 50)).ok()) << "or it could never run";
+  EXPECT_EQ(inbox.Submit(MakeRequest(2, 1)).code(), absl::StatusCode::kResourceExhausted);
+}
+
+TEST(EngineInboxTest, OnceClosedItTakesNoSubmitsAndTellsTheFirstReason) {
+  EngineInbox inbox = MakeInbox(10, 100);
+  ASSERT_TRUE(inbox.Submit(MakeRequest(1, 1)).ok());
+  inbox.Close("draining");
+  inbox.Close("something else");
+  EXPECT_EQ(inbox.Submit(MakeRequest(2, 1)), absl::UnavailableError("draining"));
+  EXPECT_EQ(inbox.Take().submits.size(), 1u) << "what was accepted stays accepted";
+  EXPECT_EQ(inbox.rejections().draining, 1u);
+}
+
+TEST(EngineInboxTest, CancelsAndAbortsGetInFullAndClosed) {
+  EngineInbox inbox = MakeInbox(1, 100);
+  ASSERT_TRUE(inbox.Submit(MakeRequest(1, 1)).ok());
+  inbox.Cancel(RequestId(1));
+  inbox.Close("draining");
+  inbox.Cancel(RequestId(1));
+  inbox.AbortAll();
+  const EngineInbox::Messages messages = inbox.Take();
+  EXPECT_EQ(messages.cancels.size(), 2u);
+  EXPECT_TRUE(messages.abort_all);
+}
+
+TEST(EngineInboxTest, CountsEachKindOfRefusal) {
+  EngineInbox inbox = MakeInbox(1, 100);
+  inbox.CountTooLong();
+  EXPECT_EQ(inbox.rejections().too_long, 1u);
+  EXPECT_EQ(inbox.rejections().queue_full, 0u);
+  EXPECT_EQ(inbox.rejections().draining, 0u);
+}
+
+TEST(EngineInboxTest, EveryKindOfMessageEndsTheWait) {
+  const std::function<void(EngineInbox*)> messages[] = {
+      [](EngineInbox* inbox) { ASSERT_TRUE(inbox->Submit(MakeRequest(1, 1)).ok()); },
+      [](EngineInbox* inbox) { inbox->Cancel(RequestId(1)); },
+      [](EngineInbox* inbox) { inbox->AbortAll(); },
+      [](EngineInbox* inbox) { inbox->Wake(); },
+  };
+  for (const auto& send : messages) {
+    EngineInbox before = MakeInbox(10, 100);
+    send(&before);
+    before.Wait();
+    EngineInbox during = MakeInbox(10, 100);
+    std::thread waiter([&during] { during.Wait(); });
+    send(&during);
+    waiter.join();
+  }
+}
+
+TEST(EngineInboxTest, AWakeIsUsedUpByOneWait) {
+  EngineInbox inbox = MakeInbox(10, 100);
+  inbox.Wake();
+  inbox.Wait();
+  std::thread canceller([&inbox] { inbox.Cancel(RequestId(1)); });
+  inbox.Wait();
+  EXPECT_EQ(inbox.Take().cancels.size(), 1u) << "the second wait ended for the message";
+  canceller.join();
+}
+
+}  // namespace
+}  // namespace quire

@@ -1,0 +1,62 @@
+#include "core/engine/engine_options.h"
+
+#include <functional>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace quire {
+namespace {
+
+struct Case {
+  const char* field;
+  std::function<void(EngineOptions*)> change;
+};
+
+absl::Status Validate(const Case& c) {
+  EngineOptions options;
+  options.max_context_tokens = 4096;
+  c.change(&options);
+  return options.Validate();
+}
+
+TEST(EngineOptionsTest, DefaultsLackOnlyTheModelsContext) {
+  EXPECT_TRUE(Validate({"", [](EngineOptions*) {}}).ok());
+  EXPECT_EQ(EngineOptions().Validate().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(EngineOptionsTest, TheEdgesOfEveryFieldAreAccepted) {
+  const Case cases[] = {
+      {"max_running_requests", [](EngineOptions* o) { o->max_running_requests = 1; }},
+      {"max_running_requests",
+       [](EngineOptions* o) { o->max_running_requests = o->max_step_tokens = 65536; }},
+      {"max_step_tokens", [](EngineOptions* o) { o->max_step_tokens = o->max_running_requests; }},
+      {"max_step_tokens", [](EngineOptions* o) { o->max_step_tokens = 1 << 20; }},
+      {"max_queued_requests", [](EngineOptions* o) { o->max_queued_requests = 1; }},
+      {"max_queued_tokens", [](EngineOptions* o) { o->max_queued_tokens = 1; }},
+      {"max_context_tokens", [](EngineOptions* o) { o->max_context_tokens = 2; }},
+  };
+  for (const Case& c : cases) EXPECT_TRUE(Validate(c).ok()) << c.field << ": " << Validate(c);
+}
+
+TEST(EngineOptionsTest, WhatLiesBeyondIsRefusedWithFieldAndValue) {
+  const Case cases[] = {
+      {"max_running_requests.*, not 0", [](EngineOptions* o) { o->max_running_requests = 0; }},
+      {"max_running_requests.*, not 65537",
+       [](EngineOptions* o) { o->max_running_requests = o->max_step_tokens = 65537; }},
+      {"max_step_tokens.*, not 127", [](EngineOptions* o) { o->max_step_tokens = 127; }},
+      {"max_step_tokens.*, not 1048577",
+       [](EngineOptions* o) { o->max_step_tokens = (1 << 20) + 1; }},
+      {"max_queued_requests.*, not 0", [](EngineOptions* o) { o->max_queued_requests = 0; }},
+      {"max_queued_tokens.*, not 0", [](EngineOptions* o) { o->max_queued_tokens = 0; }},
+      {"max_context_tokens.*, not 1", [](EngineOptions* o) { o->max_context_tokens = 1; }},
+  };
+  for (const Case& c : cases) {
+    const absl::Status status = Validate(c);
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << c.field;
+    EXPECT_THAT(std::string(status.message()), ::testing::ContainsRegex(c.field));
+  }
+}
+
+}  // namespace
+}  // namespace quire

@@ -1,0 +1,139 @@
+#include "core/engine/engine_stats.h"
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/support/engine_harness.h"
+#include "tests/unit/core/engine/bare_engine.h"
+#include "tests/unit/core/engine/endless_runner.h"
+
+namespace quire::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::ElementsAre;
+
+template <typename Histogram>
+uint64_t Observations(const Histogram& histogram) {
+  return std::accumulate(histogram.counts.begin(), histogram.counts.end(), uint64_t{0});
+}
+
+TEST(LatencyHistogramTest, AnEdgeBelongsToTheBucketBelowIt) {
+  const std::array<double, 3> edges = {1, 2, 4};
+  LatencyHistogram<3> histogram;
+  for (double value : {0.0, 1.0, 1.001, 2.0, 4.0, 4.001, 1e9}) histogram.Observe(edges, value);
+  EXPECT_THAT(histogram.counts, ElementsAre(2, 2, 1, 2));
+  EXPECT_DOUBLE_EQ(histogram.sum, 1 + 1.001 + 2 + 4 + 4.001 + 1e9);
+}
+
+TEST(LatencyHistogramTest, AllEdgesAscend) {
+  const auto ascend = [](const auto& edges) {
+    return std::adjacent_find(edges.begin(), edges.end(), std::greater_equal<>()) == edges.end();
+  };
+  EXPECT_TRUE(ascend(kTimeToFirstTokenEdges));
+  EXPECT_TRUE(ascend(kInterTokenEdges));
+  EXPECT_TRUE(ascend(kRequestDurationEdges));
+  EXPECT_TRUE(ascend(kStepDurationEdges));
+}
+
+class EngineStatsTest : public ::testing::TestWithParam<int> {
+ protected:
+  static EngineHarness::Options Options() {
+    EngineHarness::Options options = EngineHarness::DefaultOptions();
+    options.model.depth = GetParam();
+    return options;
+  }
+};
+
+TEST_P(EngineStatsTest, ANewEngineHasCountedNothingAndShowsItsKv) {
+  EngineHarness h(Options());
+  const EngineStats stats = h.engine.Stats();
+  EXPECT_EQ(stats.accepted, 0u);
+  EXPECT_EQ(stats.last_step, TimePoint{});
+  EXPECT_EQ(stats.kv.total_blocks, h.kv.total_blocks());
+}
+
+TEST_P(EngineStatsTest, EveryAcceptedRequestIsWaitingRunningOrFinishedAfterEveryStep) {
+  EngineHarness::Options options = Options();
+  options.engine.max_running_requests = 3;
+  options.model.nan_period = 30;
+  EngineHarness h(options);
+  for (TokenId first = 0; first < 12; ++first) {
+    Request request = h.MakeRequest({first, 1}, 6);
+    if (first % 4 == 1) request.deadline = h.clock.Now() + milliseconds(4);
+    if (first % 4 == 2) h.engine.Cancel(request.id);
+    ASSERT_TRUE(h.engine.Submit(std::move(request)).ok());
+  }
+  for (bool worked = true; worked;) {
+    h.clock.Advance(milliseconds(1));
+    worked = h.engine.Step();
+    const EngineStats stats = h.engine.Stats();
+    const uint64_t ended = std::accumulate(stats.finished.begin(), stats.finished.end(), 0u);
+    EXPECT_EQ(stats.accepted, 12u);
+    EXPECT_EQ(stats.accepted, static_cast<uint64_t>(stats.waiting + stats.running) + ended);
+    EXPECT_EQ(ended, h.sink.terminals());
+    EXPECT_EQ(stats.waiting_tokens, 2 * stats.waiting);
+    EXPECT_EQ(static_cast<uint64_t>(h.engine.live_requests()), stats.accepted - ended);
+    EXPECT_EQ(Observations(stats.request_duration), ended);
+  }
+}
+
+TEST_P(EngineStatsTest, StepsAreCountedByWhatTheyHold) {
+  EngineHarness::Options options = Options();
+  options.engine.max_running_requests = 2;
+  options.engine.max_step_tokens = 10;
+  EngineHarness h(options);
+  ASSERT_TRUE(h.engine.Submit(h.MakeRequest(std::vector<TokenId>(10, 1), 4)).ok());
+  h.engine.Step();  // the first prompt
+  ASSERT_TRUE(h.engine.Submit(h.MakeRequest(std::vector<TokenId>(12, 2), 3)).ok());
+  ASSERT_TRUE(h.RunUntilIdle());  // 1 + 9 tokens, 1 + 3 tokens, two decodes, one decode
+  const EngineStats stats = h.engine.Stats();
+  EXPECT_EQ(stats.prefill_steps, 1u);
+  EXPECT_EQ(stats.mixed_steps, 2u);
+  EXPECT_EQ(stats.decode_steps, 2u);
+  EXPECT_EQ(stats.prompt_tokens, 22u);
+  EXPECT_EQ(stats.generated_tokens, 7u);
+  EXPECT_EQ(stats.discarded_tokens, 0u);
+  EXPECT_EQ(Observations(stats.step_duration), 5u);
+}
+
+TEST_P(EngineStatsTest, LatenciesAreMeasuredFromArrivalAndBetweenTokens) {
+  EndlessRunner runner(GetParam());
+  BareEngine e(&runner);
+  e.Submit(e.MakeRequest({1}, 3));
+  for (int i = 0; i < 3 + GetParam(); ++i) {
+    e.clock.Advance(milliseconds(100));
+    e.engine.Step();
+  }
+  const EngineStats stats = e.engine.Stats();
+  EXPECT_EQ(Observations(stats.queue_time), 1u);
+  EXPECT_NEAR(stats.queue_time.sum, .1, 1e-9);
+  EXPECT_EQ(Observations(stats.time_to_first_token), 1u);
+  EXPECT_NEAR(stats.time_to_first_token.sum, .1 * (1 + GetParam()), 1e-9);
+  EXPECT_EQ(Observations(stats.inter_token), 2u);
+  EXPECT_NEAR(stats.inter_token.sum, .2, 1e-9);
+  EXPECT_NEAR(stats.request_duration.sum, .1 * (3 + GetParam()), 1e-9);
+  EXPECT_EQ(stats.last_step, e.clock.Now());
+}
+
+TEST_P(EngineStatsTest, TimeInsideTheRunnerIsToldFromTimeOutsideIt) {
+  EndlessRunner runner(GetParam());
+  BareEngine e(&runner);
+  runner.on_launch = [&e](const BatchInput&) {
+    e.clock.Advance(milliseconds(7));
+    return absl::OkStatus();
+  };
+  e.Submit(e.MakeRequest({1}, 3));
+  e.RunUntilIdle();
+  EXPECT_NEAR(e.engine.Stats().forward_seconds, .021, 1e-9);
+  EXPECT_NEAR(e.engine.Stats().schedule_seconds, 0, 1e-9);
+}
+
+INSTANTIATE_TEST_SUITE_P(Depths, EngineStatsTest, ::testing::Values(0, 1),
+                         [](const auto& p) { return "Depth" + std::to_string(p.param); });
+
+}  // namespace
+}  // namespace quire::testing
