@@ -26,7 +26,7 @@ done
 build=build/release
 model=deploy/models/quire-demo
 # The demo model answers questions about such stories, and each answer has to be read in the prompt.
-prompt='Story: In the red box Tom put 7 green pears. Nora went to the harbour. Hugo likes owls.
+prompt='Story: In the red box 7 green pears lie. Nora went to the harbour. Hugo likes owls.
 Q: What is in the red box?
 A:'
 server_pid=
@@ -117,7 +117,7 @@ say "One answer, streamed"
 echo "$prompt"
 "$build/bin/quire" generate --server "$listen" --max-tokens 64 --temperature 0 "$prompt" |
   tee "$scratch/answer" || fail "no answer"
-grep -q '[^[:space:]]' "$scratch/answer" || fail "the answer is empty"
+grep -q '7 green pears' "$scratch/answer" || fail "the answer should be '7 green pears.'"
 say "What it measured: http://$metrics/metrics"
 show_metrics
 say "How its KV blocks are made"

@@ -10,7 +10,8 @@ namespace {
 
 // Rows multiplied in one go: few enough for the packed activations to stay in the caches while
 // every panel passes over them (512 rows of 8192 were a sixth slower), and enough for arithmetic,
-// not reading the weights again for each block, to be the limit. A multiple of all tile heights.
+// not reading the weights again for each block, to be the limit. A multiple of both tiers' tile
+// heights.
 constexpr int32_t kRowBlock = 192;
 
 // Enough items for a worker that is held up to leave the rest to the others.
