@@ -10,8 +10,6 @@
 
 namespace quire {
 
-using kernels::BatchView;
-using kernels::DeviceBuffer;
 using kernels::KvLayerView;
 using kernels::SampledToken;
 

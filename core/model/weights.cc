@@ -107,6 +107,7 @@ absl::StatusOr<LinearWeights> WeightLoader::LoadLinear(const std::vector<LinearP
   QUIRE_ASSIGN_OR_RETURN(linear.matrix, LoadMatrix(parts, cols));
   if (!has_bias) return linear;
   std::vector<TensorSpec> biases;
+  biases.reserve(parts.size());
   for (const LinearPart& part : parts) {
     biases.push_back({.name = part.name + ".bias", .vector = true, .cols = part.rows});
   }

@@ -19,9 +19,9 @@ struct SequenceStep {
   // >= 0: the (only) query token is the one sampled in this logit row of the step before, which
   // may still be running; `tokens` is empty then.
   int32_t feedback_row = -1;
-  std::span<const TokenId> tokens;  // [num_tokens]
-  std::span<const BlockId> blocks;  // the sequence's table, covering start + num_tokens
-  kernels::SamplingRow sampling;    // history_start and history_count are filled with the batch
+  std::span<const TokenId> tokens;   // [num_tokens]
+  std::span<const BlockId> blocks;   // the sequence's table, covering start + num_tokens
+  kernels::SamplingRow sampling;     // history_start and history_count are filled with the batch
   std::span<const TokenId> history;  // ids a repetition penalty looks at; empty without one
 };
 

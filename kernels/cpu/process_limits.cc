@@ -91,7 +91,8 @@ std::vector<std::string> CgroupFolders(const std::string& membership, const std:
     const std::string controllers = BetweenCommas(line.substr(first + 1, second - first - 1));
     const bool v2 = controllers == ",,";
     if (!v2 && controllers.find(wanted) == std::string::npos) continue;
-    const std::string root = v2 ? mount : mount + "/" + controller;
+    std::string root = mount;
+    if (!v2) root.append("/").append(controller);
     std::string path = line.substr(second + 1);
     while (true) {
       folders.push_back(root + path);

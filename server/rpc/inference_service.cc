@@ -33,7 +33,7 @@ grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerConte
                                                        const v1::DetokenizeRequest* request,
                                                        v1::DetokenizeResponse* response) {
   absl::StatusOr<std::string> text = services_.codec->DecodeDetokenize(*request);
-  if (text.ok()) response->set_text(*std::move(text));
+  if (text.ok()) response->set_text(std::move(*text));
   return Answer(context, text.status());
 }
 

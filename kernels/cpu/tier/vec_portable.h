@@ -44,7 +44,7 @@ struct Portable {
     const Words bits = AsWords(x);
     const Words even = (bits >> 16) & SetWord(1);
     const Words rounded = (bits + SetWord(0x7fff) + even) >> 16;
-    const Words nan = reinterpret_cast<Words>(x != x);
+    const Words nan = reinterpret_cast<Words>(x != x);  // NOLINT(misc-redundant-expression)
     const Words halves = (nan & ((bits >> 16) | SetWord(0x40))) | (~nan & rounded);
     for (int i = 0; i < n && i < kLanes; ++i) p[i] = static_cast<uint16_t>(halves[i]);
   }
