@@ -3,6 +3,8 @@
 #include <iterator>
 #include <utility>
 
+#include "core/base/check.h"
+
 namespace quire::server {
 
 OutputShard::OutputShard() : thread_([this] { Run(); }) {}
@@ -40,7 +42,10 @@ void OutputShard::Run() {
   while (!stopping) {
     Queue queue = TakeQueue();
     stopping = queue.stopping;
-    for (auto& [id, entry] : queue.arrivals) streams_.emplace(id, std::move(entry));
+    for (auto& [id, entry] : queue.arrivals) {
+      const bool inserted = streams_.emplace(id, std::move(entry)).second;
+      QUIRE_CHECK(inserted) << "request " << id.value() << " was registered twice";
+    }
     for (TokenEvent& event : queue.events) Handle(std::move(event));
     for (RequestId id : queue.departures) streams_.erase(id);
   }

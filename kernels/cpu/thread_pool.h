@@ -47,7 +47,8 @@ class ThreadPool {
   void StopAll();
 
   // One word says all: bits 0-14 workers inside the loop, bit 15 loop open for joining, the rest
-  // counts loops. The fields below change only while the loop is closed and nobody is inside.
+  // counts loops (and may wrap: a worker that misses a loop delays nobody). The fields below change
+  // only while the loop is closed and nobody is inside.
   alignas(64) std::atomic<uint32_t> state_{0};
   ItemFn fn_ = nullptr;
   const void* context_ = nullptr;

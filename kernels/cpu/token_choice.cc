@@ -31,15 +31,13 @@ double SumInOrder(const double* values, int64_t count) {
 
 bool TokenChooser::Reserve(int64_t vocab) {
   if (vocab <= capacity_) return true;
-  const auto n = static_cast<size_t>((vocab + 63) / 64 * 64);
+  const auto n = static_cast<size_t>(vocab);
   const auto sums = static_cast<size_t>(Blocks(vocab)) * sizeof(double);
-  if (!memory_.Reserve(n * 12 + n / 8 + sums)) return false;
+  if (!memory_.Reserve(n * 12 + sums)) return false;
   block_sums_ = memory_.as<double>();
-  seen_ = reinterpret_cast<uint64_t*>(memory_.data() + sums);
-  penalised_ = reinterpret_cast<float*>(memory_.data() + sums + n / 8);
+  penalised_ = reinterpret_cast<float*>(memory_.data() + sums);
   weights_ = penalised_ + n;
   members_ = reinterpret_cast<int32_t*>(weights_ + n);
-  std::memset(seen_, 0, n / 8);
   capacity_ = vocab;
   return true;
 }
@@ -84,12 +82,9 @@ const float* TokenChooser::Penalise(const float* logits, int64_t vocab, float pe
   for (int32_t i = 0; i < count; ++i) {
     const int32_t id = history[i];
     KERNELS_CHECK(id >= 0 && id < vocab);
-    const uint64_t bit = uint64_t{1} << (id % 64);
-    if ((seen_[id / 64] & bit) != 0) continue;
-    seen_[id / 64] |= bit;
+    // From the untouched logit, so that an id seen twice is penalised once.
     penalised_[id] = logits[id] > 0 ? logits[id] / penalty : logits[id] * penalty;
   }
-  for (int32_t i = 0; i < count; ++i) seen_[history[i] / 64] = 0;
   return penalised_;
 }
 

@@ -48,7 +48,6 @@ class TokenChooser {
   float* weights_ = nullptr;      // [vocab] probability relative to the best id's
   int32_t* members_ = nullptr;    // [vocab] ids of one bucket
   double* block_sums_ = nullptr;  // [blocks]
-  uint64_t* seen_ = nullptr;      // [vocab] bits, all zero between calls
   // Ids by the leading bits of their weight: how many and how much.
   int64_t bucket_count_[kBuckets];
   double bucket_mass_[kBuckets];

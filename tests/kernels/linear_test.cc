@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+
 #include "tests/kernels/batch_fixture.h"
 
 namespace quire::kernels {
@@ -147,6 +150,26 @@ TEST_P(LinearTest, ANanStaysInItsRow) {
     EXPECT_TRUE(SameBits(RowsOf(got, 0, 6), RowsOf(clean, 0, 6)));
     EXPECT_TRUE(SameBits(RowsOf(got, 7, 14), RowsOf(clean, 7, 14)));
     for (int64_t n = 0; n < 33; ++n) EXPECT_TRUE(std::isnan(got.at(6, n)));
+  }
+}
+
+TEST_P(LinearTest, AnInfiniteWeightStaysInItsColumn) {
+  auto random = Random(7);
+  for (DType act : kActTypes) {
+    MatrixF weights = RandomMatrix(random, 33, 17, 1, act);
+    const MatrixF in = RandomMatrix(random, 3, 17, 1, act);
+    const MatrixF clean = Run(in, *Pack(weights, act, act), act, nullptr, nullptr);
+    weights.at(6, 0) = std::numeric_limits<float>::infinity();  // right behind row 5's odd end
+    const MatrixF got = Run(in, *Pack(weights, act, act), act, nullptr, nullptr);
+    for (int64_t m = 0; m < 3; ++m) {
+      for (int64_t n = 0; n < 33; ++n) {
+        if (n == 6) {
+          EXPECT_FALSE(std::isfinite(got.at(m, n)));
+        } else {
+          EXPECT_EQ(got.at(m, n), clean.at(m, n)) << n;
+        }
+      }
+    }
   }
 }
 

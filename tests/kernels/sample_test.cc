@@ -197,6 +197,9 @@ TEST_P(SampleTest, ThePenaltyCountsEachSeenIdOnceAndLeavesTheLogProbabilityAlone
   logits[11] = 3;
   logits[12] = -1;
   SamplingRow row;
+  row.repetition_penalty = 1.3f;
+  row.history_count = 3;
+  EXPECT_EQ(RunOne(logits, row, {10, 10, 10}).token_id, 10);  // 4 / 1.3 > 3, if only once
   row.repetition_penalty = 1.5f;
   row.history_start = 1;
   row.history_count = 3;

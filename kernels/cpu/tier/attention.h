@@ -51,10 +51,6 @@ class AttentionKernel {
   AttentionKernel(const AttentionTask& task, AttentionScratch& scratch)
       : t_(task), s_(scratch), dim_(task.head_dim), dim_words_(task.head_dim / E::kPerWord) {}
 
-  // How many KV tokens row `r` of the task sees.
-  int32_t Limit(int32_t r) const {
-    return t_.first_position + (t_.row_begin + r) / t_.q_per_group + 1;
-  }
   // The first row that sees token `kv`; rows see more and more.
   int32_t FirstRowThatSees(int32_t kv) const {
     const int32_t token = kv - t_.first_position;
@@ -68,11 +64,12 @@ class AttentionKernel {
 
   void AllSplits() {
     for (int32_t r = 0; r < t_.rows; ++r) {
+      limit_[r] = t_.first_position + (t_.row_begin + r) / t_.q_per_group + 1;
       __builtin_memcpy(s_.q + r * dim_words_,
                        t_.q + RowOffset(r) * static_cast<int64_t>(sizeof(typename E::Storage)),
                        static_cast<size_t>(dim_words_) * 4);
     }
-    const int32_t kv_end = Limit(t_.rows - 1);
+    const int32_t kv_end = limit_[t_.rows - 1];
     FindSpans(0, kv_end, next_);
     for (int32_t split = 0; split < kv_end; split += kSplit) {
       const int32_t first_row = FirstRowThatSees(split);
@@ -126,16 +123,16 @@ class AttentionKernel {
     for (int32_t i = 0; i < tiles.tiles; ++i) {
       const int32_t row = first_row + tiles.Begin(i);
       const int32_t rows = tiles.Count(i);
-      const int32_t shortest = Smaller(kChunk, Limit(row) - kv);
-      const int32_t longest = Smaller(kChunk, Limit(row + rows - 1) - kv);
+      const int32_t shortest = Smaller(kChunk, limit_[row] - kv);
+      const int32_t longest = Smaller(kChunk, limit_[row + rows - 1] - kv);
       fetch_keys_ = Share(dim_words_, i, tiles.tiles);
       fetch_values_ = Share(kChunkWords, i, tiles.tiles);
       ScoreRows<kMaxRows>(row, rows, longest);
-      for (int32_t r = 0; r < rows; ++r) Softmax(row + r, r, Smaller(kChunk, Limit(row + r) - kv));
+      for (int32_t r = 0; r < rows; ++r) Softmax(row + r, r, Smaller(kChunk, limit_[row + r] - kv));
       const int32_t common = shortest / E::kPerWord;
       AddValues<kMaxRows>(row, rows, common);
       for (int32_t r = 0; r < rows; ++r) {
-        AddLastValues(row + r, r, common, Smaller(kChunk, Limit(row + r) - kv));
+        AddLastValues(row + r, r, common, Smaller(kChunk, limit_[row + r] - kv));
       }
     }
   }
@@ -312,10 +309,11 @@ class AttentionKernel {
   AttentionScratch& s_;
   const int32_t dim_;
   const int32_t dim_words_;
-  KvSpan spans_[kSpans] = {};  // of the chunk at hand
-  KvSpan next_[kSpans] = {};   // of the chunk behind it
-  Range fetch_keys_ = {};      // words of head_dim
-  Range fetch_values_ = {};    // words of tokens
+  int32_t limit_[kAttentionRows];  // how many KV tokens each row sees
+  KvSpan spans_[kSpans] = {};      // of the chunk at hand
+  KvSpan next_[kSpans] = {};       // of the chunk behind it
+  Range fetch_keys_ = {};          // words of head_dim
+  Range fetch_values_ = {};        // words of tokens
 };
 
 }  // namespace

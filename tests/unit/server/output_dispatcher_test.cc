@@ -50,6 +50,14 @@ class OutputDispatcherTest : public ::testing::TestWithParam<int> {
     dispatcher_->Register(id, client.stream, tokenizer_, logprobs);
   }
   void Finish() { dispatcher_.reset(); }
+  // Waits until the thread of `id` has handled what was given to it before.
+  void AwaitThreadOf(RequestId id) {
+    const RequestId neighbour(id.value() + 300);
+    Client other;
+    Register(neighbour, other);
+    dispatcher_->Deliver(Step(End(neighbour, FinishReason::kStop)));
+    other.writer.AwaitStatus();
+  }
 
   ByteTokenizer tokenizer_;
   std::unique_ptr<OutputDispatcher> dispatcher_ = std::make_unique<OutputDispatcher>(GetParam());
@@ -147,19 +155,18 @@ TEST_P(OutputDispatcherTest, EventsOfUnknownAndEndedRequestsAreDropped) {
 
 TEST_P(OutputDispatcherTest, AStreamIsLetGoWithItsLastEvent) {
   Client client;
-  Register(RequestId(1), client);
-  dispatcher_->Deliver(Step(End(RequestId(1), FinishReason::kStop)));
-  client.writer.AwaitStatus();
-  Finish();
+  Register(RequestId(3), client);
+  dispatcher_->Deliver(Step(End(RequestId(3), FinishReason::kStop)));
+  AwaitThreadOf(RequestId(3));
   EXPECT_EQ(client.stream.use_count(), 1);
 }
 
 TEST_P(OutputDispatcherTest, AnUnregisteredStreamIsLetGo) {
   Client client;
-  Register(RequestId(1), client);
-  dispatcher_->Unregister(RequestId(1));
-  dispatcher_->Deliver(Step(End(RequestId(4), FinishReason::kStop)));
-  Finish();
+  Register(RequestId(3), client);
+  dispatcher_->Unregister(RequestId(3));
+  AwaitThreadOf(RequestId(3));
+  AwaitThreadOf(RequestId(3));  // departures come last in what the thread takes at a time
   EXPECT_EQ(client.stream.use_count(), 1);
   EXPECT_THAT(client.writer.statuses(), IsEmpty());
 }

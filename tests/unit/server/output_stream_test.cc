@@ -137,6 +137,7 @@ TEST_F(OutputStreamTest, ACancelBetweenTheLastPieceAndTheStatusGivesOneStatus) {
   writer_.FinishWrite(&stream_, /*ok=*/false);
   EXPECT_EQ(OnlyStatus(), absl::StatusCode::kCancelled);
   EXPECT_THAT(writer_.cancels(), IsEmpty()) << "the engine has ended the request already";
+  EXPECT_EQ(writer_.messages(), 1) << "nothing is written to a client that is gone";
 }
 
 TEST_F(OutputStreamTest, ACancelAfterTheStatusChangesNothing) {
@@ -199,6 +200,15 @@ TEST_F(OutputStreamTest, ASlowReaderIsCutOffWithAnIntactBeginning) {
   EXPECT_THAT(writer_.tokens(), ElementsAre(1, 2));
   EXPECT_FALSE(writer_.broke_the_rules());
   EXPECT_NE(writer_.last_message(), nullptr);
+}
+
+TEST_F(OutputStreamTest, ASlowReaderThatThenGoesAwayIsCancelledOnce) {
+  stream_.Push(TokenChunk(1, "a"));
+  stream_.Push(TokenChunk(2, std::string(101, 'b')));
+  stream_.ClientGone();
+  writer_.FinishWrite(&stream_, /*ok=*/false);
+  EXPECT_THAT(writer_.cancels(), ElementsAre(CancelCause::kSlowReader));
+  EXPECT_EQ(OnlyStatus(), absl::StatusCode::kCancelled);
 }
 
 TEST_F(OutputStreamTest, AbortCancelsAndGivesTheCallUp) {

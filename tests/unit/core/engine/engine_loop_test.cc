@@ -1,12 +1,12 @@
 #include "core/engine/engine_loop.h"
 
 #include <atomic>
+#include <future>
 #include <map>
 #include <numeric>
 #include <random>
 #include <thread>
 
-#include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/unit/core/engine/bare_engine.h"
@@ -173,13 +173,13 @@ TEST(EngineLoopFailureTest, ADeviceFailureIsReportedOnceAndTheLoopStaysUsable) {
   BareEngine e(&runner);
   std::atomic<int> reports{0};
   std::atomic<int> ended_before_the_report{0};
-  absl::Notification reported;
+  std::promise<void> reported;
   for (TokenId t : {1, 2, 3}) e.Submit(e.MakeRequest({t}, 100));
   EngineLoop loop(&e.engine, [&] {
     ended_before_the_report = static_cast<int>(e.log.terminals());
-    if (reports.fetch_add(1) == 0) reported.Notify();
+    if (reports.fetch_add(1) == 0) reported.set_value();
   });
-  reported.WaitForNotification();
+  reported.get_future().wait();
   EXPECT_EQ(ended_before_the_report, 3);
   for (uint64_t id = 1; id < 10; ++id) e.engine.Cancel(RequestId(id));
   EXPECT_EQ(e.engine.Submit(e.MakeRequest({1}, 1)).code(), absl::StatusCode::kUnavailable);
