@@ -309,11 +309,11 @@ class AttentionKernel {
   AttentionScratch& s_;
   const int32_t dim_;
   const int32_t dim_words_;
-  int32_t limit_[kAttentionRows];  // how many KV tokens each row sees
-  KvSpan spans_[kSpans] = {};      // of the chunk at hand
-  KvSpan next_[kSpans] = {};       // of the chunk behind it
-  Range fetch_keys_ = {};          // words of head_dim
-  Range fetch_values_ = {};        // words of tokens
+  int32_t limit_[kAttentionRows] = {};  // how many KV tokens each row sees
+  KvSpan spans_[kSpans] = {};           // of the chunk at hand
+  KvSpan next_[kSpans] = {};            // of the chunk behind it
+  Range fetch_keys_ = {};               // words of head_dim
+  Range fetch_values_ = {};             // words of tokens
 };
 
 }  // namespace
