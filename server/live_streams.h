@@ -7,7 +7,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "core/base/clock.h"
-#include "server/mutex.h"
+#include "core/base/mutex.h"
 #include "server/output_stream.h"
 
 namespace quire::server {

@@ -7,9 +7,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "core/base/ids.h"
+#include "core/base/mutex.h"
 #include "core/request/token_event.h"
 #include "core/text/incremental_detokenizer.h"
-#include "server/mutex.h"
 #include "server/output_stream.h"
 
 namespace quire::server {

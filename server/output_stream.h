@@ -6,7 +6,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "server/mutex.h"
+#include "core/base/mutex.h"
 #include "server/output_chunk.h"
 
 namespace quire::server {

@@ -5,7 +5,7 @@
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
-#include "server/mutex.h"
+#include "core/base/mutex.h"
 
 namespace quire::server {
 

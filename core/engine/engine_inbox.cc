@@ -8,7 +8,7 @@ namespace quire {
 
 absl::Status EngineInbox::Submit(Request request) {
   const auto tokens = static_cast<int64_t>(request.prompt.size());
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   if (!closed_reason_.empty()) {
     ++rejections_.draining;
     return absl::UnavailableError(closed_reason_);
@@ -27,52 +27,49 @@ absl::Status EngineInbox::Submit(Request request) {
 }
 
 void EngineInbox::Cancel(RequestId id) {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   messages_.cancels.push_back(id);
 }
 
 void EngineInbox::AbortAll() {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   messages_.abort_all = true;
 }
 
 void EngineInbox::Close(absl::string_view reason) {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   if (closed_reason_.empty()) closed_reason_ = std::string(reason);
 }
 
 void EngineInbox::CountTooLong() {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   ++rejections_.too_long;
 }
 
 EngineInbox::Messages EngineInbox::Take() {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   return std::exchange(messages_, Messages{});
 }
 
 void EngineInbox::OnLeftQueue(int64_t prompt_tokens) {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   --queued_requests_;
   queued_tokens_ -= prompt_tokens;
 }
 
 void EngineInbox::Wait() {
-  absl::MutexLock lock(&mu_);
-  const auto has_work = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-    return !messages_.empty() || wake_;
-  };
-  mu_.Await(absl::Condition(&has_work));
+  MutexLock lock(&mu_);
+  mu_.Await([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return !messages_.empty() || wake_; });
   wake_ = false;
 }
 
 void EngineInbox::Wake() {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   wake_ = true;
 }
 
 EngineInbox::Rejections EngineInbox::rejections() const {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   return rejections_;
 }
 

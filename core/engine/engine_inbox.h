@@ -7,7 +7,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "absl/synchronization/mutex.h"
+#include "core/base/mutex.h"
 #include "core/engine/engine_options.h"
 #include "core/request/request.h"
 
@@ -52,7 +52,7 @@ class EngineInbox {
 
  private:
   const EngineOptions options_;
-  mutable absl::Mutex mu_;
+  mutable Mutex mu_;
   Messages messages_ ABSL_GUARDED_BY(mu_);
   std::string closed_reason_ ABSL_GUARDED_BY(mu_);
   Rejections rejections_ ABSL_GUARDED_BY(mu_);

@@ -2,13 +2,11 @@
 
 #include <utility>
 
-#include "absl/time/time.h"
-
 namespace quire {
 
 EngineLoop::EngineLoop(Engine* engine, std::function<void()> on_device_failure)
     : engine_(engine), on_device_failure_(std::move(on_device_failure)) {
-  absl::MutexLock drain_lock(&drain_mu_);
+  MutexLock drain_lock(&drain_mu_);
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -23,7 +21,7 @@ void EngineLoop::Run() {
     }
     bool idle = false;
     {
-      absl::MutexLock lock(&mu_);
+      MutexLock lock(&mu_);
       idle = idle_ = engine_->live_requests() == 0;
       if (idle && stop_) return;
     }
@@ -32,15 +30,14 @@ void EngineLoop::Run() {
 }
 
 void EngineLoop::Drain(Duration grace) {
-  absl::MutexLock drain_lock(&drain_mu_);
+  MutexLock drain_lock(&drain_mu_);
   if (!thread_.joinable()) return;
   engine_->StopAccepting();
   {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     idle_ = false;  // what was seen before the engine stopped accepting does not count
     engine_->Wake();
-    const auto done = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return idle_ || hurry_; };
-    mu_.AwaitWithTimeout(absl::Condition(&done), absl::FromChrono(grace));
+    mu_.AwaitFor(grace, [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return idle_ || hurry_; });
     if (!idle_) engine_->AbortAll();
     stop_ = true;
   }
@@ -49,7 +46,7 @@ void EngineLoop::Drain(Duration grace) {
 }
 
 void EngineLoop::EndGrace() {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   hurry_ = true;
 }
 

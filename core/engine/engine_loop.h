@@ -4,8 +4,8 @@
 #include <thread>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "core/base/clock.h"
+#include "core/base/mutex.h"
 #include "core/engine/engine.h"
 
 namespace quire {
@@ -32,8 +32,8 @@ class EngineLoop {
 
   Engine* const engine_;
   const std::function<void()> on_device_failure_;
-  absl::Mutex drain_mu_ ABSL_ACQUIRED_BEFORE(mu_);
-  absl::Mutex mu_;
+  Mutex drain_mu_ ABSL_ACQUIRED_BEFORE(mu_);
+  Mutex mu_;
   bool idle_ ABSL_GUARDED_BY(mu_) = false;  // the last step left no live request
   bool hurry_ ABSL_GUARDED_BY(mu_) = false;
   bool stop_ ABSL_GUARDED_BY(mu_) = false;

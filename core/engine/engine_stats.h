@@ -5,8 +5,8 @@
 #include <span>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "core/base/clock.h"
+#include "core/base/mutex.h"
 #include "core/kv/kv_snapshot.h"
 #include "core/request/request_status.h"
 
@@ -75,16 +75,16 @@ struct EngineStats {
 class EngineStatsBoard {
  public:
   void Publish(const EngineStats& stats) {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     stats_ = stats;
   }
   EngineStats Read() const {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     return stats_;
   }
 
  private:
-  mutable absl::Mutex mu_;
+  mutable Mutex mu_;
   EngineStats stats_ ABSL_GUARDED_BY(mu_);
 };
 

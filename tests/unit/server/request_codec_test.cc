@@ -15,6 +15,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr int32_t kContext = 100;
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInf = std::numeric_limits<float>::infinity();
 
 class RequestCodecTest : public ::testing::Test {
  protected:
@@ -138,8 +140,6 @@ struct BadRequest {
 };
 
 std::vector<BadRequest> BadRequests() {
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-  constexpr float kInf = std::numeric_limits<float>::infinity();
   using M = v1::GenerateRequest*;
   return {
       {"no prompt", [](M m) { m->clear_prompt(); }, {"prompt", "text or token_ids"}},
@@ -170,16 +170,16 @@ std::vector<BadRequest> BadRequests() {
        },
        {"max_tokens is 40", "61 tokens", "room for 39"}},
       {"temperature < 0", [](M m) { m->set_temperature(-0.5f); }, {"temperature", "-0.5"}},
-      {"temperature nan", [kNan](M m) { m->set_temperature(kNan); }, {"temperature"}},
-      {"temperature inf", [kInf](M m) { m->set_temperature(kInf); }, {"temperature"}},
+      {"temperature nan", [](M m) { m->set_temperature(kNan); }, {"temperature"}},
+      {"temperature inf", [](M m) { m->set_temperature(kInf); }, {"temperature"}},
       {"top_p 0", [](M m) { m->set_top_p(0); }, {"top_p is 0"}},
       {"top_p > 1", [](M m) { m->set_top_p(1.5f); }, {"top_p is 1.5"}},
-      {"top_p nan", [kNan](M m) { m->set_top_p(kNan); }, {"top_p"}},
+      {"top_p nan", [](M m) { m->set_top_p(kNan); }, {"top_p"}},
       {"top_k beyond int", [](M m) { m->set_top_k(2147483648u); }, {"top_k is 2147483648"}},
       {"min_p < 0", [](M m) { m->set_min_p(-0.1f); }, {"min_p"}},
-      {"min_p nan", [kNan](M m) { m->set_min_p(kNan); }, {"min_p"}},
+      {"min_p nan", [](M m) { m->set_min_p(kNan); }, {"min_p"}},
       {"penalty 0", [](M m) { m->set_repetition_penalty(0); }, {"repetition_penalty is 0"}},
-      {"penalty inf", [kInf](M m) { m->set_repetition_penalty(kInf); }, {"repetition_penalty"}},
+      {"penalty inf", [](M m) { m->set_repetition_penalty(kInf); }, {"repetition_penalty"}},
       {"empty stop", [](M m) { m->add_stop(""); }, {"stop", "0 bytes"}},
       {"long stop", [](M m) { m->add_stop("12345"); }, {"stop", "5 bytes", "4"}},
       {"many stops",

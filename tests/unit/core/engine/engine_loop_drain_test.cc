@@ -1,3 +1,4 @@
+#include <atomic>
 #include <thread>
 
 #include "core/engine/engine_loop.h"
@@ -63,7 +64,7 @@ TEST_P(EngineLoopDrainTest, WithoutGraceTheRestIsEnded) {
 }
 
 TEST_P(EngineLoopDrainTest, ARequestThatArrivedAMomentBeforeIsNotOverlooked) {
-  for (int round = 0; round < 50; ++round) {
+  for (int round = 0; round < 20; ++round) {
     EndlessRunner runner(GetParam());
     BareEngine e(&runner, Options(), Rules(), 1 << 18);
     EngineLoop loop(&e.engine, nullptr);
@@ -111,6 +112,26 @@ TEST_P(EngineLoopDrainTest, NothingIsAcceptedOnceADrainHasBegun) {
   loop.Drain(Duration::zero());
   EXPECT_EQ(e_.engine.Submit(e_.MakeRequest({1}, 1)).code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(e_.engine.live_requests(), 0);
+}
+
+TEST_P(EngineLoopDrainTest, CallersThatAreRefusedDoNotKeepItWaiting) {
+  for (int round = 0; round < 10; ++round) {
+    EndlessRunner runner(GetParam());
+    BareEngine e(&runner);
+    EngineLoop loop(&e.engine, nullptr);
+    std::atomic<bool> drained{false};
+    std::vector<std::thread> callers;
+    for (int t = 0; t < 2; ++t) {
+      callers.emplace_back([&] {
+        while (!drained) (void)e.engine.Submit(e.MakeRequest({1}, 1));
+      });
+    }
+    e.log.WaitForTerminals(10);
+    loop.Drain(kHour);
+    drained = true;
+    for (std::thread& caller : callers) caller.join();
+    EXPECT_EQ(e.engine.live_requests(), 0);
+  }
 }
 
 TEST_P(EngineLoopDrainTest, EveryDrainReturnsAfterTheEngineHasStopped) {

@@ -58,7 +58,7 @@ TEST(EngineLoopTest, AnIdleEngineSleeps) {
   // Work of another engine, to give this one the time to do what it must not.
   EndlessRunner other_runner;
   BareEngine other(&other_runner);
-  for (int i = 0; i < 300; ++i) {
+  for (int i = 0; i < 50; ++i) {
     other.Submit(other.MakeRequest({1}, 400));
     other.RunUntilIdle();
     std::this_thread::yield();

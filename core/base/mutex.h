@@ -6,7 +6,7 @@
 #include "absl/base/thread_annotations.h"
 #include "core/base/clock.h"
 
-namespace quire::server {
+namespace quire {
 
 // A lock with conditions that clang's thread-safety analysis and ThreadSanitizer both follow.
 // absl::Mutex is invisible to the latter where absl itself is not instrumented, as in Debian's
@@ -62,4 +62,4 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
   Mutex* const mu_;
 };
 
-}  // namespace quire::server
+}  // namespace quire
