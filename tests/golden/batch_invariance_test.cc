@@ -95,6 +95,7 @@ INSTANTIATE_TEST_SUITE_P(
     Settings, BatchInvariance,
     ::testing::Values(Setting{"among31", 31, 512, 1, 16}, Setting{"chunk16", 0, 16, 1, 16},
                       Setting{"threads2", 0, 512, 2, 16},
+                      Setting{"among31_chunk16_threads2", 31, 16, 2, 16},
                       Setting{"among31_chunk64_threads2", 31, 64, 2, 16},
                       Setting{"among31_chunk48_threads2_blocks64", 31, 48, 2, 64}),
     [](const auto& p) { return p.param.name; });
