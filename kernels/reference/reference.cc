@@ -20,18 +20,19 @@ void AttendOneRow(const Real* q, const Matrix<Real>& k, const Matrix<Real>& v, i
                   int64_t visible, int32_t head_dim, Real scale, DType probabilities, Real* out) {
   std::vector<Real> p(static_cast<size_t>(visible));
   for (int64_t t = 0; t < visible; ++t) {
+    const Real* key = &k.at(t, offset);
     Real dot = 0;
-    for (int32_t d = 0; d < head_dim; ++d) dot += q[d] * k.at(t, offset + d);
+    for (int32_t d = 0; d < head_dim; ++d) dot += q[d] * key[d];
     p[static_cast<size_t>(t)] = dot * scale;
   }
   const Real max = *std::max_element(p.begin(), p.end());
   Real sum = 0;
   for (Real& x : p) sum += x = std::exp(x - max);
   for (Real& x : p) x = probabilities == DType::kBF16 ? RoundToBf16(x / sum) : x / sum;
-  for (int32_t d = 0; d < head_dim; ++d) {
-    Real total = 0;
-    for (int64_t t = 0; t < visible; ++t) total += p[static_cast<size_t>(t)] * v.at(t, offset + d);
-    out[d] = total;
+  std::fill_n(out, head_dim, Real{0});
+  for (int64_t t = 0; t < visible; ++t) {
+    const Real* values = &v.at(t, offset);
+    for (int32_t d = 0; d < head_dim; ++d) out[d] += p[static_cast<size_t>(t)] * values[d];
   }
 }
 

@@ -75,14 +75,14 @@ TEST_P(AttentionTest, EveryHeadSizeGroupCountAndBlockSizeMatchesTheReference) {
   auto random = Random(2);
   const KvShape shapes[] = {{4, 4, 64, 16, {}},  {4, 1, 64, 32, {}},  {6, 2, 80, 16, {}},
                             {7, 1, 16, 64, {}},  {5, 5, 128, 16, {}}, {8, 2, 256, 16, {}},
-                            {71, 1, 16, 16, {}}, {3, 3, 48, 128, {}}, {16, 2, 32, 512, {}}};
+                            {71, 1, 16, 16, {}}, {3, 3, 48, 128, {}}, {6, 2, 16, 512, {}}};
   for (DType act : kActTypes) {
     for (KvShape shape : shapes) {
       shape.act = act;
       for (int32_t length : {shape.block_tokens - 1, shape.block_tokens, shape.block_tokens + 1}) {
         Arena arena = MakeArena(shape, shape.BlocksFor(length) + 1, random);
         const Sequence sequence = NewSequence(shape, &arena, length, random);
-        for (int32_t q_len : {1, std::min(length, 23)}) {
+        for (int32_t q_len : {1, std::min(length, 9)}) {
           EXPECT_TRUE(MatchesReference(shape, sequence, q_len,
                                        Attend(shape, arena, sequence, length - q_len, length)))
               << DTypeName(act) << " H " << shape.heads << " G " << shape.groups << " D "
