@@ -42,11 +42,7 @@ absl::Status Engine::Submit(Request request) {
                      ") together exceed the limit of ",
                      std::min<int64_t>(options_.max_context_tokens, kv_tokens + 1), " tokens"));
   }
-  // Counted before the engine can see it, so that the count never misses a live request.
-  live_requests_.fetch_add(1, std::memory_order_acq_rel);
-  absl::Status status = inbox_.Submit(std::move(request));
-  if (!status.ok()) live_requests_.fetch_sub(1, std::memory_order_acq_rel);
-  return status;
+  return inbox_.Submit(std::move(request), &live_requests_);
 }
 
 void Engine::Cancel(RequestId id) { inbox_.Cancel(id); }

@@ -6,7 +6,7 @@
 
 namespace quire {
 
-absl::Status EngineInbox::Submit(Request request) {
+absl::Status EngineInbox::Submit(Request request, std::atomic<int64_t>* live) {
   const auto tokens = static_cast<int64_t>(request.prompt.size());
   MutexLock lock(&mu_);
   if (!closed_reason_.empty()) {
@@ -20,6 +20,7 @@ absl::Status EngineInbox::Submit(Request request) {
                                                      " requests with ", queued_tokens_,
                                                      " prompt tokens wait; try again later"));
   }
+  if (live != nullptr) live->fetch_add(1, std::memory_order_acq_rel);
   ++queued_requests_;
   queued_tokens_ += tokens;
   messages_.submits.push_back(std::move(request));

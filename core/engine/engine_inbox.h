@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -33,8 +34,10 @@ class EngineInbox {
 
   explicit EngineInbox(const EngineOptions& options) : options_(options) {}
 
-  // ResourceExhausted when the queue is full, Unavailable once closed.
-  absl::Status Submit(Request request);
+  // ResourceExhausted when the queue is full, Unavailable once closed. An accepted request is
+  // counted in `live` before the engine can see it; a refused one never is, so callers that are
+  // refused again and again cannot keep a drain waiting.
+  absl::Status Submit(Request request, std::atomic<int64_t>* live = nullptr);
   void Cancel(RequestId id);
   void AbortAll();
   // No submit gets in from now on; `reason` is what callers are told.

@@ -8,7 +8,7 @@ namespace {
 
 constexpr float kLog2E = 1.44269504f;
 
-static_assert(kAttentionSplit % kAttentionChunk == 0);
+static_assert(kSplitTokens == kAttentionSplit && kAttentionSplit % kAttentionChunk == 0);
 
 void CheckShape(const PagedAttentionParams& params) {
   const KvLayerView& kv = params.kv;

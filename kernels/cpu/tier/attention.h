@@ -5,14 +5,13 @@
 #include "kernels/cpu/tier/tier_kernels.h"
 
 // Causal attention over paged KV (FlashAttention-2, Dao 2023, on packed query heads). The running
-// (max, sum, out) of a row restarts at every multiple of kSplit tokens, the KV inside a split is
-// taken in chunks at multiples of kAttentionChunk, and no masked position takes part in any sum:
+// (max, sum, out) of a row restarts at every multiple of kSplitTokens tokens, the KV inside a split
+// is taken in chunks at multiples of kAttentionChunk, and no masked position takes part in any sum:
 // so a row's bits depend on its own position, query and KV alone.
 
 namespace quire::kernels {
 namespace {
 
-inline constexpr int32_t kSplit = 512;
 inline constexpr int32_t kSpan = 16;  // tokens that lie together in a block of any size
 inline constexpr int32_t kSpans = kAttentionChunk / kSpan;
 inline constexpr int kIntoL2 = 2;
@@ -71,10 +70,10 @@ class AttentionKernel {
     }
     const int32_t kv_end = limit_[t_.rows - 1];
     FindSpans(0, kv_end, next_);
-    for (int32_t split = 0; split < kv_end; split += kSplit) {
+    for (int32_t split = 0; split < kv_end; split += kSplitTokens) {
       const int32_t first_row = FirstRowThatSees(split);
       Restart(first_row);
-      const int32_t split_end = Smaller(split + kSplit, kv_end);
+      const int32_t split_end = Smaller(split + kSplitTokens, kv_end);
       for (int32_t kv = split; kv < split_end; kv += kChunk) Chunk(kv, kv_end);
       Merge(first_row, split == 0);
     }

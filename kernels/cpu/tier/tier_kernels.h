@@ -51,6 +51,7 @@ struct AttentionTask {
 };
 
 inline constexpr int32_t kAttentionRows = 64;
+inline constexpr int32_t kSplitTokens = 512;     // kAttentionSplit of kernels/api
 inline constexpr int32_t kAttentionChunk = 128;  // tokens of KV between two rescalings
 inline constexpr int32_t kMaxHeadDim = 256;
 inline constexpr int32_t kMaxLanes = 16;
