@@ -61,7 +61,7 @@ MetricLabels DescribeForMetrics(const ModelEngine& model) {
   MetricLabels labels;
   labels.model = config.name;
   labels.device = model.device_description();
-  labels.dtype = kernels::DTypeName(model.kv_layout().dtype);
+  labels.dtype = kernels::DTypeName(model.kv_layouts()[0].dtype);
   labels.layers = std::to_string(config.num_layers);
   labels.kv_heads = std::to_string(config.kv_groups.front());
   for (int32_t groups : config.kv_groups) {

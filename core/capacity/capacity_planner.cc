@@ -4,15 +4,25 @@
 
 namespace quire {
 
-KvCapacity PlanKvCapacity(const KvLayout& layout, int64_t memory_bytes, int32_t context_tokens) {
-  QUIRE_CHECK(memory_bytes >= 0) << memory_bytes;
+int64_t SequenceKvBytes(const KvLayouts& classes, int32_t context_tokens) {
   QUIRE_CHECK(context_tokens >= 1) << context_tokens;
-  const auto block_bytes = static_cast<int64_t>(layout.BlockBytes());
-  QUIRE_CHECK(block_bytes > 0) << "a layout without layers";
+  int64_t bytes = 0;
+  for (const KvLayout& layout : classes) {
+    bytes += layout.MostBlocks(context_tokens, 1) * static_cast<int64_t>(layout.BlockBytes());
+  }
+  return bytes;
+}
+
+KvCapacity PlanKvCapacity(const KvLayouts& classes, int64_t memory_bytes, int32_t context_tokens) {
+  QUIRE_CHECK(memory_bytes >= 0) << memory_bytes;
+  const int64_t sequence_bytes = SequenceKvBytes(classes, context_tokens);
+  QUIRE_CHECK(sequence_bytes > 0) << "a layout without layers";
   KvCapacity capacity;
-  capacity.blocks = memory_bytes / block_bytes;
-  capacity.tokens = capacity.blocks * layout.block_tokens;
-  capacity.sequences = capacity.blocks / layout.BlocksFor(context_tokens);
+  capacity.sequences = memory_bytes / sequence_bytes;
+  if (classes.size() == 1) {
+    capacity.blocks = memory_bytes / static_cast<int64_t>(classes[0].BlockBytes());
+    capacity.tokens = capacity.blocks * classes[0].block_tokens;
+  }
   return capacity;
 }
 

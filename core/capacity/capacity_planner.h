@@ -6,16 +6,20 @@
 
 namespace quire {
 
-// What a piece of memory holds when it is cut into blocks of one layout. Plain data.
+// Bytes of whole blocks that a sequence of `context_tokens` >= 1 tokens holds while it decodes: in
+// classes with a window no more than the window needs. Pure.
+int64_t SequenceKvBytes(const KvLayouts& classes, int32_t context_tokens);
+
+// What a piece of memory holds when it is cut into the blocks of a model. Plain data.
 struct KvCapacity {
-  int64_t blocks = 0;
-  int64_t tokens = 0;     // slots of those blocks
   int64_t sequences = 0;  // that fit at once, each of the context length asked for
+  // Where there is one cache class; with several, how many blocks each has depends on what runs.
+  int64_t blocks = 0;
+  int64_t tokens = 0;  // slots of those blocks
 };
 
-// Counts whole blocks, as the allocator does: a sequence takes BlocksFor(context_tokens) of them,
-// so a last block that is part empty counts in full. `memory_bytes` >= 0, `context_tokens` >= 1,
-// and the layout has at least one layer. Pure.
-KvCapacity PlanKvCapacity(const KvLayout& layout, int64_t memory_bytes, int32_t context_tokens);
+// Counts whole blocks, as the allocator does. `memory_bytes` >= 0, and every class has at least one
+// layer. Pure.
+KvCapacity PlanKvCapacity(const KvLayouts& classes, int64_t memory_bytes, int32_t context_tokens);
 
 }  // namespace quire

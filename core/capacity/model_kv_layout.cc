@@ -1,5 +1,8 @@
 #include "core/capacity/model_kv_layout.h"
 
+#include <map>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 #include "kernels/api/ops.h"
@@ -32,10 +35,29 @@ KvLayout MakeKvLayout(const ModelConfig& config, int32_t block_tokens, kernels::
   layout.block_tokens = block_tokens;
   layout.dtype = dtype;
   layout.layers.reserve(config.kv_groups.size());
-  for (int32_t groups : config.kv_groups) {
-    layout.layers.push_back({.kv_groups = groups, .head_dim = config.head_dim});
+  for (size_t l = 0; l < config.kv_groups.size(); ++l) {
+    layout.layers.push_back({.kv_groups = config.kv_groups[l],
+                             .head_dim = config.head_dim,
+                             .model_layer = static_cast<int32_t>(l)});
   }
   return layout;
+}
+
+KvLayouts MakeKvLayouts(const ModelConfig& config, int32_t block_tokens, kernels::DType dtype) {
+  const KvLayout all = MakeKvLayout(config, block_tokens, dtype);
+  std::map<int32_t, KvLayout> classes;  // by window, so that 0 comes first
+  for (const KvLayout::Layer& layer : all.layers) {
+    const int32_t window =
+        config.windows.empty() ? 0 : config.windows[static_cast<size_t>(layer.model_layer)];
+    KvLayout& layout = classes[window];
+    layout.block_tokens = all.block_tokens;
+    layout.dtype = all.dtype;
+    layout.window = window;
+    layout.layers.push_back(layer);
+  }
+  KvLayouts layouts;
+  for (auto& [window, layout] : classes) layouts.push_back(std::move(layout));
+  return layouts;
 }
 
 }  // namespace quire

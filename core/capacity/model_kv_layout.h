@@ -12,8 +12,11 @@ namespace quire {
 // kernels::kAttentionSplit.
 absl::Status ValidateBlockTokens(int32_t block_tokens);
 
-// The layout of `config`'s KV blocks, one entry a layer. `block_tokens` must have passed
-// ValidateBlockTokens. Pure.
+// The cache classes of `config`: layers that see equally far back, the unlimited ones first.
+// `block_tokens` must have passed ValidateBlockTokens. Pure.
+KvLayouts MakeKvLayouts(const ModelConfig& config, int32_t block_tokens, kernels::DType dtype);
+
+// All layers in one class that keeps every token, as if none had a window. Pure.
 KvLayout MakeKvLayout(const ModelConfig& config, int32_t block_tokens, kernels::DType dtype);
 
 }  // namespace quire

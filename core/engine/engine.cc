@@ -1,6 +1,7 @@
 #include "core/engine/engine.h"
 
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <string>
 
@@ -24,6 +25,9 @@ Engine::Engine(const EngineOptions& options, EngineDependencies dependencies)
                  kv_) {
   const absl::Status valid = options.Validate();
   QUIRE_CHECK(valid.ok()) << valid.ToString();
+  // The last token's KV is never needed.
+  const int64_t limit = options.max_context_tokens;
+  longest_request_ = std::min(limit, kv_->LongestSequence(limit) + 1);
   PublishStats();
 }
 
@@ -34,13 +38,11 @@ Engine::~Engine() {
 absl::Status Engine::Submit(Request request) {
   const auto prompt = static_cast<int64_t>(request.prompt.size());
   const int64_t total = prompt + request.sampling.max_tokens;
-  const int64_t kv_tokens = kv_->total_blocks() * kv_->layout().block_tokens;
-  if (total > options_.max_context_tokens || total - 1 > kv_tokens) {
+  if (total > longest_request_) {
     inbox_.CountTooLong();
     return absl::InvalidArgumentError(
         absl::StrCat("prompt (", prompt, " tokens) and max_tokens (", request.sampling.max_tokens,
-                     ") together exceed the limit of ",
-                     std::min<int64_t>(options_.max_context_tokens, kv_tokens + 1), " tokens"));
+                     ") together exceed the limit of ", longest_request_, " tokens"));
   }
   return inbox_.Submit(std::move(request), &live_requests_);
 }
@@ -132,11 +134,13 @@ absl::Status Engine::LaunchPlan(StepPlan plan) {
     step.input = std::move(spare_inputs_.back());
     spare_inputs_.pop_back();
   }
-  BuildBatchInput(step.plan,
-                  {.units_per_block = kv_->units_per_block(),
-                   .blocks_per_slab = kv_->blocks_per_slab(),
-                   .slab_units = kv_->slab_units()},
-                  &step.input);
+  std::array<BlockAddressing, kernels::kMaxCacheClasses> addressing;
+  for (size_t c = 0; c < kv_->num_classes(); ++c) {
+    addressing[c] = {.units_per_block = kv_->cache_class(c).units_per_block(),
+                     .blocks_per_slab = kv_->cache_class(c).blocks_per_slab(),
+                     .slab_units = kv_->cache_class(c).slab_units()};
+  }
+  BuildBatchInput(step.plan, std::span(addressing).first(kv_->num_classes()), &step.input);
   step.launched_at = clock_->Now();
   absl::Status status = Launch(step.input);
   runner_time_ += clock_->Now() - step.launched_at;
@@ -155,7 +159,9 @@ KvReservation Engine::ReserveAndFill(StepPlan* plan) {
   }
   KvReservation reservation = kv_->Reserve(needs);
   for (SequenceStep& step : plan->sequences) {
-    step.blocks = kv_->Table(step.sequence).blocks;
+    for (size_t c = 0; c < kv_->num_classes(); ++c) {
+      step.blocks[c] = kv_->Table(step.sequence, c).blocks;
+    }
     if (!step.sample) continue;
     const Sequence& sequence = *scheduler_.Find(step.sequence);
     const SamplingParams& params = sequence.request().sampling;
@@ -199,6 +205,7 @@ void Engine::Commit(const StepPlan& plan, std::span<const kernels::SampledToken>
       stats_.discarded_tokens += sampled != nullptr ? 1 : 0;
       continue;
     }
+    kv_->Pass(step.sequence, step.start + step.num_tokens);
     const bool is_prefill = step.start < sequence->prompt_tokens();
     (is_prefill ? prefill : decode) = true;
     if (is_prefill) stats_.prompt_tokens += static_cast<uint64_t>(step.num_tokens);

@@ -119,6 +119,7 @@ class Engine {
   void PublishStats();
 
   const EngineOptions options_;
+  int64_t longest_request_ = 0;  // prompt and generated tokens; constant
   ModelRunner* const runner_;
   KvCacheManager* const kv_;
   OutputSink* const sink_;

@@ -15,6 +15,11 @@ struct EngineOptions {
   int32_t max_context_tokens = 0;       // prompt + output of one request; set from the model
 
   absl::Status Validate() const;
+  // Tokens of one sequence that the steps on their way may compute, on a device that lets
+  // `in_flight_depth` steps be launched before the oldest has completed.
+  int64_t InFlightTokens(int in_flight_depth) const {
+    return int64_t{max_step_tokens} * (in_flight_depth + 1);
+  }
 };
 
 }  // namespace quire

@@ -3,23 +3,28 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "core/kv/slab_arena.h"
+#include "core/kv/kv_cache_manager.h"
 
 namespace quire {
 
-absl::StatusOr<size_t> ChooseKvBytes(int64_t wanted, size_t available, const KvLayout& layout,
-                                     const EngineOptions& options) {
-  const size_t block = layout.BlockBytes();
-  size_t bytes = static_cast<size_t>(wanted);
-  if (wanted <= 0) {
-    const auto useful = static_cast<size_t>(layout.BlocksFor(options.max_context_tokens)) *
-                        static_cast<size_t>(options.max_running_requests) * block;
-    bytes = std::min(useful, available / 2);
+absl::StatusOr<size_t> ChooseKvBytes(int64_t wanted, size_t available, const KvLayouts& classes,
+                                     const EngineOptions& options, int in_flight_depth) {
+  const int64_t in_flight = options.InFlightTokens(in_flight_depth);
+  size_t least = 0, a_sequence = 0;
+  for (const KvLayout& layout : classes) {
+    // Each class needs a slab of its own, and all slabs hold the largest block.
+    least = std::max(least, layout.BlockBytes() * classes.size());
+    a_sequence += layout.BlockBytes() *
+                  static_cast<size_t>(layout.MostBlocks(options.max_context_tokens, in_flight));
   }
-  if (bytes < block) {
+  auto bytes = static_cast<size_t>(wanted);
+  if (wanted <= 0) {
+    bytes = std::min(a_sequence * static_cast<size_t>(options.max_running_requests), available / 2);
+  }
+  if (bytes < least) {
     return absl::InvalidArgumentError(
-        absl::StrCat("the KV cache gets ", bytes, " bytes, but one block of ", layout.block_tokens,
-                     " tokens takes ", block, "; give it more with --kv-memory"));
+        absl::StrCat("the KV cache gets ", bytes, " bytes, but blocks of ", classes[0].block_tokens,
+                     " tokens take ", least, "; give it more with --kv-memory"));
   }
   if (wanted > 0 && bytes > available) {
     return absl::InvalidArgumentError(absl::StrCat("the KV cache is to get ", bytes,
@@ -27,7 +32,7 @@ absl::StatusOr<size_t> ChooseKvBytes(int64_t wanted, size_t available, const KvL
                                                    " are available; lower --kv-memory"));
   }
   // Whole slabs alone can be used, and block offsets reach 1 TiB.
-  const size_t slab = SlabArena::SlabBytesFor(bytes, block);
+  const size_t slab = KvCacheManager::SlabBytes(classes, bytes);
   const size_t limit = kernels::kKvOffsetUnit * UINT32_MAX;
   return std::min(bytes, limit) / slab * slab;
 }

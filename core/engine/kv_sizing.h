@@ -11,8 +11,8 @@ namespace quire {
 
 // Bytes for the KV arena. `wanted` > 0 is taken as it is; 0 means as much as the running requests
 // can use at full context, but at most half of `available`. InvalidArgument when not even one
-// block fits, with what is needed. Pure.
-absl::StatusOr<size_t> ChooseKvBytes(int64_t wanted, size_t available, const KvLayout& layout,
-                                     const EngineOptions& options);
+// block of each class fits, with what is needed. Pure.
+absl::StatusOr<size_t> ChooseKvBytes(int64_t wanted, size_t available, const KvLayouts& classes,
+                                     const EngineOptions& options, int in_flight_depth);
 
 }  // namespace quire

@@ -42,7 +42,7 @@ class LocalModelEngine final : public ModelEngine {
   EngineLoop& loop() override { return *loop_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   const ModelConfig& config() const override { return config_; }
-  const KvLayout& kv_layout() const override { return layout_; }
+  const KvLayouts& kv_layouts() const override { return layouts_; }
   const EngineOptions& options() const override { return options_.engine; }
   int64_t weight_bytes() const override { return runner_->weight_bytes(); }
   std::string device_description() const override { return device_->Description(); }
@@ -58,7 +58,7 @@ class LocalModelEngine final : public ModelEngine {
   OutputSink* const sink_;
   const Clock* const clock_;
   ModelConfig config_;
-  KvLayout layout_;
+  KvLayouts layouts_;
   kernels::DType compute_ = kernels::DType::kBF16;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<kernels::Device> device_;
@@ -96,7 +96,7 @@ absl::Status LocalModelEngine::LoadConfig() {
   compute_ = options_.compute_dtype.value_or(full_precision ? kernels::DType::kF32
                                                             : kernels::DType::kBF16);
   QUIRE_RETURN_IF_ERROR(ValidateBlockTokens(options_.block_tokens));
-  layout_ = MakeKvLayout(config_, options_.block_tokens, compute_);
+  layouts_ = MakeKvLayouts(config_, options_.block_tokens, compute_);
   EngineOptions& engine = options_.engine;
   if (engine.max_context_tokens == 0) engine.max_context_tokens = config_.max_positions;
   if (engine.max_context_tokens > config_.max_positions) {
@@ -108,31 +108,32 @@ absl::Status LocalModelEngine::LoadConfig() {
 }
 
 absl::Status LocalModelEngine::AllocateKv() {
-  QUIRE_ASSIGN_OR_RETURN(
-      const size_t bytes,
-      ChooseKvBytes(options_.kv_memory_bytes, device_->AvailableBytes(), layout_, options_.engine));
+  QUIRE_ASSIGN_OR_RETURN(const size_t bytes,
+                         ChooseKvBytes(options_.kv_memory_bytes, device_->AvailableBytes(),
+                                       layouts_, options_.engine, device_->InFlightDepth()));
   QUIRE_RETURN_IF_ERROR(ToStatus(device_->Allocate(bytes, &arena_memory_)));
-  arena_ = std::make_unique<SlabArena>(bytes, SlabArena::SlabBytesFor(bytes, layout_.BlockBytes()));
-  kv_ = std::make_unique<KvCacheManager>(layout_, arena_.get());
+  arena_ = std::make_unique<SlabArena>(bytes, KvCacheManager::SlabBytes(layouts_, bytes));
+  kv_ = std::make_unique<KvCacheManager>(layouts_, arena_.get(),
+                                         options_.engine.InFlightTokens(device_->InFlightDepth()));
   return absl::OkStatus();
 }
 
 kernels::BatchCapacity LocalModelEngine::Capacity() const {
   const EngineOptions& engine = options_.engine;
   const int64_t entries = static_cast<int64_t>(engine.max_running_requests) *
-                          layout_.BlocksFor(engine.max_context_tokens);
+                          layouts_[0].BlocksFor(engine.max_context_tokens);
   return {.tokens = engine.max_step_tokens,
           .sequences = engine.max_running_requests,
-          .table_entries = static_cast<int32_t>(std::min(entries, kv_->total_blocks())),
+          .table_entries = static_cast<int32_t>(std::min<int64_t>(entries, INT32_MAX)),
           .logit_rows = engine.max_running_requests};
 }
 
 absl::Status LocalModelEngine::MakeRunner(ModelWeights weights) {
   QUIRE_ASSIGN_OR_RETURN(
-      runner_,
-      TransformerRunner::Create(
-          device_.get(), config_, std::move(weights), layout_.LayerViews(arena_memory_.data()),
-          {.capacity = Capacity(), .max_context = options_.engine.max_context_tokens}));
+      runner_, TransformerRunner::Create(
+                   device_.get(), config_, std::move(weights),
+                   ModelLayerViews(layouts_, arena_memory_.data()),
+                   {.capacity = Capacity(), .max_context = options_.engine.max_context_tokens}));
   return absl::OkStatus();
 }
 

@@ -47,7 +47,7 @@ class ModelEngine {
   virtual EngineLoop& loop() = 0;
   virtual const Tokenizer& tokenizer() const = 0;
   virtual const ModelConfig& config() const = 0;
-  virtual const KvLayout& kv_layout() const = 0;
+  virtual const KvLayouts& kv_layouts() const = 0;
   virtual const EngineOptions& options() const = 0;  // with everything derived filled in
   virtual int64_t weight_bytes() const = 0;
   virtual std::string device_description() const = 0;

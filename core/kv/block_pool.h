@@ -7,9 +7,11 @@
 
 namespace quire {
 
-// Which blocks are free. Every block is in exactly one state:
+// Which blocks of one cache class are free. The pool holds slabs of equally many blocks, in
+// numbered slots; its blocks are those of the slabs it holds at the moment. Every block is in
+// exactly one state:
 //
-//   free     on the free list
+//   free     nobody's
 //   held     named by one block table
 //   released no table names it, but it is not free yet (a launched step may still touch it)
 //
@@ -18,25 +20,50 @@ namespace quire {
 // copyable, so that a checker can explore it.
 class BlockPool {
  public:
-  explicit BlockPool(int32_t num_blocks);
+  // Holds no slab yet. `max_slabs` is how many it may come to hold.
+  BlockPool(int32_t blocks_per_slab, int32_t max_slabs);
+
+  // Adds a slab of free blocks and returns its slot: its blocks are slot * blocks_per_slab + i.
+  int32_t AddSlab();
+  // The slab in `slot` must be all free.
+  void RemoveSlab(int32_t slot);
 
   // Appends `count` blocks to `blocks`, or changes nothing and returns false when fewer are free.
+  // The block freed last comes first, then the others of its slab.
   [[nodiscard]] bool Allocate(int32_t count, std::vector<BlockId>* blocks);
   void Release(BlockId block);  // held -> released
   void Free(BlockId block);     // released -> free
 
-  int32_t num_blocks() const { return static_cast<int32_t>(states_.size()); }
-  int32_t num_free() const { return static_cast<int32_t>(free_list_.size()); }
+  int32_t SlotOf(BlockId block) const {
+    return static_cast<int32_t>(block.value()) / blocks_per_slab_;
+  }
+  bool SlabIsFree(int32_t slot) const;
+  int32_t blocks_per_slab() const { return blocks_per_slab_; }
+  int32_t num_slabs() const { return num_slabs_; }
+  int32_t num_blocks() const { return num_slabs_ * blocks_per_slab_; }
+  int32_t num_free() const { return num_free_; }
   int32_t num_released() const { return num_released_; }
-  int32_t num_held() const { return num_blocks() - num_free() - num_released_; }
+  int32_t num_held() const { return num_blocks() - num_free() - num_released(); }
 
  private:
-  enum class State : uint8_t { kFree, kHeld, kReleased };
+  enum class State : uint8_t { kAbsent, kFree, kHeld, kReleased };
+  struct Slab {
+    std::vector<BlockId> free;  // a stack: the block freed last is the warmest
+    int32_t open_index = -1;    // its place in open_; -1: no free block
+  };
 
   State& StateOf(BlockId block);
+  void Open(int32_t slot);
+  void Close(int32_t slot);
+  BlockId Take();
 
-  std::vector<BlockId> free_list_;  // a stack: the block freed last is the warmest
-  std::vector<State> states_;
+  int32_t blocks_per_slab_;
+  std::vector<Slab> slabs_;            // by slot
+  std::vector<State> states_;          // by block
+  std::vector<int32_t> unused_slots_;  // a stack, the lowest on top at first
+  std::vector<int32_t> open_;          // slots with a free block; allocation takes from the back
+  int32_t num_slabs_ = 0;
+  int32_t num_free_ = 0;
   int32_t num_released_ = 0;
 };
 

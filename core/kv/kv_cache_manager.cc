@@ -1,18 +1,11 @@
 #include "core/kv/kv_cache_manager.h"
 
-#include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 
 namespace quire {
-namespace {
-
-int32_t CountBlocks(const KvLayout& layout, const SlabArena& arena) {
-  return arena.num_slabs() * static_cast<int32_t>(arena.slab_bytes() / layout.BlockBytes());
-}
-
-}  // namespace
 
 KvReservation::~KvReservation() {
   if (manager_ == nullptr) return;
@@ -24,148 +17,182 @@ KvReservation::~KvReservation() {
 void KvReservation::Commit() {
   QUIRE_CHECK(manager_ != nullptr) << "a reservation is committed once";
   for (const Growth& growth : growth_) {
-    BlockTable& table = manager_->TableOf(growth.sequence);
-    manager_->filled_slots_ += growth.filled_after - table.filled_tokens;
-    table.filled_tokens = growth.filled_after;
+    KvCacheManager::SequenceKv& kv = manager_->KvOf(growth.sequence);
+    for (size_t c = 0; c < manager_->num_classes(); ++c) {
+      manager_->filled_slots_[c] += growth.filled_after - kv.filled_tokens;
+    }
+    kv.filled_tokens = growth.filled_after;
   }
   manager_ = nullptr;
 }
 
-KvCacheManager::KvCacheManager(KvLayout layout, SlabArena* arena)
-    : layout_(std::move(layout)), arena_(arena), pool_(CountBlocks(layout_, *arena)) {
+size_t KvCacheManager::SlabBytes(const KvLayouts& classes, size_t arena_bytes) {
+  std::vector<size_t> block_bytes;
+  for (const KvLayout& layout : classes) block_bytes.push_back(layout.BlockBytes());
+  return SlabArena::SlabBytesFor(arena_bytes, block_bytes);
+}
+
+KvCacheManager::KvCacheManager(KvLayouts classes, SlabArena* arena, int64_t in_flight_tokens)
+    : arena_(arena) {
+  QUIRE_CHECK(!classes.empty() && classes.size() <= kernels::kMaxCacheClasses) << classes.size();
+  QUIRE_CHECK(in_flight_tokens >= 1) << in_flight_tokens;
+  QUIRE_CHECK(arena->free_slabs() == arena->num_slabs()) << "the arena has another user";
   const size_t units_per_slab = arena->slab_bytes() / kernels::kKvOffsetUnit;
   QUIRE_CHECK(units_per_slab * static_cast<size_t>(arena->num_slabs()) <= UINT32_MAX)
       << "an arena beyond 1 TiB needs wider block offsets";
-  units_per_block_ = static_cast<uint32_t>(layout_.BlockBytes() / kernels::kKvOffsetUnit);
-  blocks_per_slab_ = static_cast<uint32_t>(arena->slab_bytes() / layout_.BlockBytes());
-  while (auto slab = arena->Claim()) {
-    slabs_.push_back(*slab);
-    slab_units_.push_back(static_cast<uint32_t>(static_cast<size_t>(*slab) * units_per_slab));
+  for (KvLayout& layout : classes) {
+    classes_.push_back(std::make_unique<KvClassCache>(std::move(layout), arena, in_flight_tokens));
   }
-  QUIRE_CHECK(slabs_.size() * blocks_per_slab_ == static_cast<size_t>(pool_.num_blocks()))
-      << "the arena is shared: claim slabs on demand";
 }
 
-KvCacheManager::~KvCacheManager() {
-  for (int32_t slab : slabs_) arena_->Return(slab);
+KvCacheManager::~KvCacheManager() = default;
+
+KvBlockCounts KvCacheManager::PromiseFor(int64_t tokens) const {
+  KvBlockCounts blocks{};
+  for (size_t c = 0; c < classes_.size(); ++c) blocks[c] = classes_[c]->MostBlocks(tokens);
+  return blocks;
+}
+
+int64_t KvCacheManager::LongestSequence(int64_t limit) const {
+  KvBudget empty = Budget();
+  for (KvBudget::Class& c : empty.classes) c.spoken_for = c.claimed_slabs = 0;
+  int64_t fits = 0, too_long = limit + 1;
+  while (fits + 1 < too_long) {
+    const int64_t tokens = fits + (too_long - fits) / 2;
+    KvBudget budget = empty;
+    (budget.TryTake(PromiseFor(tokens)) ? fits : too_long) = tokens;
+  }
+  return fits;
+}
+
+KvBudget KvCacheManager::Budget() const {
+  KvBudget budget;
+  budget.num_classes = static_cast<int32_t>(classes_.size());
+  budget.total_slabs = arena_->num_slabs();
+  for (size_t c = 0; c < classes_.size(); ++c) budget.classes[c] = classes_[c]->Budget();
+  return budget;
 }
 
 void KvCacheManager::Admit(SequenceId sequence, int64_t max_tokens) {
-  const int32_t blocks = layout_.BlocksFor(max_tokens);
-  QUIRE_CHECK(blocks <= Budget().headroom_blocks) << "admission beyond the KV budget";
-  BlockTable table;
-  table.promised_blocks = blocks;
-  table.blocks.reserve(static_cast<size_t>(blocks));
-  const bool inserted = tables_.emplace(sequence, std::move(table)).second;
+  const KvBlockCounts promise = PromiseFor(max_tokens);
+  QUIRE_CHECK(Budget().TryTake(promise)) << "admission beyond the KV budget";
+  SequenceKv kv;
+  for (size_t c = 0; c < classes_.size(); ++c) {
+    kv.tables[c].promised_blocks = promise[c];
+    kv.tables[c].blocks.reserve(static_cast<size_t>(classes_[c]->layout().BlocksFor(max_tokens)));
+  }
+  const bool inserted = sequences_.emplace(sequence, std::move(kv)).second;
   QUIRE_CHECK(inserted) << "sequence " << sequence.value() << " is admitted already";
-  promised_blocks_ += blocks;
+  for (size_t c = 0; c < classes_.size(); ++c) classes_[c]->Promise(promise[c]);
 }
 
 KvReservation KvCacheManager::Reserve(std::span<const KvNeed> needs) {
   KvReservation reservation(this);
   reservation.growth_.reserve(needs.size());
   for (const KvNeed& need : needs) {
-    BlockTable& table = TableOf(need.sequence);
-    const auto held = static_cast<int32_t>(table.blocks.size());
-    const int32_t wanted = layout_.BlocksFor(need.tokens);
-    QUIRE_CHECK(wanted <= table.promised_blocks)
-        << "sequence " << need.sequence.value() << " grows beyond its promise";
-    reservation.growth_.push_back({need.sequence, held, need.tokens});
-    if (wanted <= held) continue;
-    QUIRE_CHECK(pool_.Allocate(wanted - held, &table.blocks)) << "promised blocks are not free";
-    allocated_total_ += static_cast<uint64_t>(wanted - held);
+    SequenceKv& kv = KvOf(need.sequence);
+    QUIRE_CHECK(need.tokens >= kv.filled_tokens)
+        << "sequence " << need.sequence.value() << " has " << kv.filled_tokens
+        << " tokens already, not " << need.tokens;
+    KvReservation::Growth& growth = reservation.growth_.emplace_back();
+    growth.sequence = need.sequence;
+    growth.filled_after = need.tokens;
+    for (size_t c = 0; c < classes_.size(); ++c) {
+      growth.entries_before[c] = kv.tables[c].blocks.size();
+      classes_[c]->Grow(&kv.tables[c], need.tokens);
+    }
   }
   return reservation;
 }
 
 void KvCacheManager::Rollback(const KvReservation::Growth& growth) {
-  BlockTable& table = TableOf(growth.sequence);
-  while (static_cast<int32_t>(table.blocks.size()) > growth.blocks_before) {
-    pool_.Release(table.blocks.back());
-    pool_.Free(table.blocks.back());
-    table.blocks.pop_back();
-    ++freed_total_;
+  SequenceKv& kv = KvOf(growth.sequence);
+  for (size_t c = classes_.size(); c-- > 0;) {
+    classes_[c]->Shrink(&kv.tables[c], growth.entries_before[c]);
+  }
+}
+
+void KvCacheManager::Pass(SequenceId sequence, int64_t kv_len) {
+  SequenceKv& kv = KvOf(sequence);
+  QUIRE_CHECK(kv_len <= kv.filled_tokens) << kv_len << " of " << kv.filled_tokens;
+  for (size_t c = 0; c < classes_.size(); ++c) {
+    const int32_t before = kv.tables[c].passed_blocks;
+    classes_[c]->Pass(&kv.tables[c], kv_len);
+    filled_slots_[c] -= static_cast<int64_t>(kv.tables[c].passed_blocks - before) *
+                        classes_[c]->layout().block_tokens;
   }
 }
 
 void KvCacheManager::Free(SequenceId sequence, StepId last_launched) {
-  const auto it = tables_.find(sequence);
-  QUIRE_CHECK(it != tables_.end()) << "sequence " << sequence.value() << " holds no KV";
-  const BlockTable& table = it->second;
-  promised_blocks_ -= table.promised_blocks;
-  filled_slots_ -= table.filled_tokens;
-  QUIRE_CHECK(fenced_.empty() || fenced_.back().first <= last_launched) << "fences out of order";
-  for (BlockId block : table.blocks) {
-    pool_.Release(block);
-    fenced_.emplace_back(last_launched, block);
+  const SequenceKv& kv = KvOf(sequence);
+  for (size_t c = 0; c < classes_.size(); ++c) {
+    classes_[c]->Release(kv.tables[c], last_launched);
+    filled_slots_[c] -= kv.filled_tokens - static_cast<int64_t>(kv.tables[c].passed_blocks) *
+                                               classes_[c]->layout().block_tokens;
   }
-  tables_.erase(it);
+  sequences_.erase(sequence);
   StepCompleted(completed_step_);
 }
 
 void KvCacheManager::StepCompleted(StepId step) {
   QUIRE_CHECK(step >= completed_step_) << "steps complete in launch order";
   completed_step_ = step;
-  while (!fenced_.empty() && fenced_.front().first <= step) {
-    pool_.Free(fenced_.front().second);
-    fenced_.pop_front();
-    ++freed_total_;
-  }
+  for (auto& cache : classes_) cache->StepCompleted(step);
 }
 
-const BlockTable& KvCacheManager::Table(SequenceId sequence) const {
-  return const_cast<KvCacheManager*>(this)->TableOf(sequence);
+const BlockTable& KvCacheManager::Table(SequenceId sequence, size_t cache_class) const {
+  QUIRE_CHECK(cache_class < classes_.size()) << cache_class;
+  return KvOf(sequence).tables[cache_class];
 }
 
-BlockTable& KvCacheManager::TableOf(SequenceId sequence) {
-  const auto it = tables_.find(sequence);
-  QUIRE_CHECK(it != tables_.end()) << "sequence " << sequence.value() << " holds no KV";
+KvCacheManager::SequenceKv& KvCacheManager::KvOf(SequenceId sequence) {
+  return const_cast<SequenceKv&>(std::as_const(*this).KvOf(sequence));
+}
+
+const KvCacheManager::SequenceKv& KvCacheManager::KvOf(SequenceId sequence) const {
+  const auto it = sequences_.find(sequence);
+  QUIRE_CHECK(it != sequences_.end()) << "sequence " << sequence.value() << " holds no KV";
   return it->second;
 }
 
 KvSnapshot KvCacheManager::Snapshot() const {
   KvSnapshot snapshot;
-  snapshot.total_blocks = pool_.num_blocks();
-  snapshot.free_blocks = pool_.num_free();
-  snapshot.active_blocks = pool_.num_held();
-  snapshot.fenced_blocks = pool_.num_released();
-  snapshot.promised_blocks = promised_blocks_ - pool_.num_held();
-  snapshot.filled_slots = filled_slots_;
-  snapshot.allocated_total = allocated_total_;
-  snapshot.freed_total = freed_total_;
-  snapshot.block_bytes = layout_.BlockBytes();
-  snapshot.arena_bytes = arena_->slab_bytes() * slabs_.size();
-  snapshot.block_tokens = layout_.block_tokens;
+  snapshot.num_classes = static_cast<int32_t>(classes_.size());
+  snapshot.num_slabs = arena_->num_slabs();
+  snapshot.arena_bytes = arena_->slab_bytes() * static_cast<size_t>(arena_->num_slabs());
+  for (size_t c = 0; c < classes_.size(); ++c) {
+    snapshot.classes[c] = classes_[c]->Snapshot();
+    snapshot.classes[c].filled_slots = filled_slots_[c];
+  }
   return snapshot;
 }
 
 std::vector<std::string> KvCacheManager::CheckInvariants() const {
   std::vector<std::string> violations;
-  std::vector<int32_t> owners(static_cast<size_t>(pool_.num_blocks()), 0);
-  int64_t held = 0, promised = 0, filled = 0;
-  for (const auto& [sequence, table] : tables_) {
-    held += static_cast<int64_t>(table.blocks.size());
-    promised += table.promised_blocks;
-    filled += table.filled_tokens;
-    for (BlockId block : table.blocks) ++owners[block.value()];
-    if (layout_.BlocksFor(table.filled_tokens) > static_cast<int32_t>(table.blocks.size())) {
-      violations.push_back(absl::StrCat("sequence ", sequence.value(), " has tokens and no block"));
+  int32_t claimed = 0;
+  for (size_t c = 0; c < classes_.size(); ++c) {
+    std::vector<const BlockTable*> tables;
+    int64_t filled = 0;
+    const KvLayout& layout = classes_[c]->layout();
+    for (const auto& [sequence, kv] : sequences_) {
+      const BlockTable& table = kv.tables[c];
+      tables.push_back(&table);
+      filled += kv.filled_tokens - int64_t{table.passed_blocks} * layout.block_tokens;
+      if (static_cast<size_t>(layout.BlocksFor(kv.filled_tokens)) > table.blocks.size()) {
+        violations.push_back(
+            absl::StrCat("sequence ", sequence.value(), " has tokens and no block"));
+      }
     }
+    classes_[c]->CheckInvariants(tables, &violations);
+    if (filled != filled_slots_[c]) {
+      violations.push_back(absl::StrCat("filled slots: ", filled, " != ", filled_slots_[c]));
+    }
+    claimed += classes_[c]->Budget().claimed_slabs;
   }
-  for (const auto& [step, block] : fenced_) ++owners[block.value()];
-  for (size_t b = 0; b < owners.size(); ++b) {
-    if (owners[b] > 1) violations.push_back(absl::StrCat("block ", b, " has two owners"));
+  if (claimed + arena_->free_slabs() != arena_->num_slabs()) {
+    violations.push_back("a slab is nobody's");
   }
-  const auto expect = [&](const char* what, int64_t counted, int64_t kept) {
-    if (counted != kept) violations.push_back(absl::StrCat(what, ": ", counted, " != ", kept));
-  };
-  expect("held blocks", held, pool_.num_held());
-  expect("fenced blocks", static_cast<int64_t>(fenced_.size()), pool_.num_released());
-  expect("promised blocks", promised, promised_blocks_);
-  expect("filled slots", filled, filled_slots_);
-  expect("allocated - freed", static_cast<int64_t>(allocated_total_ - freed_total_),
-         held + pool_.num_released());
-  if (promised + pool_.num_released() > total_blocks()) {
+  if (Budget().SlabsNeeded() > arena_->num_slabs()) {
     violations.push_back("more blocks are promised than exist");
   }
   return violations;

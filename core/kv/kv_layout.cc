@@ -1,5 +1,7 @@
 #include "core/kv/kv_layout.h"
 
+#include <algorithm>
+
 #include "core/base/check.h"
 
 namespace quire {
@@ -28,6 +30,15 @@ size_t KvLayout::TokenBytes() const {
   return elements * kernels::DTypeBytes(dtype);
 }
 
+int32_t KvLayout::MostBlocks(int64_t tokens, int64_t in_flight_tokens) const {
+  const int32_t all = BlocksFor(tokens);
+  if (window == 0) return all;
+  // From the oldest position that the oldest step on its way sees to the newest step's last one. A
+  // run of positions may start at the last slot of a block and end at the first of another.
+  const int64_t run = window - 1 + in_flight_tokens;
+  return std::min(all, BlocksFor(run) + 1);
+}
+
 std::vector<kernels::KvLayerView> KvLayout::LayerViews(std::byte* base) const {
   std::vector<kernels::KvLayerView> views(layers.size());
   for (size_t l = 0; l < layers.size(); ++l) {
@@ -37,6 +48,23 @@ std::vector<kernels::KvLayerView> KvLayout::LayerViews(std::byte* base) const {
                 .kv_groups = layers[l].kv_groups,
                 .head_dim = layers[l].head_dim,
                 .dtype = dtype};
+  }
+  return views;
+}
+
+std::vector<kernels::KvLayerView> ModelLayerViews(const KvLayouts& classes, std::byte* base) {
+  size_t num_layers = 0;
+  for (const KvLayout& layout : classes) num_layers += layout.layers.size();
+  std::vector<kernels::KvLayerView> views(num_layers);
+  for (size_t c = 0; c < classes.size(); ++c) {
+    const std::vector<kernels::KvLayerView> own = classes[c].LayerViews(base);
+    for (size_t l = 0; l < own.size(); ++l) {
+      const auto layer = static_cast<size_t>(classes[c].layers[l].model_layer);
+      QUIRE_CHECK(layer < num_layers && views[layer].kv_groups == 0)
+          << "layer " << layer << " is in two classes";
+      views[layer] = own[l];
+      views[layer].cache_class = static_cast<int32_t>(c);
+    }
   }
   return views;
 }

@@ -1,10 +1,13 @@
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 #include <vector>
 
 #include "core/base/ids.h"
+#include "kernels/api/views.h"
 
 namespace quire {
 
@@ -25,7 +28,7 @@ class KvReservation {
   friend class KvCacheManager;
   struct Growth {
     SequenceId sequence;
-    int32_t blocks_before = 0;
+    std::array<size_t, kernels::kMaxCacheClasses> entries_before{};
     int64_t filled_after = 0;
   };
 

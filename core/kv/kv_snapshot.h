@@ -1,13 +1,17 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/api/views.h"
+
 namespace quire {
 
-// Where every block and byte of the KV cache is at one moment. Invariant:
-// free + active + fenced == total.
-struct KvSnapshot {
+// Where every block of one cache class is at one moment. Invariant: free + active + fenced ==
+// total. Classes share the arena: what none of them has claimed counts as free for each, so with
+// several classes the totals move as they take slabs from each other.
+struct KvClassSnapshot {
   int64_t total_blocks = 0;
   int64_t free_blocks = 0;
   int64_t active_blocks = 0;     // named by at least one block table
@@ -17,8 +21,31 @@ struct KvSnapshot {
   uint64_t allocated_total = 0;  // blocks taken from the free list since start
   uint64_t freed_total = 0;      // blocks put back since start
   size_t block_bytes = 0;
-  size_t arena_bytes = 0;
   int32_t block_tokens = 0;
+  int32_t blocks_per_slab = 1;
+  int32_t window = 0;  // 0: a token sees every position before it
+};
+
+struct KvSnapshot {
+  std::array<KvClassSnapshot, kernels::kMaxCacheClasses> classes;
+  int32_t num_classes = 0;
+  size_t arena_bytes = 0;
+  int32_t num_slabs = 0;
+
+  // Active blocks as a fraction of the arena.
+  double UsageRatio() const {
+    double slabs = 0;
+    for (const KvClassSnapshot& c : classes) {
+      slabs += static_cast<double>(c.active_blocks) / c.blocks_per_slab;
+    }
+    return num_slabs > 0 ? slabs / num_slabs : 0;
+  }
+  bool AllFree() const {
+    for (const KvClassSnapshot& c : classes) {
+      if (c.free_blocks != c.total_blocks) return false;
+    }
+    return true;
+  }
 };
 
 }  // namespace quire

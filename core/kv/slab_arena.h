@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <vector>
 
 namespace quire {
@@ -17,9 +18,10 @@ class SlabArena {
 
   SlabArena(size_t arena_bytes, size_t slab_bytes);
 
-  // A slab size for an arena whose blocks take `block_bytes`: at most kMaxSlabBytes unless one
-  // block alone is larger.
-  static size_t SlabBytesFor(size_t arena_bytes, size_t block_bytes);
+  // A slab size for an arena whose pools have blocks of these sizes, one or more: at most
+  // kMaxSlabBytes unless one block alone is larger. Several pools get slabs small enough to share
+  // the arena out finely.
+  static size_t SlabBytesFor(size_t arena_bytes, std::span<const size_t> block_bytes);
 
   // Lowest free slab first; nullopt when none is left.
   std::optional<int32_t> Claim();

@@ -10,8 +10,10 @@ void Clear(BatchInput* input) {
   input->positions.clear();
   input->q_start.assign(1, 0);
   input->kv_len.clear();
-  input->table_start.assign(1, 0);
-  input->block_offsets.clear();
+  for (BlockTables& tables : input->tables) {
+    tables.start.assign(1, 0);
+    tables.offsets.clear();
+  }
   input->logit_rows.clear();
   input->sampling.clear();
   input->history.clear();
@@ -31,11 +33,16 @@ void AddTokens(const SequenceStep& step, BatchInput* input) {
   input->kv_len.push_back(step.start + step.num_tokens);
 }
 
-void AddBlocks(const SequenceStep& step, const BlockAddressing& addressing, BatchInput* input) {
-  for (const BlockId block : step.blocks) {
-    input->block_offsets.push_back(addressing.OffsetUnits(block));
+void AddBlocks(const SequenceStep& step, std::span<const BlockAddressing> addressing,
+               BatchInput* input) {
+  for (size_t c = 0; c < addressing.size(); ++c) {
+    BlockTables& tables = input->tables[c];
+    for (const BlockId block : step.blocks[c]) {
+      tables.offsets.push_back(block == kNoBlock ? kNoBlockOffset
+                                                 : addressing[c].OffsetUnits(block));
+    }
+    tables.start.push_back(static_cast<int32_t>(tables.offsets.size()));
   }
-  input->table_start.push_back(static_cast<int32_t>(input->block_offsets.size()));
 }
 
 void AddLogitRow(const SequenceStep& step, BatchInput* input) {
@@ -49,8 +56,11 @@ void AddLogitRow(const SequenceStep& step, BatchInput* input) {
 
 }  // namespace
 
-void BuildBatchInput(const StepPlan& plan, const BlockAddressing& addressing, BatchInput* input) {
+void BuildBatchInput(const StepPlan& plan, std::span<const BlockAddressing> addressing,
+                     BatchInput* input) {
+  QUIRE_CHECK(!addressing.empty() && addressing.size() <= input->tables.size());
   Clear(input);
+  input->num_classes = static_cast<int32_t>(addressing.size());
   input->step = plan.id;
   for (const SequenceStep& step : plan.sequences) {
     AddTokens(step, input);

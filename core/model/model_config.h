@@ -30,6 +30,7 @@ struct ModelConfig {
   int32_t num_layers = 0;
   int32_t num_heads = 0;
   std::vector<int32_t> kv_groups;  // per layer: the dial from MHA (= num_heads) to MQA (= 1)
+  std::vector<int32_t> windows;    // XXX per layer
   int32_t head_dim = 0;
   int32_t max_positions = 0;
   float rms_norm_eps = 1e-5f;

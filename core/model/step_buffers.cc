@@ -21,9 +21,10 @@ void Upload(const std::vector<T>& values, const DeviceBuffer& buffer, kernels::D
 
 absl::StatusOr<StepBuffers> StepBuffers::Create(kernels::Device* device,
                                                 const kernels::BatchCapacity& capacity,
-                                                int64_t history) {
+                                                int32_t cache_classes, int64_t history) {
   StepBuffers b;
   b.capacity_ = capacity;
+  b.num_classes_ = cache_classes;
   const auto tokens = static_cast<size_t>(capacity.tokens);
   const auto sequences = static_cast<size_t>(capacity.sequences);
   const auto entries = static_cast<size_t>(capacity.table_entries);
@@ -37,8 +38,6 @@ absl::StatusOr<StepBuffers> StepBuffers::Create(kernels::Device* device,
       {&b.positions_, tokens * sizeof(int32_t)},
       {&b.q_start_, (sequences + 1) * sizeof(int32_t)},
       {&b.kv_len_, sequences * sizeof(int32_t)},
-      {&b.table_start_, (sequences + 1) * sizeof(int32_t)},
-      {&b.block_offsets_, entries * sizeof(uint32_t)},
       {&b.logit_rows_, rows * sizeof(int32_t)},
       {&b.sampling_, rows * sizeof(kernels::SamplingRow)},
       {&b.history_, static_cast<size_t>(history) * sizeof(int32_t)},
@@ -46,6 +45,13 @@ absl::StatusOr<StepBuffers> StepBuffers::Create(kernels::Device* device,
   };
   for (const auto& part : parts) {
     QUIRE_ASSIGN_OR_RETURN(*part.buffer, AllocateOnDevice(device, part.bytes, "a step's input"));
+  }
+  for (int32_t c = 0; c < cache_classes; ++c) {
+    BlockTableBuffers& tables = b.tables_[static_cast<size_t>(c)];
+    QUIRE_ASSIGN_OR_RETURN(tables.start, AllocateOnDevice(device, (sequences + 1) * sizeof(int32_t),
+                                                          "a step's block tables"));
+    QUIRE_ASSIGN_OR_RETURN(tables.offsets, AllocateOnDevice(device, entries * sizeof(uint32_t),
+                                                            "a step's block tables"));
   }
   return b;
 }
@@ -56,18 +62,24 @@ kernels::BatchView StepBuffers::UploadBatch(const BatchInput& input, kernels::De
   Upload(input.positions, positions_, device);
   Upload(input.q_start, q_start_, device);
   Upload(input.kv_len, kv_len_, device);
-  Upload(input.table_start, table_start_, device);
-  Upload(input.block_offsets, block_offsets_, device);
   Upload(input.logit_rows, logit_rows_, device);
-  return {.capacity = capacity_,
-          .counts = counts_.as<const BatchCounts>(),
-          .token_ids = token_ids_.as<const int32_t>(),
-          .positions = positions_.as<const int32_t>(),
-          .q_start = q_start_.as<const int32_t>(),
-          .kv_len = kv_len_.as<const int32_t>(),
-          .table_start = table_start_.as<const int32_t>(),
-          .block_offsets = block_offsets_.as<const uint32_t>(),
-          .logit_rows = logit_rows_.as<const int32_t>()};
+  QUIRE_CHECK(input.num_classes == num_classes_) << input.num_classes << " cache classes";
+  kernels::BatchView view{.capacity = capacity_,
+                          .counts = counts_.as<const BatchCounts>(),
+                          .token_ids = token_ids_.as<const int32_t>(),
+                          .positions = positions_.as<const int32_t>(),
+                          .q_start = q_start_.as<const int32_t>(),
+                          .kv_len = kv_len_.as<const int32_t>(),
+                          .logit_rows = logit_rows_.as<const int32_t>(),
+                          .tables = {},
+                          .num_classes = num_classes_};
+  for (size_t c = 0; c < static_cast<size_t>(num_classes_); ++c) {
+    Upload(input.tables[c].start, tables_[c].start, device);
+    Upload(input.tables[c].offsets, tables_[c].offsets, device);
+    view.tables[c] = {.start = tables_[c].start.as<const int32_t>(),
+                      .offsets = tables_[c].offsets.as<const uint32_t>()};
+  }
+  return view;
 }
 
 void StepBuffers::UploadSampling(const BatchInput& input, kernels::Device* device) {
@@ -76,9 +88,13 @@ void StepBuffers::UploadSampling(const BatchInput& input, kernels::Device* devic
 }
 
 size_t StepBuffers::bytes() const {
-  return counts_.bytes() + token_ids_.bytes() + positions_.bytes() + q_start_.bytes() +
-         kv_len_.bytes() + table_start_.bytes() + block_offsets_.bytes() + logit_rows_.bytes() +
-         sampling_.bytes() + history_.bytes() + sampled_.bytes();
+  size_t bytes = counts_.bytes() + token_ids_.bytes() + positions_.bytes() + q_start_.bytes() +
+                 kv_len_.bytes() + logit_rows_.bytes() + sampling_.bytes() + history_.bytes() +
+                 sampled_.bytes();
+  for (const BlockTableBuffers& tables : tables_) {
+    bytes += tables.start.bytes() + tables.offsets.bytes();
+  }
+  return bytes;
 }
 
 }  // namespace quire

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 
@@ -17,7 +18,7 @@ class StepBuffers {
   // `history` is how many ids all sampling rows of a step may point to.
   static absl::StatusOr<StepBuffers> Create(kernels::Device* device,
                                             const kernels::BatchCapacity& capacity,
-                                            int64_t history);
+                                            int32_t cache_classes, int64_t history);
 
   // A step beyond the capacity is a broken invariant.
   kernels::BatchView UploadBatch(const BatchInput& input, kernels::Device* device);
@@ -31,6 +32,11 @@ class StepBuffers {
   size_t bytes() const;
 
  private:
+  struct BlockTableBuffers {
+    kernels::DeviceBuffer start;
+    kernels::DeviceBuffer offsets;
+  };
+
   StepBuffers() = default;
 
   kernels::BatchCapacity capacity_;
@@ -39,8 +45,8 @@ class StepBuffers {
   kernels::DeviceBuffer positions_;
   kernels::DeviceBuffer q_start_;
   kernels::DeviceBuffer kv_len_;
-  kernels::DeviceBuffer table_start_;
-  kernels::DeviceBuffer block_offsets_;
+  std::array<BlockTableBuffers, kernels::kMaxCacheClasses> tables_;
+  int32_t num_classes_ = 0;
   kernels::DeviceBuffer logit_rows_;
   kernels::DeviceBuffer sampling_;
   kernels::DeviceBuffer history_;

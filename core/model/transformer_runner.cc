@@ -34,7 +34,14 @@ void CheckKvLayers(const std::vector<KvLayerView>& layers, const ModelConfig& co
     QUIRE_CHECK(layers[l].kv_groups == config.kv_groups[l]) << "layer " << l;
     QUIRE_CHECK(layers[l].head_dim == config.head_dim) << "layer " << l;
     QUIRE_CHECK(layers[l].block_tokens == layers[0].block_tokens) << "layer " << l;
+    QUIRE_CHECK(layers[l].cache_class >= 0 && layers[l].cache_class < kernels::kMaxCacheClasses);
   }
+}
+
+int32_t NumCacheClasses(const std::vector<KvLayerView>& layers) {
+  int32_t last = 0;
+  for (const KvLayerView& layer : layers) last = std::max(last, layer.cache_class);
+  return last + 1;
 }
 
 // What the arrays hold is what the counts say: kernels read by the counts alone.
@@ -43,7 +50,9 @@ void CheckSizes(const BatchInput& input) {
   const auto sequences = static_cast<size_t>(input.counts.sequences);
   QUIRE_CHECK(input.token_ids.size() == tokens && input.positions.size() == tokens);
   QUIRE_CHECK(input.kv_len.size() == sequences && input.q_start.size() == sequences + 1);
-  QUIRE_CHECK(input.table_start.size() == sequences + 1);
+  for (int32_t c = 0; c < input.num_classes; ++c) {
+    QUIRE_CHECK(input.tables[static_cast<size_t>(c)].start.size() == sequences + 1);
+  }
   QUIRE_CHECK(input.logit_rows.size() == static_cast<size_t>(input.counts.logit_rows));
 }
 
@@ -83,8 +92,9 @@ absl::Status TransformerRunner::AllocateMemory() {
       int64_t{options_.capacity.table_entries} * kv_layers_.front().block_tokens;
   const auto rows = static_cast<size_t>(options_.capacity.logit_rows);
   for (int i = 0; i <= in_flight_depth(); ++i) {
-    QUIRE_ASSIGN_OR_RETURN(StepBuffers buffers,
-                           StepBuffers::Create(device_, options_.capacity, history));
+    QUIRE_ASSIGN_OR_RETURN(
+        StepBuffers buffers,
+        StepBuffers::Create(device_, options_.capacity, NumCacheClasses(kv_layers_), history));
     slots_.push_back({.buffers = std::move(buffers),
                       .batch = {},
                       .sampled = std::vector<SampledToken>(rows),

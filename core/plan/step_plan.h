@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -19,8 +20,9 @@ struct SequenceStep {
   // >= 0: the (only) query token is the one sampled in this logit row of the step before, which
   // may still be running; `tokens` is empty then.
   int32_t feedback_row = -1;
-  std::span<const TokenId> tokens;   // [num_tokens]
-  std::span<const BlockId> blocks;   // the sequence's table, covering start + num_tokens
+  std::span<const TokenId> tokens;  // [num_tokens]
+  // The sequence's tables, one a cache class, each covering start + num_tokens.
+  std::array<std::span<const BlockId>, kernels::kMaxCacheClasses> blocks;
   kernels::SamplingRow sampling;     // history_start and history_count are filled with the batch
   std::span<const TokenId> history;  // ids a repetition penalty looks at; empty without one
 };
@@ -36,12 +38,12 @@ struct StepPlan {
   bool empty() const { return sequences.empty(); }
 };
 
-// Translates block ids to byte offsets from the arena's start. A pool's blocks lie in slabs that
-// need not be neighbours.
+// Translates the block ids of one cache class to byte offsets from the arena's start. Its blocks
+// lie in slabs that need not be neighbours.
 struct BlockAddressing {
   uint32_t units_per_block = 0;  // block bytes / kernels::kKvOffsetUnit
   uint32_t blocks_per_slab = 1;
-  std::span<const uint32_t> slab_units;  // start of the pool's n-th slab, in the same units
+  std::span<const uint32_t> slab_units;  // start of the class's n-th slab, in the same units
 
   uint32_t OffsetUnits(BlockId block) const {
     return slab_units[block.value() / blocks_per_slab] +

@@ -18,7 +18,7 @@ std::vector<Sequence*> Scheduler::Admit(TimePoint now) {
   KvBudget budget = kv_->Budget();
   while (const Sequence* head = waiting_.Front()) {
     if (static_cast<int32_t>(running_.size()) >= options_.max_running_sequences) break;
-    if (!budget.TryTake(kv_->layout().BlocksFor(head->max_kv_tokens()))) break;
+    if (!budget.TryTake(kv_->PromiseFor(head->max_kv_tokens()))) break;
     std::unique_ptr<Sequence> sequence = waiting_.Pop();
     kv_->Admit(sequence->id(), sequence->max_kv_tokens());
     sequence->Start(now);

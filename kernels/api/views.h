@@ -12,12 +12,16 @@ namespace quire::kernels {
 // Block addresses travel as multiples of this many bytes, so that 32 bits reach 1 TiB of arena.
 inline constexpr size_t kKvOffsetUnit = 256;
 
+// Layers of a model that see equally far back share a cache class: blocks of one size and one
+// block table a sequence. No model known has more than two.
+inline constexpr int32_t kMaxCacheClasses = 4;
+
 // How much the caller's buffers hold: fixed for the life of a runner, so that it can be baked into
 // a captured graph.
 struct BatchCapacity {
   int32_t tokens = 0;         // query tokens a step
   int32_t sequences = 0;      // sequences a step
-  int32_t table_entries = 0;  // block table entries of all sequences together
+  int32_t table_entries = 0;  // block table entries of all sequences together, in each class
   int32_t logit_rows = 0;     // rows a step for which logits are computed
 };
 
@@ -28,6 +32,13 @@ struct BatchCounts {
   int32_t logit_rows = 0;
 };
 
+// The block tables of one cache class. A block behind the class's window may be gone: its entry is
+// not read.
+struct BlockTablesView {
+  const int32_t* start = nullptr;     // [sequences + 1] first entry of each sequence
+  const uint32_t* offsets = nullptr;  // [table_entries] in units of kKvOffsetUnit
+};
+
 // One step's input: a ragged batch of query tokens, each sequence's tokens consecutive. All
 // pointers are device memory, with room for `capacity`; the first `*counts` entries are valid.
 struct BatchView {
@@ -36,12 +47,12 @@ struct BatchView {
   // [tokens] A value v >= 0 is a vocabulary id; v < 0 stands for the id that the step before
   // sampled in its logit row -1 - v (only where that step may still be running).
   const int32_t* token_ids = nullptr;
-  const int32_t* positions = nullptr;       // [tokens] absolute position in the sequence
-  const int32_t* q_start = nullptr;         // [sequences + 1] first token of each sequence
-  const int32_t* kv_len = nullptr;          // [sequences] KV length after this step's tokens
-  const int32_t* table_start = nullptr;     // [sequences + 1] first block table entry
-  const uint32_t* block_offsets = nullptr;  // [table_entries] in units of kKvOffsetUnit
-  const int32_t* logit_rows = nullptr;      // [logit_rows] token indices whose logits are wanted
+  const int32_t* positions = nullptr;   // [tokens] absolute position in the sequence
+  const int32_t* q_start = nullptr;     // [sequences + 1] first token of each sequence
+  const int32_t* kv_len = nullptr;      // [sequences] KV length after this step's tokens
+  const int32_t* logit_rows = nullptr;  // [logit_rows] token indices whose logits are wanted
+  BlockTablesView tables[kMaxCacheClasses];
+  int32_t num_classes = 1;
 };
 
 // Where one layer's keys and values lie inside every block, and what they look like. Inside a
@@ -50,6 +61,7 @@ struct BatchView {
 struct KvLayerView {
   std::byte* base = nullptr;  // start of the arena
   size_t layer_offset = 0;    // bytes from the start of a block to this layer
+  int32_t cache_class = 0;    // whose block tables find this layer's blocks
   int32_t block_tokens = 0;
   int32_t kv_groups = 0;
   int32_t head_dim = 0;

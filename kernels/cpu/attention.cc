@@ -17,20 +17,24 @@ void CheckShape(const PagedAttentionParams& params) {
   KERNELS_CHECK(kv.block_tokens > 0 && kv.block_tokens % 16 == 0 &&
                 kAttentionSplit % kv.block_tokens == 0);
   KERNELS_CHECK(kv.kv_groups > 0 && params.num_heads % kv.kv_groups == 0);
+  KERNELS_CHECK(kv.cache_class >= 0 && kv.cache_class < params.batch->num_classes);
+  const BatchView& batch = *params.batch;
+  const int32_t* start = batch.tables[kv.cache_class].start;
+  for (int32_t s = 0; s < batch.counts->sequences; ++s) {
+    KERNELS_CHECK((start[s + 1] - start[s]) * kv.block_tokens >= batch.kv_len[s]);
+  }
 }
 
 }  // namespace
 
 // Cuts every sequence into tiles of rows. An item reads the KV up to its last row, so cost is rows
 // times that; the long ones come first, so that none is left for the end.
-void CpuOps::PlanAttention(const BatchView& batch, int32_t q_per_group, int32_t block_tokens) {
+void CpuOps::PlanAttention(const BatchView& batch, int32_t q_per_group) {
   if (plan_q_per_group_ == q_per_group) return;
   plan_q_per_group_ = q_per_group;
   plan_.clear();
   for (int32_t s = 0; s < batch.counts->sequences; ++s) {
     const int32_t q_len = batch.q_start[s + 1] - batch.q_start[s];
-    const int64_t table = batch.table_start[s + 1] - batch.table_start[s];
-    KERNELS_CHECK(table * block_tokens >= batch.kv_len[s]);
     const RowTiles tiles(q_len * q_per_group, kAttentionRows);
     for (int32_t tile = 0; tile < tiles.tiles; ++tile) {
       const int32_t rows = tiles.Count(tile);
@@ -48,7 +52,8 @@ void CpuOps::PagedAttention(const PagedAttentionParams& params) {
   const BatchView& batch = *params.batch;
   const KvLayerView& kv = params.kv;
   const int32_t q_per_group = params.num_heads / kv.kv_groups;
-  PlanAttention(batch, q_per_group, kv.block_tokens);
+  PlanAttention(batch, q_per_group);
+  const BlockTablesView& tables = batch.tables[kv.cache_class];
   const auto kernel = Kernels(params.act).attention;
   const size_t head_bytes = static_cast<size_t>(kv.head_dim) * DTypeBytes(params.act);
 
@@ -72,7 +77,7 @@ void CpuOps::PagedAttention(const PagedAttentionParams& params) {
     task.rows = item.rows;
     task.first_position = batch.kv_len[item.sequence] - q_len;
     task.scale_log2 = params.scale * kLog2E;
-    task.blocks = batch.block_offsets + batch.table_start[item.sequence];
+    task.blocks = tables.offsets + tables.start[item.sequence];
     task.offset_unit = kKvOffsetUnit;
     task.k = kv.KTile(0, group);
     task.v = kv.VTile(0, group);

@@ -14,14 +14,22 @@ void CheckCounts(const BatchView& batch) {
 void CheckSequences(const BatchView& batch) {
   const int32_t sequences = batch.counts->sequences;
   if (sequences == 0) return;
-  KERNELS_CHECK(batch.q_start[0] == 0 && batch.table_start[0] == 0);
+  KERNELS_CHECK(batch.q_start[0] == 0);
   for (int32_t s = 0; s < sequences; ++s) {
     const int32_t q_len = batch.q_start[s + 1] - batch.q_start[s];
     KERNELS_CHECK(q_len >= 0 && q_len <= batch.kv_len[s]);
-    KERNELS_CHECK(batch.table_start[s] <= batch.table_start[s + 1]);
   }
   KERNELS_CHECK(batch.q_start[sequences] == batch.counts->tokens);
-  KERNELS_CHECK(batch.table_start[sequences] <= batch.capacity.table_entries);
+}
+
+void CheckTables(const BatchView& batch) {
+  const int32_t sequences = batch.counts->sequences;
+  KERNELS_CHECK(batch.num_classes >= 1 && batch.num_classes <= kMaxCacheClasses);
+  for (int32_t c = 0; c < batch.num_classes && sequences > 0; ++c) {
+    const int32_t* start = batch.tables[c].start;
+    KERNELS_CHECK(start[0] == 0 && start[sequences] <= batch.capacity.table_entries);
+    for (int32_t s = 0; s < sequences; ++s) KERNELS_CHECK(start[s] <= start[s + 1]);
+  }
 }
 
 }  // namespace
@@ -41,6 +49,7 @@ const ElementKernels& CpuOps::Kernels(DType act) const {
 void CpuOps::BeginStep(const BatchView& batch) {
   CheckCounts(batch);
   CheckSequences(batch);
+  CheckTables(batch);
   plan_q_per_group_ = 0;
   plan_.reserve(static_cast<size_t>(batch.capacity.tokens) +
                 static_cast<size_t>(batch.capacity.sequences));

@@ -44,7 +44,7 @@ class CpuOps final : public Ops {
   template <typename Body>
   void ForRows(int32_t rows, int64_t floats_a_row, Body&& body);
   const uint32_t* PackActivations(const std::byte* in, int32_t rows, int64_t cols, DType act);
-  void PlanAttention(const BatchView& batch, int32_t q_per_group, int32_t block_tokens);
+  void PlanAttention(const BatchView& batch, int32_t q_per_group);
 
   ThreadPool* const pool_;
   const TierKernels& kernels_;

@@ -76,15 +76,17 @@ void CpuOps::RopeWriteKv(const RopeWriteKvParams& params) {
   const BatchView& batch = *params.batch;
   const KvLayerView& kv = params.kv;
   KERNELS_CHECK(kv.dtype == params.act && kv.head_dim % 16 == 0 && kv.head_dim <= kMaxHeadDim);
+  KERNELS_CHECK(kv.cache_class >= 0 && kv.cache_class < batch.num_classes);
+  const BlockTablesView& tables = batch.tables[kv.cache_class];
   const int64_t q_width = static_cast<int64_t>(params.num_heads) * kv.head_dim;
   const int64_t width = q_width + 2 * static_cast<int64_t>(kv.kv_groups) * kv.head_dim;
   const auto kernel = Kernels(params.act).rope;
   ForRows(batch.counts->tokens, width, [&](int64_t token) {
     const int32_t sequence = SequenceOf(batch, static_cast<int32_t>(token));
     const int32_t position = batch.positions[token];
-    const int32_t entry = batch.table_start[sequence] + position / kv.block_tokens;
-    KERNELS_CHECK(position >= 0 && entry < batch.table_start[sequence + 1]);
-    const uint32_t block = batch.block_offsets[entry];
+    const int32_t entry = tables.start[sequence] + position / kv.block_tokens;
+    KERNELS_CHECK(position >= 0 && entry < tables.start[sequence + 1]);
+    const uint32_t block = tables.offsets[entry];
     auto* q_out = static_cast<std::byte*>(params.q_out) +
                   static_cast<size_t>(token * q_width) * DTypeBytes(params.act);
     kernel(RopeTask{params.qkv + token * width,

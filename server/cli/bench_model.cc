@@ -120,7 +120,7 @@ void BenchModel::PlanStep(std::span<const BenchRow> rows) {
     step.num_tokens = row.tokens;
     step.sample = row.sample;
     step.tokens = tokens.first(num_tokens);
-    step.blocks = blocks.first(num_blocks);
+    step.blocks[0] = blocks.first(num_blocks);
     tokens = tokens.subspan(num_tokens);
     blocks = blocks.subspan(num_blocks);
     plan_.num_tokens += row.tokens;
@@ -136,7 +136,7 @@ absl::Status BenchModel::RunStep(std::span<const BenchRow> rows) {
   addressing.units_per_block = static_cast<uint32_t>(layout_.BlockBytes() / kernels::kKvOffsetUnit);
   addressing.blocks_per_slab = static_cast<uint32_t>(blocks_.size());
   addressing.slab_units = kSlabStart;
-  BuildBatchInput(plan_, addressing, &input_);
+  BuildBatchInput(plan_, {&addressing, 1}, &input_);
   QUIRE_RETURN_IF_ERROR(runner_->LaunchForward(input_));
   QUIRE_RETURN_IF_ERROR(runner_->LaunchSample(input_));
   return runner_->Complete().status();

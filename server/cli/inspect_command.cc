@@ -64,14 +64,14 @@ absl::Status Inspect(const InspectOptions& options) {
   QUIRE_ASSIGN_OR_RETURN(const ModelConfig config, FindModel(options.model));
   QUIRE_RETURN_IF_ERROR(ValidateBlockTokens(options.block_tokens));
   QUIRE_ASSIGN_OR_RETURN(const std::vector<int32_t> contexts, ChooseContexts(options, config));
-  const KvLayout layout =
-      MakeKvLayout(config, options.block_tokens, ChooseKvDType(options, config));
+  const KvLayouts classes =
+      MakeKvLayouts(config, options.block_tokens, ChooseKvDType(options, config));
   if (options.json) {
-    std::cout << ModelJson(config, layout, options.memory, contexts).dump(2) << '\n';
+    std::cout << ModelJson(config, classes, options.memory, contexts).dump(2) << '\n';
   } else {
-    PrintModel(config, layout, std::cout);
+    PrintModel(config, classes, std::cout);
     std::cout << '\n';
-    PrintCapacity(layout, options.memory, contexts, std::cout);
+    PrintCapacity(classes, options.memory, contexts, std::cout);
   }
   return absl::OkStatus();
 }

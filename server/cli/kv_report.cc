@@ -69,7 +69,7 @@ std::vector<int32_t> DefaultContexts(int32_t max_positions) {
   return contexts;
 }
 
-void PrintModel(const ModelConfig& config, const KvLayout& layout, std::ostream& out) {
+void PrintModel(const ModelConfig& config, const KvLayouts& classes, std::ostream& out) {
   const auto line = [&out](const char* name, const std::string& value) {
     out << absl::StrFormat("%-14s %s\n", name, value);
   };
@@ -82,44 +82,63 @@ void PrintModel(const ModelConfig& config, const KvLayout& layout, std::ostream&
                                      FormatBytes(WeightBytes(config)),
                                      kernels::DTypeName(config.checkpoint_dtype)));
   line("context", absl::StrCat(config.max_positions, " tokens"));
-  line("KV per token",
-       FormatBytes(static_cast<int64_t>(layout.TokenBytes())) + TokenBytesSum(layout));
-  line("KV per block",
-       absl::StrFormat("%s for %d tokens", FormatBytes(static_cast<int64_t>(layout.BlockBytes())),
-                       layout.block_tokens));
+  for (const KvLayout& layout : classes) {
+    if (layout.window > 0) {
+      line("window", absl::StrFormat("%d tokens, in %d of %d layers", layout.window,
+                                     layout.layers.size(), config.num_layers));
+    }
+    line("KV per token",
+         FormatBytes(static_cast<int64_t>(layout.TokenBytes())) + TokenBytesSum(layout));
+    line("KV per block",
+         absl::StrFormat("%s for %d tokens", FormatBytes(static_cast<int64_t>(layout.BlockBytes())),
+                         layout.block_tokens));
+  }
 }
 
-void PrintCapacity(const KvLayout& layout, std::span<const int64_t> memory,
+void PrintCapacity(const KvLayouts& classes, std::span<const int64_t> memory,
                    std::span<const int32_t> contexts, std::ostream& out) {
   out << "What fits in a KV cache, beside the weights: sequences at once, by context length\n";
-  std::vector<std::string> header = {"KV cache", "blocks", "tokens"};
+  std::vector<std::string> header = {"KV cache"};
+  const bool one_class = classes.size() == 1;
+  if (one_class) header.insert(header.end(), {"blocks", "tokens"});
   for (int32_t context : contexts) header.push_back(absl::StrCat("at ", context));
   TextTable table(std::move(header));
   for (int64_t bytes : memory) {
-    const KvCapacity capacity = PlanKvCapacity(layout, bytes, contexts.front());
-    std::vector<std::string> row = {FormatBytes(bytes), absl::StrCat(capacity.blocks),
-                                    absl::StrCat(capacity.tokens)};
+    std::vector<std::string> row = {FormatBytes(bytes)};
+    if (one_class) {
+      const KvCapacity capacity = PlanKvCapacity(classes, bytes, contexts.front());
+      row.insert(row.end(), {absl::StrCat(capacity.blocks), absl::StrCat(capacity.tokens)});
+    }
     for (int32_t context : contexts) {
-      row.push_back(absl::StrCat(PlanKvCapacity(layout, bytes, context).sequences));
+      row.push_back(absl::StrCat(PlanKvCapacity(classes, bytes, context).sequences));
     }
     table.AddRow(std::move(row));
   }
   table.Print(out);
 }
 
-nlohmann::ordered_json ModelJson(const ModelConfig& config, const KvLayout& layout,
+nlohmann::ordered_json ModelJson(const ModelConfig& config, const KvLayouts& classes,
                                  std::span<const int64_t> memory,
                                  std::span<const int32_t> contexts) {
   nlohmann::ordered_json capacities = nlohmann::ordered_json::array();
   for (int64_t bytes : memory) {
     for (int32_t context : contexts) {
-      const KvCapacity capacity = PlanKvCapacity(layout, bytes, context);
-      capacities.push_back({{"kv_bytes", bytes},
-                            {"context_tokens", context},
-                            {"blocks", capacity.blocks},
-                            {"tokens", capacity.tokens},
-                            {"sequences", capacity.sequences}});
+      const KvCapacity capacity = PlanKvCapacity(classes, bytes, context);
+      nlohmann::ordered_json& entry = capacities.emplace_back();
+      entry = {{"kv_bytes", bytes}, {"context_tokens", context}};
+      if (classes.size() == 1) {
+        entry["blocks"] = capacity.blocks;
+        entry["tokens"] = capacity.tokens;
+      }
+      entry["sequences"] = capacity.sequences;
     }
+  }
+  nlohmann::ordered_json kv = nlohmann::ordered_json::array();
+  for (const KvLayout& layout : classes) {
+    kv.push_back({{"window", layout.window},
+                  {"layers", layout.layers.size()},
+                  {"token_bytes", layout.TokenBytes()},
+                  {"block_bytes", layout.BlockBytes()}});
   }
   return {{"model", config.name},
           {"architecture", config.architecture},
@@ -135,10 +154,9 @@ nlohmann::ordered_json ModelJson(const ModelConfig& config, const KvLayout& layo
           {"checkpoint_dtype", kernels::DTypeName(config.checkpoint_dtype)},
           {"weight_bytes", WeightBytes(config)},
           {"context_tokens", config.max_positions},
-          {"kv_dtype", kernels::DTypeName(layout.dtype)},
-          {"block_tokens", layout.block_tokens},
-          {"kv_token_bytes", layout.TokenBytes()},
-          {"kv_block_bytes", layout.BlockBytes()},
+          {"kv_dtype", kernels::DTypeName(classes[0].dtype)},
+          {"block_tokens", classes[0].block_tokens},
+          {"kv_classes", std::move(kv)},
           {"capacity", std::move(capacities)}};
 }
 

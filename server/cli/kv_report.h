@@ -21,13 +21,14 @@ std::string DescribeAttention(const ModelConfig& config);
 // Four lengths up to `max_positions`, each a quarter of the next, none below 16.
 std::vector<int32_t> DefaultContexts(int32_t max_positions);
 
-void PrintModel(const ModelConfig& config, const KvLayout& layout, std::ostream& out);
+void PrintModel(const ModelConfig& config, const KvLayouts& classes, std::ostream& out);
 
-// One row a memory size: blocks, tokens, and how many sequences of each context length fit.
-void PrintCapacity(const KvLayout& layout, std::span<const int64_t> memory,
+// One row a memory size: how many sequences of each context length fit and, with a single cache
+// class, blocks and tokens.
+void PrintCapacity(const KvLayouts& classes, std::span<const int64_t> memory,
                    std::span<const int32_t> contexts, std::ostream& out);
 
-nlohmann::ordered_json ModelJson(const ModelConfig& config, const KvLayout& layout,
+nlohmann::ordered_json ModelJson(const ModelConfig& config, const KvLayouts& classes,
                                  std::span<const int64_t> memory,
                                  std::span<const int32_t> contexts);
 

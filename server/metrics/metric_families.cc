@@ -64,6 +64,54 @@ void AddPlainFamilies(const std::string& model, const MetricSnapshot& snapshot,
   }
 }
 
+std::string CacheClassName(const KvClassSnapshot& kv) {
+  return kv.window == 0 ? "full" : "window_" + std::to_string(kv.window);
+}
+
+void AddKvFamilies(const std::string& model, const KvSnapshot& kv,
+                   std::vector<MetricFamily>* families) {
+  for (const KvMetricSeries& series : KvMetricTable()) {
+    if (families->empty() || families->back().name != series.name) {
+      families->push_back({series.name, series.help, series.type, {}});
+    }
+    for (int32_t c = 0; c < kv.num_classes; ++c) {
+      const KvClassSnapshot& snapshot = kv.classes[static_cast<size_t>(c)];
+      ClientMetric& metric = families->back().metric.emplace_back();
+      metric.label = {{"model", model}, {"cache_class", CacheClassName(snapshot)}};
+      if (series.state != nullptr) metric.label.push_back({"state", series.state});
+      const double value = series.value(snapshot);
+      (series.type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
+    }
+  }
+}
+
+void AddKvInfo(const MetricLabels& labels, const KvSnapshot& kv,
+               std::vector<MetricFamily>* families) {
+  for (int32_t c = 0; c < kv.num_classes; ++c) {
+    const KvClassSnapshot& snapshot = kv.classes[static_cast<size_t>(c)];
+    // If it had the arena to itself: a label must not move.
+    const int64_t num_blocks = int64_t{kv.num_slabs} * snapshot.blocks_per_slab;
+    // block_size and num_gpu_blocks are the names that inference gateways look for.
+    MetricFamily family =
+        InfoFamily("quire_kv_cache_config_info", "Shape of the KV cache; the value is 1.",
+                   {{"model", labels.model},
+                    {"cache_class", CacheClassName(snapshot)},
+                    {"device", labels.device},
+                    {"block_size", std::to_string(snapshot.block_tokens)},
+                    {"num_gpu_blocks", std::to_string(num_blocks)},
+                    {"block_bytes", std::to_string(snapshot.block_bytes)},
+                    {"dtype", labels.dtype},
+                    {"layers", labels.layers},
+                    {"kv_heads", labels.kv_heads},
+                    {"head_dim", labels.head_dim}});
+    if (c == 0) {
+      families->push_back(std::move(family));
+    } else {
+      families->back().metric.push_back(std::move(family.metric[0]));
+    }
+  }
+}
+
 void AddHistograms(const std::string& model, const EngineStats& stats,
                    std::vector<MetricFamily>* families) {
   families->push_back(HistogramFamily("quire_time_to_first_token_seconds",
@@ -90,19 +138,8 @@ std::vector<MetricFamily> BuildMetricFamilies(const MetricLabels& labels,
   std::vector<MetricFamily> families;
   AddPlainFamilies(labels.model, snapshot, &families);
   AddHistograms(labels.model, snapshot.engine, &families);
-  const KvSnapshot& kv = snapshot.engine.kv;
-  // block_size and num_gpu_blocks are the names that inference gateways look for.
-  families.push_back(InfoFamily("quire_kv_cache_config_info",
-                                "Shape of the KV cache; the value is 1.",
-                                {{"model", labels.model},
-                                 {"device", labels.device},
-                                 {"block_size", std::to_string(kv.block_tokens)},
-                                 {"num_gpu_blocks", std::to_string(kv.total_blocks)},
-                                 {"block_bytes", std::to_string(kv.block_bytes)},
-                                 {"dtype", labels.dtype},
-                                 {"layers", labels.layers},
-                                 {"kv_heads", labels.kv_heads},
-                                 {"head_dim", labels.head_dim}}));
+  AddKvFamilies(labels.model, snapshot.engine.kv, &families);
+  AddKvInfo(labels, snapshot.engine.kv, &families);
   families.push_back(InfoFamily(
       "quire_build_info", "The running program; the value is 1.",
       {{"model", labels.model}, {"version", labels.version}, {"backend", labels.device}}));

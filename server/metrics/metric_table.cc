@@ -11,41 +11,11 @@ double Finished(const MetricSnapshot& s) {
   return static_cast<double>(s.engine.finished[static_cast<size_t>(kReason)]);
 }
 
-double Ratio(int64_t part, int64_t whole) {
-  return whole > 0 ? static_cast<double>(part) / static_cast<double>(whole) : 0;
-}
-
 using S = const MetricSnapshot&;
 
 const MetricSeries kTable[] = {
-    {"quire_kv_blocks", kGauge,
-     "KV blocks by state. The states exclude each other and add up to quire_kv_capacity_blocks. "
-     "fenced: released, but a step on the device may still touch it.",
-     "state", "free", [](S s) { return double(s.engine.kv.free_blocks); }},
-    {"quire_kv_blocks", kGauge, "", "state", "active",
-     [](S s) { return double(s.engine.kv.active_blocks); }},
-    {"quire_kv_blocks", kGauge, "", "state", "fenced",
-     [](S s) { return double(s.engine.kv.fenced_blocks); }},
-    {"quire_kv_capacity_blocks", kGauge, "KV blocks in all.", nullptr, nullptr,
-     [](S s) { return double(s.engine.kv.total_blocks); }},
-    {"quire_kv_block_bytes", kGauge, "Bytes of one KV block: keys and values of all layers.",
-     nullptr, nullptr, [](S s) { return double(s.engine.kv.block_bytes); }},
-    {"quire_kv_usage_ratio", kGauge, "Active KV blocks as a fraction of all, 0 to 1.", nullptr,
-     nullptr, [](S s) { return Ratio(s.engine.kv.active_blocks, s.engine.kv.total_blocks); }},
-    {"quire_kv_promised_blocks", kGauge, "KV blocks that running requests may still grow by.",
-     nullptr, nullptr, [](S s) { return double(s.engine.kv.promised_blocks); }},
-    {"quire_kv_token_slots", kGauge,
-     "Token slots of active KV blocks: filled, or wasted at the end of a request's last block.",
-     "state", "filled", [](S s) { return double(s.engine.kv.filled_slots); }},
-    {"quire_kv_token_slots", kGauge, "", "state", "wasted",
-     [](S s) {
-       return double(s.engine.kv.active_blocks * s.engine.kv.block_tokens -
-                     s.engine.kv.filled_slots);
-     }},
-    {"quire_kv_allocated_blocks_total", kCounter, "KV blocks taken from the free list.", nullptr,
-     nullptr, [](S s) { return double(s.engine.kv.allocated_total); }},
-    {"quire_kv_freed_blocks_total", kCounter, "KV blocks put back on the free list.", nullptr,
-     nullptr, [](S s) { return double(s.engine.kv.freed_total); }},
+    {"quire_kv_usage_ratio", kGauge, "Active KV blocks as a fraction of the KV memory, 0 to 1.",
+     nullptr, nullptr, [](S s) { return s.engine.kv.UsageRatio(); }},
 
     {"quire_requests_running", kGauge, "Requests that take part in steps.", nullptr, nullptr,
      [](S s) { return double(s.engine.running); }},
@@ -106,7 +76,38 @@ const MetricSeries kTable[] = {
      [](S s) { return s.last_step_unix_seconds; }},
 };
 
+using K = const KvClassSnapshot&;
+
+const KvMetricSeries kKvTable[] = {
+    {"quire_kv_blocks", kGauge,
+     "KV blocks by state. The states exclude each other and add up to quire_kv_capacity_blocks. "
+     "fenced: released, but a step on the device may still touch it.",
+     "free", [](K k) { return double(k.free_blocks); }},
+    {"quire_kv_blocks", kGauge, "", "active", [](K k) { return double(k.active_blocks); }},
+    {"quire_kv_blocks", kGauge, "", "fenced", [](K k) { return double(k.fenced_blocks); }},
+    {"quire_kv_capacity_blocks", kGauge,
+     "KV blocks that there are. Cache classes share their memory: what no class has claimed counts "
+     "for each.",
+     nullptr, [](K k) { return double(k.total_blocks); }},
+    {"quire_kv_block_bytes", kGauge,
+     "Bytes of one KV block: keys and values of all layers of its cache class.", nullptr,
+     [](K k) { return double(k.block_bytes); }},
+    {"quire_kv_promised_blocks", kGauge, "KV blocks that running requests may still grow by.",
+     nullptr, [](K k) { return double(k.promised_blocks); }},
+    {"quire_kv_token_slots", kGauge,
+     "Token slots of active KV blocks: filled, or wasted at the end of a request's last block.",
+     "filled", [](K k) { return double(k.filled_slots); }},
+    {"quire_kv_token_slots", kGauge, "", "wasted",
+     [](K k) { return double(k.active_blocks * k.block_tokens - k.filled_slots); }},
+    {"quire_kv_allocated_blocks_total", kCounter, "KV blocks taken from the free list.", nullptr,
+     [](K k) { return double(k.allocated_total); }},
+    {"quire_kv_freed_blocks_total", kCounter, "KV blocks put back on the free list.", nullptr,
+     [](K k) { return double(k.freed_total); }},
+};
+
 }  // namespace
+
+std::span<const KvMetricSeries> KvMetricTable() { return kKvTable; }
 
 std::span<const MetricSeries> MetricTable() { return kTable; }
 

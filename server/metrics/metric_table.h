@@ -18,7 +18,17 @@ struct MetricSeries {
   double (*value)(const MetricSnapshot&);
 };
 
+// One counter or gauge that every cache class has, as a series labelled with the class.
+struct KvMetricSeries {
+  const char* name;
+  prometheus::MetricType type;
+  const char* help;   // as above
+  const char* state;  // null: no such label
+  double (*value)(const KvClassSnapshot&);
+};
+
 // Every counter and gauge that Quire exports, but for the *_info families.
 std::span<const MetricSeries> MetricTable();
+std::span<const KvMetricSeries> KvMetricTable();
 
 }  // namespace quire::server

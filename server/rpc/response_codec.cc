@@ -53,6 +53,19 @@ void EncodeChunk(const OutputChunk& chunk, Duration total, v1::GenerateResponse*
   timings->set_total_seconds(ToSeconds(total));
 }
 
+namespace {
+
+void EncodeKvCache(const KvLayout& layout, int64_t num_blocks, v1::KvCache* message) {
+  message->set_block_tokens(static_cast<uint32_t>(layout.block_tokens));
+  message->set_block_bytes(layout.BlockBytes());
+  message->set_num_blocks(static_cast<uint64_t>(num_blocks));
+  message->set_dtype(kernels::DTypeName(layout.dtype));
+  message->set_window(static_cast<uint32_t>(layout.window));
+  message->set_num_layers(static_cast<uint32_t>(layout.layers.size()));
+}
+
+}  // namespace
+
 void EncodeModel(ModelEngine& engine, v1::Model* message) {
   const ModelConfig& config = engine.config();
   message->set_name(config.name);
@@ -67,11 +80,11 @@ void EncodeModel(ModelEngine& engine, v1::Model* message) {
   message->mutable_eos_token_ids()->Add(config.eos_token_ids.begin(), config.eos_token_ids.end());
   message->set_num_parameters(static_cast<uint64_t>(config.NumParameters()));
   message->set_device(engine.device_description());
-  v1::KvCache* kv = message->mutable_kv_cache();
-  kv->set_block_tokens(static_cast<uint32_t>(engine.kv_layout().block_tokens));
-  kv->set_block_bytes(engine.kv_layout().BlockBytes());
-  kv->set_num_blocks(static_cast<uint64_t>(engine.engine().Stats().kv.total_blocks));
-  kv->set_dtype(kernels::DTypeName(engine.kv_layout().dtype));
+  const KvSnapshot kv = engine.engine().Stats().kv;
+  for (size_t c = 0; c < engine.kv_layouts().size(); ++c) {
+    EncodeKvCache(engine.kv_layouts()[c], kv.num_slabs * kv.classes[c].blocks_per_slab,
+                  message->add_kv_caches());
+  }
 }
 
 }  // namespace quire::server

@@ -100,11 +100,12 @@ class GenerateTest(unittest.TestCase):
             pb.GetModelRequest(model=models[0].name), timeout=TIMEOUT).model
         self.assertEqual(model, models[0])
         self.assertEqual(len(model.kv_groups), model.num_layers)
-        self.assertGreater(model.kv_cache.num_blocks, 0)
-        bytes_of = {"f32": 4, "f16": 2, "bf16": 2}[model.kv_cache.dtype]
+        (kv_cache,) = model.kv_caches
+        self.assertGreater(kv_cache.num_blocks, 0)
+        bytes_of = {"f32": 4, "f16": 2, "bf16": 2}[kv_cache.dtype]
         self.assertGreaterEqual(
-            model.kv_cache.block_bytes,
-            model.kv_cache.block_tokens * 2 * model.head_dim * bytes_of * sum(model.kv_groups))
+            kv_cache.block_bytes,
+            kv_cache.block_tokens * 2 * model.head_dim * bytes_of * sum(model.kv_groups))
 
     def test_health_knows_the_process_and_the_service(self):
         for name in ["", SERVICE]:

@@ -43,8 +43,8 @@ BatchFixture::DeviceBatch BatchFixture::MakeBatch(const std::vector<SequencePart
   view.positions = upload(positions, kSpare);
   view.q_start = upload(q_start, kSpare);
   view.kv_len = upload(kv_len, kSpare);
-  view.table_start = upload(table_start, kSpare);
-  view.block_offsets = upload(offsets, kSpare);
+  view.tables[0].start = upload(table_start, kSpare);
+  view.tables[0].offsets = upload(offsets, kSpare);
   view.logit_rows = upload(logit_rows, kSpare);
   return batch;
 }

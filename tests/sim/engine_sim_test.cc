@@ -9,7 +9,8 @@
 #include "tests/support/engine_harness.h"
 
 // The whole engine under random load: seeded arrivals, cancels, deadlines, rejections, failing
-// rows and device loss, in-flight depth 0 and 1, pools from starved to ample. After every step all
+// rows and device loss, in-flight depth 0 and 1, one or two cache classes with and without a
+// window, pools from starved to ample. After every step all
 // invariants hold; at the end every request has had exactly one terminal event and the tokens it
 // had to have. QUIRE_SIM_SEED replays one seed, QUIRE_SIM_SEEDS sets how many run.
 
@@ -68,6 +69,18 @@ class Simulation {
   int Uniform(int low, int high) { return std::uniform_int_distribution<int>(low, high)(rng_); }
   bool Chance(double p) { return std::bernoulli_distribution(p)(rng_); }
 
+  std::vector<int32_t> Windows() {
+    const int32_t window = Uniform(2, 100);
+    switch (Uniform(0, 3)) {
+      case 0:
+        return {window};
+      case 1:
+        return {0, window};
+      default:
+        return {0};
+    }
+  }
+
   Plan MakePlan() {
     Plan plan;
     EngineHarness::Options& o = plan.options = EngineHarness::DefaultOptions();
@@ -83,7 +96,9 @@ class Simulation {
     o.engine.max_context_tokens = Uniform(40, 300);
     o.engine.max_queued_requests = Uniform(1, 30);
     o.engine.max_queued_tokens = Uniform(100, 3000);
-    o.kv_blocks = Uniform(1, 40);
+    o.model.windows = Windows();
+    o.slab_blocks = static_cast<size_t>(Uniform(1, 4));
+    o.kv_slabs = Uniform(2, 40);
     o.stop_rules.eos_token_ids = {o.model.eos};
     plan.requests = Uniform(20, 80);
     plan.cancel_share = Chance(0.5) ? 0.02 : 0;
@@ -121,8 +136,9 @@ class Simulation {
     ASSERT_THAT(h_.kv.CheckInvariants(), ::testing::IsEmpty());
     ASSERT_THAT(h_.runner.violations(), ::testing::IsEmpty());
     const EngineStats stats = h_.engine.Stats();
-    ASSERT_EQ(stats.kv.free_blocks + stats.kv.active_blocks + stats.kv.fenced_blocks,
-              stats.kv.total_blocks);
+    for (const KvClassSnapshot& kv : stats.kv.classes) {
+      ASSERT_EQ(kv.free_blocks + kv.active_blocks + kv.fenced_blocks, kv.total_blocks);
+    }
     uint64_t ended = 0;
     for (uint64_t n : stats.finished) ended += n;
     ASSERT_EQ(stats.accepted,
@@ -140,9 +156,11 @@ class Simulation {
   void CheckEnd() {
     ASSERT_EQ(h_.engine.live_requests(), 0) << "the simulation did not end";
     const EngineStats stats = h_.engine.Stats();
-    EXPECT_EQ(stats.kv.free_blocks, stats.kv.total_blocks);
-    EXPECT_EQ(stats.kv.allocated_total, stats.kv.freed_total);
-    EXPECT_EQ(stats.kv.filled_slots, 0);
+    EXPECT_TRUE(stats.kv.AllFree());
+    for (const KvClassSnapshot& kv : stats.kv.classes) {
+      EXPECT_EQ(kv.allocated_total, kv.freed_total);
+      EXPECT_EQ(kv.filled_slots, 0);
+    }
     for (const auto& [id, record] : accepted_) CheckRequest(id, record);
   }
 

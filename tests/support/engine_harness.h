@@ -18,7 +18,9 @@ struct EngineHarness {
   struct Options {
     FakeModelRunner::Options model;
     EngineOptions engine;
-    int32_t kv_blocks = 64;
+    // Slabs, and how many blocks of the last cache class fit into one.
+    int32_t kv_slabs = 64;
+    size_t slab_blocks = 1;
     StopRules stop_rules;
   };
 
@@ -34,16 +36,37 @@ struct EngineHarness {
   static KvLayout Layout(int32_t block_tokens) {
     KvLayout layout;
     layout.block_tokens = block_tokens;
-    layout.layers = {{.kv_groups = 1, .head_dim = 16}, {.kv_groups = 1, .head_dim = 16}};
+    layout.layers = {{.kv_groups = 1, .head_dim = 16}};
     return layout;
+  }
+
+  // One class for each of the model's windows; the n-th has n + 1 layers.
+  static KvLayouts Layouts(const FakeModelRunner::Options& model) {
+    KvLayouts layouts;
+    for (size_t c = 0; c < model.windows.size(); ++c) {
+      KvLayout& layout = layouts.emplace_back(Layout(model.block_tokens));
+      layout.window = model.windows[c];
+      layout.layers.resize(c + 1, layout.layers[0]);
+    }
+    return layouts;
+  }
+
+  static FakeModelRunner::Options WithBlockUnits(FakeModelRunner::Options model) {
+    model.block_units.clear();
+    for (const KvLayout& layout : Layouts(model)) {
+      model.block_units.push_back(
+          static_cast<uint32_t>(layout.BlockBytes() / kernels::kKvOffsetUnit));
+    }
+    return model;
   }
 
   explicit EngineHarness(const Options& o)
       : options(o),
-        arena(static_cast<size_t>(o.kv_blocks) * Layout(o.model.block_tokens).BlockBytes(),
-              Layout(o.model.block_tokens).BlockBytes()),
-        kv(Layout(o.model.block_tokens), &arena),
-        runner(o.model),
+        arena(
+            static_cast<size_t>(o.kv_slabs) * o.slab_blocks * Layouts(o.model).back().BlockBytes(),
+            o.slab_blocks * Layouts(o.model).back().BlockBytes()),
+        kv(Layouts(o.model), &arena, o.engine.InFlightTokens(o.model.depth)),
+        runner(WithBlockUnits(o.model)),
         engine(o.engine, {.runner = &runner,
                           .kv = &kv,
                           .sink = &sink,

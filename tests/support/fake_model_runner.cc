@@ -1,6 +1,7 @@
 #include "tests/support/fake_model_runner.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
@@ -76,51 +77,89 @@ absl::StatusOr<std::span<const kernels::SampledToken>> FakeModelRunner::Complete
 uint64_t FakeModelRunner::RunSequence(const BatchInput& input, size_t s) {
   const int32_t first = input.q_start[s], end = input.q_start[s + 1];
   const int32_t start = input.positions[static_cast<size_t>(first)];
-  uint64_t hash = kEmptyPrefix;
-  for (int32_t position = 0; position < start; ++position) {
-    const Cell& cell = CellAt(input, s, position);
-    hash = Extend(hash, cell.token);
-    if (cell.position != position || cell.prefix_hash != hash) {
-      Violation(absl::StrCat("step ", input.step.value(), ": position ", position,
-                             " reads another sequence's cell, of position ", cell.position));
-    }
+  uint64_t hash = ReadPrefix(input, 0, s, start);
+  for (size_t c = 1; c < options_.windows.size(); ++c) {
+    if (ReadPrefix(input, c, s, start) != hash) Violation("cache classes disagree");
   }
   for (int32_t row = first; row < end; ++row) {
     TokenId token = input.token_ids[static_cast<size_t>(row)];
     if (token < 0) token = previous_.at(static_cast<size_t>(-1 - token)).token_id;
     hash = Extend(hash, token);
-    CellAt(input, s, input.positions[static_cast<size_t>(row)]) = {start + row - first, token,
-                                                                   hash};
+    for (size_t c = 0; c < options_.windows.size(); ++c) {
+      CellAt(input, c, s, input.positions[static_cast<size_t>(row)]) = {start + row - first, token,
+                                                                        hash};
+    }
   }
   if (input.kv_len[s] != start + end - first) Violation("kv_len is not the last position plus one");
   return hash;
 }
 
-FakeModelRunner::Cell& FakeModelRunner::CellAt(const BatchInput& input, size_t s,
+uint64_t FakeModelRunner::ReadPrefix(const BatchInput& input, size_t c, size_t s, int32_t end) {
+  const int32_t window = options_.windows[c];
+  const int32_t begin = window == 0 ? 0 : std::max(end - window + 1, 0);
+  uint64_t hash = kEmptyPrefix;
+  for (int32_t position = begin; position < end; ++position) {
+    const Cell& cell = CellAt(input, c, s, position);
+    // What came before a window is not seen: its hash is taken on trust.
+    hash = position == begin && begin > 0 ? cell.prefix_hash : Extend(hash, cell.token);
+    if (cell.position != position || cell.prefix_hash != hash) {
+      Violation(absl::StrCat("step ", input.step.value(), ": position ", position,
+                             " reads another sequence's cell, of position ", cell.position));
+    }
+  }
+  return hash;
+}
+
+FakeModelRunner::Cell& FakeModelRunner::CellAt(const BatchInput& input, size_t c, size_t s,
                                                int32_t position) {
-  const int32_t entry = input.table_start[s] + position / options_.block_tokens;
-  QUIRE_CHECK(entry < input.table_start[s + 1]) << "position " << position << " has no block";
-  const uint32_t offset = input.block_offsets[static_cast<size_t>(entry)];
+  const BlockTables& tables = input.tables[c];
+  const int32_t entry = tables.start[s] + position / options_.block_tokens;
+  QUIRE_CHECK(entry < tables.start[s + 1]) << "position " << position << " has no block";
+  const uint32_t offset = tables.offsets[static_cast<size_t>(entry)];
+  QUIRE_CHECK(offset != kNoBlockOffset) << "position " << position << " has lost its block";
   return cells_[{offset, position % options_.block_tokens}];
 }
 
-void FakeModelRunner::CheckAliasing(const BatchInput& input) {
-  std::map<uint32_t, size_t> owner;
-  for (size_t s = 0; s < input.kv_len.size(); ++s) {
-    for (int32_t e = input.table_start[s]; e < input.table_start[s + 1]; ++e) {
-      const bool inserted = owner.emplace(input.block_offsets[static_cast<size_t>(e)], s).second;
-      if (!inserted) Violation("a block is in two tables of one step");
+FakeModelRunner::Owners FakeModelRunner::OwnersOf(const BatchInput& input) {
+  Owners owners;
+  for (size_t c = 0; c < options_.windows.size(); ++c) {
+    const BlockTables& tables = input.tables[c];
+    for (size_t s = 0; s < input.kv_len.size(); ++s) {
+      const int32_t start = input.positions[static_cast<size_t>(input.q_start[s])];
+      const int32_t window = options_.windows[c];
+      // The step may name blocks behind its window, but does not look at them.
+      const int32_t seen = window == 0 ? 0 : std::max(start - window + 1, 0);
+      const int32_t first = tables.start[s] + seen / options_.block_tokens;
+      for (int32_t e = first; e < tables.start[s + 1]; ++e) {
+        const uint32_t offset = tables.offsets[static_cast<size_t>(e)];
+        if (offset == kNoBlockOffset) continue;
+        const Owner owner{offset + options_.block_units[c], c, s};
+        if (!owners.emplace(offset, owner).second)
+          Violation("a block is in two tables of one step");
+      }
     }
   }
+  for (auto it = owners.begin(); it != owners.end(); ++it) {
+    const auto next = std::next(it);
+    if (next != owners.end() && next->first < it->second.end) {
+      Violation("blocks of two cache classes overlap");
+    }
+  }
+  return owners;
+}
+
+void FakeModelRunner::CheckAliasing(const BatchInput& input) {
+  const Owners owners = OwnersOf(input);
   for (const Launched& step : launched_) {
-    for (size_t u = 0; u < step.input.kv_len.size(); ++u) {
-      for (int32_t e = step.input.table_start[u]; e < step.input.table_start[u + 1]; ++e) {
-        const auto it = owner.find(step.input.block_offsets[static_cast<size_t>(e)]);
-        if (it == owner.end()) continue;
-        // Only the same sequence, going on where that step leaves it, may name the block again.
-        const size_t s = it->second;
-        const int32_t start = input.positions[static_cast<size_t>(input.q_start[s])];
-        if (start != step.input.kv_len[u]) Violation("a block is reused before its step completed");
+    for (const auto& [offset, before] : OwnersOf(step.input)) {
+      auto it = owners.lower_bound(before.end);
+      if (it == owners.begin() || (--it)->second.end <= offset) continue;
+      // Only the same sequence, going on where that step leaves it, may name the block again.
+      const size_t s = it->second.sequence;
+      const int32_t start = input.positions[static_cast<size_t>(input.q_start[s])];
+      if (it->first != offset || it->second.cache_class != before.cache_class ||
+          start != step.input.kv_len[before.sequence]) {
+        Violation("a block is reused before its step completed");
       }
     }
   }

@@ -19,7 +19,8 @@ namespace quire::testing {
 // prefix up to it; "attention" walks every cell a row may read and reports the first one that is
 // not what the sequence must have written there; the next token is a function of the prefix hash.
 // So an aliased block, a stale table, a skipped position or a wrong feedback shows at once, and a
-// test can predict every token with ExpectedToken().
+// test can predict every token with ExpectedToken(). Every cache class holds all cells; in one with
+// a window, cells behind it are not looked at, and what is seen must agree with the other classes.
 //
 // With depth 1 a step is computed when it is completed, as on a device that runs behind the host,
 // and a launch that names a block which an unfinished step of another sequence still uses is
@@ -29,6 +30,9 @@ class FakeModelRunner final : public ModelRunner {
   struct Options {
     int depth = 0;
     int32_t block_tokens = 16;
+    // By cache class: 0 for none, else at least 2; and the size of a block.
+    std::vector<int32_t> windows = {0};
+    std::vector<uint32_t> block_units = {1};
     int32_t vocab = 1000;
     TokenId eos = -1;  // >= 0: one token in eos_period is this one
     uint32_t eos_period = 0;
@@ -63,8 +67,18 @@ class FakeModelRunner final : public ModelRunner {
   };
 
   static kernels::SampledToken Sample(const Options& options, uint64_t prefix_hash);
+  // Who names a stretch of the arena in a step.
+  struct Owner {
+    uint32_t end = 0;
+    size_t cache_class = 0;
+    size_t sequence = 0;
+  };
+  using Owners = std::map<uint32_t, Owner>;  // by the start of the stretch
+
+  Owners OwnersOf(const BatchInput& input);
   void CheckAliasing(const BatchInput& input);
-  Cell& CellAt(const BatchInput& input, size_t sequence, int32_t position);
+  Cell& CellAt(const BatchInput& input, size_t cache_class, size_t sequence, int32_t position);
+  uint64_t ReadPrefix(const BatchInput& input, size_t cache_class, size_t sequence, int32_t end);
   uint64_t RunSequence(const BatchInput& input, size_t sequence);
   void Violation(std::string text);
 

@@ -86,7 +86,7 @@ BatchInput ModelFixture::MakeInput(const std::vector<Chunk>& chunks) {
     step.num_tokens = static_cast<int32_t>(chunk.tokens.size());
     step.sample = true;
     step.tokens = chunk.tokens;
-    step.blocks = sequence.blocks;
+    step.blocks[0] = sequence.blocks;
     plan.num_tokens += step.num_tokens;
     plan.num_samples += 1;
     plan.sequences.push_back(step);
@@ -94,7 +94,7 @@ BatchInput ModelFixture::MakeInput(const std::vector<Chunk>& chunks) {
     QUIRE_CHECK(sequence.length <= options_.max_context);
   }
   BatchInput input;
-  BuildBatchInput(plan, addressing_, &input);
+  BuildBatchInput(plan, {&addressing_, 1}, &input);
   return input;
 }
 

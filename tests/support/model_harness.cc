@@ -27,18 +27,20 @@ ModelHarness::ModelHarness(const Options& options) : options_(options) {
   auto source = OrDie(CheckpointSource::Open(options.model_dir));
   ModelWeights weights =
       OrDie(LoadWeights(config_, source.get(), device_.get(), kernels::DType::kBF16, {}));
-  const KvLayout layout = MakeKvLayout(config_, options.block_tokens, kernels::DType::kBF16);
+  const KvLayouts layouts = MakeKvLayouts(config_, options.block_tokens, kernels::DType::kBF16);
   OrDie(device_->Allocate(options.kv_bytes, &arena_memory_));
-  arena_ = std::make_unique<SlabArena>(
-      options.kv_bytes, SlabArena::SlabBytesFor(options.kv_bytes, layout.BlockBytes()));
-  kv_ = std::make_unique<KvCacheManager>(layout, arena_.get());
+  arena_ = std::make_unique<SlabArena>(options.kv_bytes,
+                                       KvCacheManager::SlabBytes(layouts, options.kv_bytes));
+  kv_ = std::make_unique<KvCacheManager>(layouts, arena_.get(),
+                                         options.engine.InFlightTokens(device_->InFlightDepth()));
   const kernels::BatchCapacity capacity = {
       .tokens = options.engine.max_step_tokens,
       .sequences = options.engine.max_running_requests,
-      .table_entries = static_cast<int32_t>(kv_->total_blocks()),
+      .table_entries = options.engine.max_running_requests *
+                       layouts[0].BlocksFor(options.engine.max_context_tokens),
       .logit_rows = options.engine.max_running_requests};
   runner_ = OrDie(TransformerRunner::Create(
-      device_.get(), config_, std::move(weights), layout.LayerViews(arena_memory_.data()),
+      device_.get(), config_, std::move(weights), ModelLayerViews(layouts, arena_memory_.data()),
       {.capacity = capacity, .max_context = options.engine.max_context_tokens}));
   engine_ = std::make_unique<Engine>(
       options.engine, EngineDependencies{.runner = runner_.get(),
@@ -67,34 +69,40 @@ Request ModelHarness::MakeRequest(std::vector<TokenId> prompt, int32_t max_token
 }
 
 std::vector<std::byte> ModelHarness::RunToEnd(RequestId id) {
-  std::vector<BlockId> full_blocks;
+  std::vector<std::vector<BlockId>> full_blocks(kv_->num_classes());
   while (sink_.of(id).terminals == 0) {
     QUIRE_CHECK(engine_->Step());
     for (const auto& sequence : engine_->scheduler().running()) {
       if (sequence->request().id != id) continue;
-      const BlockTable& table = kv_->Table(sequence->id());
-      const auto full = table.filled_tokens / options_.block_tokens;
-      full_blocks.assign(table.blocks.begin(), table.blocks.begin() + full);
+      const auto full = sequence->launched() / options_.block_tokens;
+      for (size_t c = 0; c < full_blocks.size(); ++c) {
+        const BlockTable& table = kv_->Table(sequence->id(), c);
+        full_blocks[c].assign(table.blocks.begin() + table.passed_blocks,
+                              table.blocks.begin() + full);
+      }
     }
   }
   // Its blocks are free by now, but nothing has run since that could have written to them.
-  return ReadBlocks(full_blocks);
+  std::vector<std::byte> bytes;
+  for (size_t c = 0; c < full_blocks.size(); ++c) ReadBlocks(c, full_blocks[c], &bytes);
+  return bytes;
 }
 
-std::vector<std::byte> ModelHarness::ReadBlocks(std::span<const BlockId> blocks) {
-  const size_t block_bytes = kv_->layout().BlockBytes();
-  const BlockAddressing addressing = {.units_per_block = kv_->units_per_block(),
-                                      .blocks_per_slab = kv_->blocks_per_slab(),
-                                      .slab_units = kv_->slab_units()};
-  std::vector<std::byte> bytes(blocks.size() * block_bytes);
-  for (size_t i = 0; i < blocks.size(); ++i) {
+void ModelHarness::ReadBlocks(size_t cache_class, std::span<const BlockId> blocks,
+                              std::vector<std::byte>* bytes) {
+  const KvClassCache& cache = kv_->cache_class(cache_class);
+  const size_t block_bytes = cache.layout().BlockBytes();
+  const BlockAddressing addressing = {.units_per_block = cache.units_per_block(),
+                                      .blocks_per_slab = cache.blocks_per_slab(),
+                                      .slab_units = cache.slab_units()};
+  for (BlockId block : blocks) {
+    const size_t end = bytes->size();
+    bytes->resize(end + block_bytes);
     device_->CopyToHost(
-        bytes.data() + i * block_bytes,
-        arena_memory_.data() + addressing.OffsetUnits(blocks[i]) * kernels::kKvOffsetUnit,
-        block_bytes);
+        bytes->data() + end,
+        arena_memory_.data() + addressing.OffsetUnits(block) * kernels::kKvOffsetUnit, block_bytes);
+    device_->RecordEvent()->Wait();
   }
-  device_->RecordEvent()->Wait();
-  return bytes;
 }
 
 }  // namespace quire::testing

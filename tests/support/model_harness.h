@@ -37,7 +37,8 @@ class ModelHarness {
   std::vector<std::byte> RunToEnd(RequestId id);
 
  private:
-  std::vector<std::byte> ReadBlocks(std::span<const BlockId> blocks);
+  void ReadBlocks(size_t cache_class, std::span<const BlockId> blocks,
+                  std::vector<std::byte>* bytes);
 
   const Options options_;
   SteadyClock clock_;

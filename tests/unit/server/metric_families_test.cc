@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -16,7 +17,9 @@ using ::testing::StartsWith;
 
 MetricLabels Labels() { return {"demo", "cpu", "bf16", "4", "2", "64", "1.2.3"}; }
 
-std::map<std::string, prometheus::MetricFamily> Families(const MetricSnapshot& snapshot) {
+// As if the model had one cache class, unless the snapshot says more.
+std::map<std::string, prometheus::MetricFamily> Families(MetricSnapshot snapshot) {
+  snapshot.engine.kv.num_classes = std::max(snapshot.engine.kv.num_classes, 1);
   std::map<std::string, prometheus::MetricFamily> families;
   for (auto& family : BuildMetricFamilies(Labels(), snapshot)) {
     EXPECT_TRUE(families.emplace(family.name, family).second) << family.name << " comes twice";
@@ -99,16 +102,35 @@ TEST(MetricFamiliesTest, TheSingleSeriesThatAutoscalersReadHaveNoOtherLabel) {
 
 TEST(MetricFamiliesTest, KvStatesAddUpAndSlotsMatchActiveBlocks) {
   MetricSnapshot snapshot;
-  snapshot.engine.kv.total_blocks = 10;
-  snapshot.engine.kv.free_blocks = 5;
-  snapshot.engine.kv.active_blocks = 4;
-  snapshot.engine.kv.fenced_blocks = 1;
-  snapshot.engine.kv.filled_slots = 50;
-  snapshot.engine.kv.block_tokens = 16;
+  snapshot.engine.kv.classes[0].total_blocks = 10;
+  snapshot.engine.kv.classes[0].free_blocks = 5;
+  snapshot.engine.kv.classes[0].active_blocks = 4;
+  snapshot.engine.kv.classes[0].fenced_blocks = 1;
+  snapshot.engine.kv.classes[0].filled_slots = 50;
+  snapshot.engine.kv.classes[0].block_tokens = 16;
+  snapshot.engine.kv.num_slabs = 10;
   const auto families = Families(snapshot);
   EXPECT_EQ(SumOf(families.at("quire_kv_blocks")), SumOf(families.at("quire_kv_capacity_blocks")));
   EXPECT_EQ(SumOf(families.at("quire_kv_token_slots")), 4 * 16);
   EXPECT_EQ(SumOf(families.at("quire_kv_usage_ratio")), 0.4);
+}
+
+TEST(MetricFamiliesTest, EachCacheClassHasItsOwnSeries) {
+  MetricSnapshot snapshot;
+  KvSnapshot& kv = snapshot.engine.kv;
+  kv.num_classes = 2;
+  kv.num_slabs = 10;
+  kv.classes[0].active_blocks = 3;
+  kv.classes[1] = {.active_blocks = 8, .block_tokens = 16, .blocks_per_slab = 4, .window = 512};
+  const auto families = Families(snapshot);
+  std::map<std::string, double> active;
+  for (const auto& metric : families.at("quire_kv_blocks").metric) {
+    if (LabelOf(metric, "state") != "active") continue;
+    active[LabelOf(metric, "cache_class")] = metric.gauge.value;
+  }
+  EXPECT_EQ(active, (std::map<std::string, double>{{"full", 3}, {"window_512", 8}}));
+  EXPECT_EQ(families.at("quire_kv_cache_config_info").metric.size(), 2u);
+  EXPECT_EQ(SumOf(families.at("quire_kv_usage_ratio")), 0.5) << "3 slabs and 2 of 10";
 }
 
 TEST(MetricFamiliesTest, FinishedRequestsAreReportedByReason) {
@@ -182,8 +204,9 @@ TEST(MetricFamiliesTest, HistogramsAreCumulativeAndCountEveryObservation) {
 
 TEST(MetricFamiliesTest, TheInfoFamiliesSayWhatIsRunning) {
   MetricSnapshot snapshot;
-  snapshot.engine.kv.block_tokens = 16;
-  snapshot.engine.kv.total_blocks = 77;
+  snapshot.engine.kv.classes[0].block_tokens = 16;
+  snapshot.engine.kv.classes[0].blocks_per_slab = 7;
+  snapshot.engine.kv.num_slabs = 11;
   const auto families = Families(snapshot);
   const auto& kv = families.at("quire_kv_cache_config_info").metric.at(0);
   EXPECT_EQ(kv.gauge.value, 1);

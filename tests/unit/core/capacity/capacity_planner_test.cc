@@ -38,7 +38,7 @@ TEST(CapacityPlannerTest, CountsWholeBlocksAndWholeSequences) {
       {"the longest context", 5 * kBlock, INT32_MAX, 5, 80, 0},
   };
   for (const Case& c : cases) {
-    const KvCapacity capacity = PlanKvCapacity(SmallLayout(), c.memory_bytes, c.context_tokens);
+    const KvCapacity capacity = PlanKvCapacity({SmallLayout()}, c.memory_bytes, c.context_tokens);
     EXPECT_EQ(capacity.blocks, c.blocks) << c.what;
     EXPECT_EQ(capacity.tokens, c.tokens) << c.what;
     EXPECT_EQ(capacity.sequences, c.sequences) << c.what;
@@ -55,7 +55,7 @@ TEST(CapacityPlannerTest, WhatFitsFitsAndOneMoreDoesNot) {
     for (auto& layer : layout.layers) layer.kv_groups = 1 + static_cast<int32_t>(random() % 32);
     const auto memory = static_cast<int64_t>(random() % (int64_t{1} << 40));
     const auto context = 1 + static_cast<int32_t>(random() % 200000);
-    const KvCapacity capacity = PlanKvCapacity(layout, memory, context);
+    const KvCapacity capacity = PlanKvCapacity({layout}, memory, context);
     const auto block_bytes = static_cast<int64_t>(layout.BlockBytes());
     const int64_t sequence_bytes = layout.BlocksFor(context) * block_bytes;
     ASSERT_LE(capacity.blocks * block_bytes, memory);
@@ -63,6 +63,16 @@ TEST(CapacityPlannerTest, WhatFitsFitsAndOneMoreDoesNot) {
     ASSERT_LE(capacity.sequences * sequence_bytes, memory);
     ASSERT_GT((capacity.sequences + 1) * sequence_bytes, memory);
   }
+}
+
+TEST(CapacityPlannerTest, AWindowBoundsWhatALongSequenceHolds) {
+  KvLayout windowed = SmallLayout();
+  windowed.window = 64;
+  constexpr int32_t kBlock = 16384;
+  EXPECT_EQ(SequenceKvBytes({windowed}, 16), kBlock);
+  EXPECT_EQ(SequenceKvBytes({windowed}, 100000), 5 * kBlock) << "64 positions touch 5 blocks";
+  EXPECT_EQ(SequenceKvBytes({SmallLayout(), windowed}, 160), 15 * kBlock);
+  EXPECT_EQ(PlanKvCapacity({SmallLayout(), windowed}, 31 * kBlock, 160).sequences, 2);
 }
 
 }  // namespace

@@ -22,8 +22,8 @@ struct BareEngine {
   explicit BareEngine(ModelRunner* runner, const EngineOptions& options = DefaultOptions(),
                       StopRules rules = DefaultRules(), int32_t kv_blocks = 64,
                       const Clock* other_clock = nullptr)
-      : arena(ArenaBytes(kv_blocks), SlabArena::SlabBytesFor(ArenaBytes(kv_blocks), BlockBytes())),
-        kv(EngineHarness::Layout(16), &arena),
+      : arena(ArenaBytes(kv_blocks), BlockBytes()),
+        kv({EngineHarness::Layout(16)}, &arena, options.InFlightTokens(runner->in_flight_depth())),
         engine(options, {.runner = runner,
                          .kv = &kv,
                          .sink = &log,

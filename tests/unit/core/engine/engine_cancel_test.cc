@@ -46,13 +46,13 @@ TEST_P(EngineCancelTest, AfterAnyNumberOfStepsItEndsInTheNextAndHarmsNobody) {
     EXPECT_EQ(record.finish->generated_tokens, static_cast<int32_t>(record.tokens.size()));
     const auto tokens = static_cast<int32_t>(record.tokens.size());
     EXPECT_EQ(record.tokens, h.Expected(Prompt(100), tokens));
-    EXPECT_EQ(h.kv.Snapshot().fenced_blocks, 0) << "one step later its KV is free";
+    EXPECT_EQ(h.kv.Snapshot().classes[0].fenced_blocks, 0) << "one step later its KV is free";
     EXPECT_THAT(h.kv.CheckInvariants(), IsEmpty());
     ASSERT_TRUE(h.RunUntilIdle());
     EXPECT_EQ(h.sink.of(victim_id).events_after_terminal, 0);
     EXPECT_EQ(h.sink.of(other_id).tokens, h.Expected(Prompt(500), 12));
     EXPECT_THAT(h.runner.violations(), IsEmpty());
-    EXPECT_EQ(h.kv.Snapshot().free_blocks, h.kv.total_blocks());
+    EXPECT_EQ(h.kv.Snapshot().classes[0].free_blocks, h.kv.Snapshot().classes[0].total_blocks);
   }
 }
 
@@ -69,11 +69,11 @@ TEST_P(EngineCancelTest, WhileWaitingItLeavesTheQueueAndHoldsNoKv) {
     ASSERT_TRUE(h.engine.Submit(std::move(waiting)).ok()) << "the queue has room again";
     EXPECT_FALSE(h.engine.Submit(h.MakeRequest({1}, 1)).ok());
     h.engine.Step();
-    const int64_t headroom = h.kv.Budget().headroom_blocks;
+    const int64_t headroom = h.kv.Budget().FreeSlabs();
     h.engine.Cancel(id);
     h.engine.Step();
     EXPECT_EQ(h.sink.of(id).finish->reason, FinishReason::kCancelled);
-    EXPECT_EQ(h.kv.Budget().headroom_blocks, headroom);
+    EXPECT_EQ(h.kv.Budget().FreeSlabs(), headroom);
     EXPECT_EQ(h.engine.Stats().waiting, 0);
     EXPECT_EQ(h.engine.Stats().waiting_tokens, 0);
   }

@@ -48,7 +48,7 @@ TEST_P(EngineDeadlineTest, EndsARunningRequestAtItsDeadlineAndNotBefore) {
       << "what it had is delivered";
   ASSERT_TRUE(h.RunUntilIdle());
   EXPECT_EQ(h.sink.of(id).events_after_terminal, 0);
-  EXPECT_EQ(h.kv.Snapshot().free_blocks, h.kv.total_blocks());
+  EXPECT_EQ(h.kv.Snapshot().classes[0].free_blocks, h.kv.Snapshot().classes[0].total_blocks);
 }
 
 TEST_P(EngineDeadlineTest, EndsAWaitingRequestThatNeverRan) {

@@ -30,8 +30,8 @@ class EngineEndTest : public ::testing::TestWithParam<int> {
   static void ExpectClean(EngineHarness* h) {
     EXPECT_THAT(h->runner.violations(), IsEmpty());
     EXPECT_THAT(h->kv.CheckInvariants(), IsEmpty());
-    EXPECT_EQ(h->kv.Snapshot().free_blocks, h->kv.total_blocks());
-    EXPECT_EQ(h->kv.Budget().headroom_blocks, h->kv.total_blocks());
+    EXPECT_EQ(h->kv.Snapshot().classes[0].free_blocks, h->kv.Snapshot().classes[0].total_blocks);
+    EXPECT_EQ(h->kv.Budget().FreeSlabs(), h->kv.Snapshot().classes[0].total_blocks);
     EXPECT_EQ(h->engine.live_requests(), 0);
   }
 };
@@ -161,7 +161,7 @@ TEST_P(EngineEndTest, AnEngineWithLiveRequestsMustNotDie) {
         RecordingSink sink;
         ManualClock clock;
         SlabArena arena(1 << 20, EngineHarness::Layout(16).BlockBytes());
-        KvCacheManager kv(EngineHarness::Layout(16), &arena);
+        KvCacheManager kv({EngineHarness::Layout(16)}, &arena, 1);
         Engine engine(
             Options().engine,
             {.runner = &runner, .kv = &kv, .sink = &sink, .clock = &clock, .stop_rules = {}});

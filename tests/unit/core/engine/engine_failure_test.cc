@@ -61,7 +61,7 @@ TEST_P(EngineFailureTest, LeavesNothingBehindAndRunsNothingMore) {
   ASSERT_TRUE(h.RunUntilIdle());
   EXPECT_EQ(h.engine.live_requests(), 0);
   EXPECT_EQ(h.engine.steps_in_flight(), 0u);
-  EXPECT_EQ(h.kv.Snapshot().free_blocks, h.kv.total_blocks());
+  EXPECT_EQ(h.kv.Snapshot().classes[0].free_blocks, h.kv.Snapshot().classes[0].total_blocks);
   EXPECT_THAT(h.kv.CheckInvariants(), IsEmpty());
   EXPECT_FALSE(h.engine.Step());
   const EngineStats stats = h.engine.Stats();

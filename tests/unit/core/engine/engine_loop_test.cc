@@ -141,7 +141,7 @@ TEST_P(EngineLoopLoadTest, EveryRequestOfManyThreadsEndsOnceAndRight) {
   EXPECT_EQ(e.engine.live_requests(), 0);
   EXPECT_THAT(runner.violations(), IsEmpty());
   EXPECT_THAT(e.kv.CheckInvariants(), IsEmpty());
-  EXPECT_EQ(e.kv.Snapshot().free_blocks, e.kv.total_blocks());
+  EXPECT_EQ(e.kv.Snapshot().classes[0].free_blocks, e.kv.Snapshot().classes[0].total_blocks);
 }
 
 TEST_P(EngineLoopLoadTest, ADrainUnderFireLosesNoAcceptedRequest) {

@@ -53,7 +53,7 @@ TEST_P(EngineStatsTest, ANewEngineHasCountedNothingAndShowsItsKv) {
   const EngineStats stats = h.engine.Stats();
   EXPECT_EQ(stats.accepted, 0u);
   EXPECT_EQ(stats.last_step, TimePoint{});
-  EXPECT_EQ(stats.kv.total_blocks, h.kv.total_blocks());
+  EXPECT_EQ(stats.kv.classes[0].total_blocks, h.kv.Snapshot().classes[0].total_blocks);
 }
 
 TEST_P(EngineStatsTest, EveryAcceptedRequestIsWaitingRunningOrFinishedAfterEveryStep) {

@@ -51,7 +51,7 @@ TEST_P(EngineStepTest, AFullBatchOfManyRequestsGivesEachItsOwnAnswer) {
   options.model.depth = GetParam();
   options.engine.max_running_requests = 100;
   options.engine.max_step_tokens = 150;
-  options.kv_blocks = 300;
+  options.kv_slabs = 300;
   EngineHarness h(options);
   std::map<RequestId, TokenId> first_tokens;
   for (TokenId first = 0; first < 100; ++first) {
@@ -118,10 +118,10 @@ TEST_P(EngineStepTest, KvGrowsAsTheSequenceDoes) {
   const int64_t blocks[] = {1, 1, 2, 2};
   for (int64_t expected : blocks) {
     e.engine.Step();
-    EXPECT_EQ(e.kv.Snapshot().active_blocks, expected);
+    EXPECT_EQ(e.kv.Snapshot().classes[0].active_blocks, expected);
   }
-  EXPECT_EQ(e.kv.Snapshot().filled_slots, 18);
-  EXPECT_EQ(e.kv.Snapshot().promised_blocks, 1) << "34 positions take 3 blocks";
+  EXPECT_EQ(e.kv.Snapshot().classes[0].filled_slots, 18);
+  EXPECT_EQ(e.kv.Snapshot().classes[0].promised_blocks, 1) << "34 positions take 3 blocks";
   e.RunUntilIdle();
 }
 

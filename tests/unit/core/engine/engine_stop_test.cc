@@ -30,7 +30,7 @@ class EngineStopTest : public ::testing::TestWithParam<int> {
   }
   ~EngineStopTest() override {
     EXPECT_THAT(runner_.violations(), IsEmpty());
-    EXPECT_EQ(e_.kv.Snapshot().free_blocks, e_.kv.total_blocks());
+    EXPECT_EQ(e_.kv.Snapshot().classes[0].free_blocks, e_.kv.Snapshot().classes[0].total_blocks);
   }
 
   static EngineOptions Options() { return BareEngine::DefaultOptions(); }

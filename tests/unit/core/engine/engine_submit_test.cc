@@ -37,7 +37,7 @@ TEST(EngineSubmitTest, PromptAndOutputMustFitTheContext) {
 
 TEST(EngineSubmitTest, ARequestMustFitTheWholeKvCache) {
   EngineHarness::Options options = EngineHarness::DefaultOptions();
-  options.kv_blocks = 3;  // 48 positions; the last token needs none
+  options.kv_slabs = 3;  // 48 positions; the last token needs none
   EngineHarness h(options);
   const absl::Status status = Submit(&h, 40, 10);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);

@@ -23,8 +23,15 @@ std::vector<BlockId> Take(BlockPool* pool, int32_t count) {
   return blocks;
 }
 
+// A pool of one slab.
+BlockPool OneSlab(int32_t blocks) {
+  BlockPool pool(blocks, 1);
+  pool.AddSlab();
+  return pool;
+}
+
 TEST(BlockPoolTest, HandsOutEveryBlockOnce) {
-  BlockPool pool(5);
+  BlockPool pool = OneSlab(5);
   std::set<BlockId> seen;
   for (BlockId block : Take(&pool, 5)) {
     EXPECT_LT(block.value(), 5u);
@@ -34,7 +41,7 @@ TEST(BlockPoolTest, HandsOutEveryBlockOnce) {
 }
 
 TEST(BlockPoolTest, AllocateIsAllOrNothing) {
-  BlockPool pool(3);
+  BlockPool pool = OneSlab(3);
   std::vector<BlockId> blocks = Take(&pool, 1);
   EXPECT_FALSE(pool.Allocate(3, &blocks));
   EXPECT_EQ(blocks.size(), 1u);
@@ -44,13 +51,13 @@ TEST(BlockPoolTest, AllocateIsAllOrNothing) {
 }
 
 TEST(BlockPoolTest, AllocatingNothingAlwaysWorks) {
-  BlockPool pool(0);
+  BlockPool pool(1, 0);
   EXPECT_TRUE(Take(&pool, 0).empty());
   EXPECT_EQ(CountsOf(pool), (Counts{0, 0, 0}));
 }
 
 TEST(BlockPoolTest, AReleasedBlockIsNotHandedOutBeforeItIsFreed) {
-  BlockPool pool(1);
+  BlockPool pool = OneSlab(1);
   const BlockId block = Take(&pool, 1)[0];
   pool.Release(block);
   EXPECT_EQ(CountsOf(pool), (Counts{0, 0, 1}));
@@ -62,7 +69,7 @@ TEST(BlockPoolTest, AReleasedBlockIsNotHandedOutBeforeItIsFreed) {
 }
 
 TEST(BlockPoolTest, TheBlockFreedLastIsReusedFirst) {
-  BlockPool pool(4);
+  BlockPool pool = OneSlab(4);
   const std::vector<BlockId> blocks = Take(&pool, 4);
   for (BlockId block : {blocks[2], blocks[0]}) {
     pool.Release(block);
@@ -71,8 +78,63 @@ TEST(BlockPoolTest, TheBlockFreedLastIsReusedFirst) {
   EXPECT_EQ(Take(&pool, 2), (std::vector<BlockId>{blocks[0], blocks[2]}));
 }
 
+TEST(BlockPoolTest, GrowsAndShrinksBySlabs) {
+  BlockPool pool(2, 3);
+  EXPECT_EQ(CountsOf(pool), (Counts{0, 0, 0}));
+  EXPECT_EQ(pool.AddSlab(), 0);
+  EXPECT_EQ(pool.AddSlab(), 1);
+  EXPECT_EQ(CountsOf(pool), (Counts{4, 0, 0}));
+  pool.RemoveSlab(0);
+  EXPECT_EQ(CountsOf(pool), (Counts{2, 0, 0}));
+  for (BlockId block : Take(&pool, 2)) EXPECT_EQ(pool.SlotOf(block), 1);
+  EXPECT_EQ(pool.AddSlab(), 0) << "the slot is used again";
+  EXPECT_EQ(pool.AddSlab(), 2);
+  EXPECT_EQ(CountsOf(pool), (Counts{4, 2, 0}));
+}
+
+TEST(BlockPoolTest, AnOpenedSlabIsFilledBeforeTheOthers) {
+  BlockPool pool(2, 3);
+  for (int i = 0; i < 3; ++i) pool.AddSlab();
+  const std::vector<BlockId> all = Take(&pool, 6);
+  for (size_t i : {0, 2, 3}) {
+    pool.Release(all[i]);
+    pool.Free(all[i]);
+  }
+  const int32_t warm = pool.SlotOf(all[3]);
+  EXPECT_EQ(pool.SlotOf(all[2]), warm);
+  EXPECT_TRUE(pool.SlabIsFree(warm));
+  EXPECT_FALSE(pool.SlabIsFree(pool.SlotOf(all[0])));
+  EXPECT_EQ(Take(&pool, 3), (std::vector<BlockId>{all[3], all[2], all[0]}));
+}
+
+TEST(BlockPoolTest, RemovingASlabLeavesTheOthersAlone) {
+  BlockPool pool(2, 4);
+  for (int i = 0; i < 4; ++i) pool.AddSlab();
+  pool.RemoveSlab(3);
+  pool.RemoveSlab(1);
+  std::set<int32_t> slots;
+  for (BlockId block : Take(&pool, 4)) slots.insert(pool.SlotOf(block));
+  EXPECT_EQ(slots, (std::set<int32_t>{0, 2}));
+  std::vector<BlockId> none;
+  EXPECT_FALSE(pool.Allocate(1, &none));
+}
+
+TEST(BlockPoolDeathTest, ASlabInUseStaysAndAPoolHasAnEnd) {
+  BlockPool pool(2, 1);
+  const int32_t slot = pool.AddSlab();
+  EXPECT_DEATH(pool.AddSlab(), "the pool holds 1 slabs already");
+  const BlockId block = Take(&pool, 1)[0];
+  EXPECT_DEATH(pool.RemoveSlab(slot), "slab 0 is in use");
+  pool.Release(block);
+  EXPECT_DEATH(pool.RemoveSlab(slot), "slab 0 is in use") << "a step may still touch it";
+  pool.Free(block);
+  pool.RemoveSlab(slot);
+  EXPECT_DEATH(pool.RemoveSlab(slot), "slab 0 is in use");
+  EXPECT_DEATH(pool.Release(block), "is not ours");
+}
+
 TEST(BlockPoolDeathTest, MisuseIsABrokenInvariant) {
-  BlockPool pool(3);
+  BlockPool pool = OneSlab(3);
   const BlockId held = Take(&pool, 2)[0];
   const BlockId released(1), unused(2);
   pool.Release(released);
@@ -84,7 +146,8 @@ TEST(BlockPoolDeathTest, MisuseIsABrokenInvariant) {
   EXPECT_DEATH(pool.Free(BlockId(UINT32_MAX)), "is not ours");
   std::vector<BlockId> blocks;
   EXPECT_DEATH((void)pool.Allocate(-1, &blocks), "count >= 0");
-  EXPECT_DEATH(BlockPool(-1), "num_blocks >= 0");
+  EXPECT_DEATH(BlockPool(0, 1), "blocks_per_slab > 0");
+  EXPECT_DEATH(BlockPool(1, -1), "max_slabs >= 0");
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ class RandomWalk {
   void Admit() {
     const int64_t max_tokens = Uniform(1, 100);
     KvBudget budget = kv_.Budget();
-    if (!budget.TryTake(kv_.layout().BlocksFor(max_tokens))) return;
+    if (!budget.TryTake(kv_.PromiseFor(max_tokens))) return;
     kv_.Admit(SequenceId(++next_id_), max_tokens);
     live_[next_id_].max_tokens = max_tokens;
   }
@@ -89,23 +89,23 @@ class RandomWalk {
     int64_t tokens = 0, promised = 0;
     for (const auto& [id, live] : live_) {
       const BlockTable& table = kv_.Table(SequenceId(id));
-      ASSERT_EQ(table.blocks.size(), static_cast<size_t>(kv_.layout().BlocksFor(live.tokens)));
+      ASSERT_EQ(table.blocks.size(), static_cast<size_t>(SmallLayout().BlocksFor(live.tokens)));
       for (BlockId block : table.blocks) {
         ASSERT_TRUE(held.insert(block).second) << "two owners";
         ASSERT_FALSE(waits_for_.contains(block)) << "a launched step may still touch it";
       }
       tokens += live.tokens;
-      promised += kv_.layout().BlocksFor(live.max_tokens);
+      promised += SmallLayout().BlocksFor(live.max_tokens);
     }
-    const KvSnapshot snapshot = kv_.Snapshot();
+    const KvClassSnapshot snapshot = kv_.Snapshot().classes[0];
     const auto active = static_cast<int64_t>(held.size());
     const auto fenced = static_cast<int64_t>(waits_for_.size());
     ASSERT_EQ(snapshot.active_blocks, active);
     ASSERT_EQ(snapshot.fenced_blocks, fenced);
-    ASSERT_EQ(snapshot.free_blocks, kv_.total_blocks() - active - fenced);
+    ASSERT_EQ(snapshot.free_blocks, kv_.Snapshot().classes[0].total_blocks - active - fenced);
     ASSERT_EQ(snapshot.promised_blocks, promised - active);
     ASSERT_EQ(snapshot.filled_slots, tokens);
-    ASSERT_EQ(kv_.Budget().headroom_blocks, kv_.total_blocks() - promised - fenced);
+    ASSERT_EQ(kv_.Budget().FreeSlabs(), kv_.Snapshot().classes[0].total_blocks - promised - fenced);
   }
 
   std::mt19937_64 rng_;

@@ -34,14 +34,13 @@ TEST_F(KvReservationTest, WithoutCommitItLeavesTablesAndPoolAsTheyWere) {
     const KvReservation reservation = kv_.Reserve(needs);
     EXPECT_THAT(kv_.Table(kA).blocks, SizeIs(4));
     EXPECT_THAT(kv_.Table(kB).blocks, SizeIs(2));
-    EXPECT_EQ(kv_.Snapshot().free_blocks, 4);
+    EXPECT_EQ(kv_.Snapshot().classes[0].free_blocks, 4);
   }
   EXPECT_EQ(kv_.Table(kA).blocks, before);
   EXPECT_THAT(kv_.Table(kB).blocks, IsEmpty());
-  EXPECT_EQ(kv_.Table(kA).filled_tokens, 20);
-  EXPECT_EQ(kv_.Snapshot().free_blocks, 8);
-  EXPECT_EQ(kv_.Snapshot().filled_slots, 20);
-  EXPECT_EQ(kv_.Snapshot().fenced_blocks, 0) << "no launched step saw the blocks";
+  EXPECT_EQ(kv_.Snapshot().classes[0].free_blocks, 8);
+  EXPECT_EQ(kv_.Snapshot().classes[0].filled_slots, 20);
+  EXPECT_EQ(kv_.Snapshot().classes[0].fenced_blocks, 0) << "no launched step saw the blocks";
 }
 
 TEST_F(KvReservationTest, TheBlocksOfARolledBackReservationAreTakenAgainInTheSameOrder) {
@@ -60,11 +59,9 @@ TEST_F(KvReservationTest, TheBlocksOfARolledBackReservationAreTakenAgainInTheSam
 TEST_F(KvReservationTest, TokensCountAsFilledFromCommitOn) {
   const KvNeed needs[] = {{kA, 33}, {kB, 1}};
   KvReservation reservation = kv_.Reserve(needs);
-  EXPECT_EQ(kv_.Snapshot().filled_slots, 20);
+  EXPECT_EQ(kv_.Snapshot().classes[0].filled_slots, 20);
   reservation.Commit();
-  EXPECT_EQ(kv_.Snapshot().filled_slots, 34);
-  EXPECT_EQ(kv_.Table(kA).filled_tokens, 33);
-  EXPECT_EQ(kv_.Table(kB).filled_tokens, 1);
+  EXPECT_EQ(kv_.Snapshot().classes[0].filled_slots, 34);
 }
 
 TEST_F(KvReservationTest, RollingBackGivesBackOnlyWhatItTook) {

@@ -7,6 +7,10 @@ namespace {
 
 constexpr size_t kMiB = size_t{1} << 20;
 
+size_t SlabBytesFor(size_t arena_bytes, size_t block_bytes) {
+  return SlabArena::SlabBytesFor(arena_bytes, {&block_bytes, 1});
+}
+
 TEST(SlabArenaTest, CutsTheArenaIntoWholeSlabs) {
   EXPECT_EQ(SlabArena(1024, 256).num_slabs(), 4);
   EXPECT_EQ(SlabArena(1279, 256).num_slabs(), 4);
@@ -47,14 +51,25 @@ TEST(SlabArenaTest, SlabsHoldWholeBlocks) {
   };
   for (const auto& c : cases) {
     SCOPED_TRACE(c.what);
-    EXPECT_EQ(SlabArena::SlabBytesFor(c.arena, c.block), c.slab);
+    EXPECT_EQ(SlabBytesFor(c.arena, c.block), c.slab);
   }
+}
+
+TEST(SlabArenaTest, SeveralBlockSizesGetSlabsThatTheyAllDivideAndEnoughOfThem) {
+  const size_t blocks[] = {12 * 1024, 20 * 1024};
+  EXPECT_EQ(SlabArena::SlabBytesFor(size_t{4} << 30, blocks) % (60 * 1024), 0u);
+  const size_t slab = SlabArena::SlabBytesFor(60 * kMiB, blocks);
+  EXPECT_EQ(slab % (60 * 1024), 0u);
+  EXPECT_GE(60 * kMiB / slab, 64u);
+  EXPECT_EQ(SlabArena::SlabBytesFor(1, blocks), 20u * 1024) << "at least the largest block";
+  const size_t odd[] = {256 * 10007, 256 * 10009};
+  EXPECT_EQ(SlabArena::SlabBytesFor(size_t{4} << 30, odd) % (256 * 10009), 0u);
 }
 
 TEST(SlabArenaTest, CuttingIntoSlabsLosesAboutOneBlockASlab) {
   for (const size_t block : {size_t{256}, size_t{12800}, 3 * kMiB, 7 * kMiB}) {
     for (size_t arena = kMiB; arena < 400 * kMiB; arena += 3 * kMiB + 12345) {
-      const size_t slab = SlabArena::SlabBytesFor(arena, block);
+      const size_t slab = SlabBytesFor(arena, block);
       ASSERT_LE(slab, SlabArena::kMaxSlabBytes);
       const auto slabs = static_cast<size_t>(SlabArena(arena, slab).num_slabs());
       ASSERT_GE(slabs * (slab / block) + slabs + 1, arena / block) << arena << " / " << block;
@@ -70,8 +85,8 @@ TEST(SlabArenaDeathTest, MisuseIsABrokenInvariant) {
   EXPECT_DEATH(arena.Return(-1), "slab -1 is not claimed");
   EXPECT_DEATH(SlabArena(1024, 0), "slab_bytes > 0");
   EXPECT_DEATH(SlabArena(1024, 100), "slab_bytes");
-  EXPECT_DEATH((void)SlabArena::SlabBytesFor(1024, 0), "block_bytes > 0");
-  EXPECT_DEATH((void)SlabArena::SlabBytesFor(1024, 300), "block_bytes");
+  EXPECT_DEATH((void)SlabBytesFor(1024, 0), "block_bytes 0");
+  EXPECT_DEATH((void)SlabBytesFor(1024, 300), "block_bytes");
 }
 
 }  // namespace

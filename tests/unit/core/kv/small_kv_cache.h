@@ -21,7 +21,7 @@ inline KvLayout SmallLayout() {
 struct SmallKvCache {
   explicit SmallKvCache(int32_t blocks)
       : arena(static_cast<size_t>(blocks) * kSmallBlockBytes, kSmallBlockBytes),
-        kv(SmallLayout(), &arena) {}
+        kv({SmallLayout()}, &arena, /*in_flight_tokens=*/16) {}
 
   void Grow(SequenceId sequence, int64_t tokens) {
     const KvNeed need{sequence, tokens};

@@ -23,7 +23,7 @@ class BuildBatchInputTest : public ::testing::Test {
     step.num_tokens = 3;
     step.sample = true;
     step.tokens = chunk_tokens_;
-    step.blocks = chunk_blocks_;
+    step.blocks[0] = chunk_blocks_;
     step.sampling.temperature = 0.5f;
     step.sampling.seed = 11;
     step.history = chunk_history_;
@@ -36,7 +36,7 @@ class BuildBatchInputTest : public ::testing::Test {
     step.num_tokens = 1;
     step.sample = true;
     step.tokens = decode_tokens_;
-    step.blocks = decode_blocks_;
+    step.blocks[0] = decode_blocks_;
     step.sampling.seed = 12;
     step.history = decode_history_;
     return step;
@@ -62,7 +62,7 @@ class BuildBatchInputTest : public ::testing::Test {
 };
 
 TEST_F(BuildBatchInputTest, LaysSequencesOneAfterTheOther) {
-  BuildBatchInput(Plan({Decode(), Chunk()}), kAddressing, &input_);
+  BuildBatchInput(Plan({Decode(), Chunk()}), {&kAddressing, 1}, &input_);
   EXPECT_EQ(input_.step, StepId(9));
   EXPECT_EQ(input_.counts.tokens, 4);
   EXPECT_EQ(input_.counts.sequences, 2);
@@ -75,14 +75,33 @@ TEST_F(BuildBatchInputTest, LaysSequencesOneAfterTheOther) {
 }
 
 TEST_F(BuildBatchInputTest, TurnsBlocksIntoOffsetsThroughTheirSlabs) {
-  BuildBatchInput(Plan({Decode(), Chunk()}), kAddressing, &input_);
-  EXPECT_THAT(input_.table_start, ElementsAre(0, 1, 3));
+  BuildBatchInput(Plan({Decode(), Chunk()}), {&kAddressing, 1}, &input_);
+  EXPECT_THAT(input_.tables[0].start, ElementsAre(0, 1, 3));
   // Block 3 is the last of the first slab, block 5 the second of the second.
-  EXPECT_THAT(input_.block_offsets, ElementsAre(100 + 3 * 3, 100, 40 + 3));
+  EXPECT_THAT(input_.tables[0].offsets, ElementsAre(100 + 3 * 3, 100, 40 + 3));
+}
+
+TEST_F(BuildBatchInputTest, EveryCacheClassHasItsOwnTables) {
+  const std::vector<uint32_t> other_slabs = {1000};
+  const BlockAddressing addressing[] = {
+      kAddressing, {.units_per_block = 5, .blocks_per_slab = 8, .slab_units = other_slabs}};
+  const std::vector<BlockId> decode_window = {kNoBlock, BlockId(2)};
+  const std::vector<BlockId> chunk_window = {BlockId(1), BlockId(0)};
+  SequenceStep decode = Decode(), chunk = Chunk();
+  decode.blocks[1] = decode_window;
+  chunk.blocks[1] = chunk_window;
+  BuildBatchInput(Plan({decode, chunk}), addressing, &input_);
+  EXPECT_EQ(input_.num_classes, 2);
+  EXPECT_THAT(input_.tables[0].start, ElementsAre(0, 1, 3));
+  EXPECT_THAT(input_.tables[1].start, ElementsAre(0, 2, 4));
+  EXPECT_THAT(input_.tables[1].offsets, ElementsAre(kNoBlockOffset, 1010, 1005, 1000));
+  BuildBatchInput(Plan({Decode()}), {addressing, 1}, &input_);
+  EXPECT_EQ(input_.num_classes, 1);
+  EXPECT_THAT(input_.tables[1].offsets, IsEmpty()) << "nothing is left of the step before";
 }
 
 TEST_F(BuildBatchInputTest, GivesEachSamplingRowItsPartOfTheHistory) {
-  BuildBatchInput(Plan({Decode(), Chunk()}), kAddressing, &input_);
+  BuildBatchInput(Plan({Decode(), Chunk()}), {&kAddressing, 1}, &input_);
   ASSERT_EQ(input_.sampling.size(), 2u);
   EXPECT_EQ(input_.sampling[0].seed, 12u);
   EXPECT_EQ(input_.sampling[0].history_start, 0);
@@ -97,7 +116,7 @@ TEST_F(BuildBatchInputTest, GivesEachSamplingRowItsPartOfTheHistory) {
 TEST_F(BuildBatchInputTest, WantsLogitsOfSamplingSequencesAlone) {
   SequenceStep inner_chunk = Chunk();
   inner_chunk.sample = false;
-  BuildBatchInput(Plan({inner_chunk, Decode()}), kAddressing, &input_);
+  BuildBatchInput(Plan({inner_chunk, Decode()}), {&kAddressing, 1}, &input_);
   EXPECT_THAT(input_.logit_rows, ElementsAre(3));
   ASSERT_EQ(input_.sampling.size(), 1u);
   EXPECT_EQ(input_.sampling[0].seed, 12u);
@@ -110,19 +129,19 @@ TEST_F(BuildBatchInputTest, MarksATokenThatTheStepBeforeStillComputes) {
   fed_back.feedback_row = 0;
   SequenceStep fed_back_from_row_5 = fed_back;
   fed_back_from_row_5.feedback_row = 5;
-  BuildBatchInput(Plan({fed_back, fed_back_from_row_5, Decode()}), kAddressing, &input_);
+  BuildBatchInput(Plan({fed_back, fed_back_from_row_5, Decode()}), {&kAddressing, 1}, &input_);
   EXPECT_THAT(input_.token_ids, ElementsAre(-1, -6, 60));
   EXPECT_THAT(input_.positions, ElementsAre(7, 7, 7));
 }
 
 TEST_F(BuildBatchInputTest, LeavesNothingOfTheStepBefore) {
-  BuildBatchInput(Plan({Chunk(), Decode(), Chunk()}), kAddressing, &input_);
+  BuildBatchInput(Plan({Chunk(), Decode(), Chunk()}), {&kAddressing, 1}, &input_);
   SequenceStep inner_chunk = Chunk();
   inner_chunk.sample = false;
-  BuildBatchInput(Plan({inner_chunk}), kAddressing, &input_);
+  BuildBatchInput(Plan({inner_chunk}), {&kAddressing, 1}, &input_);
   EXPECT_THAT(input_.token_ids, ElementsAre(50, 51, 52));
   EXPECT_THAT(input_.q_start, ElementsAre(0, 3));
-  EXPECT_THAT(input_.table_start, ElementsAre(0, 2));
+  EXPECT_THAT(input_.tables[0].start, ElementsAre(0, 2));
   EXPECT_THAT(input_.kv_len, ElementsAre(19));
   EXPECT_THAT(input_.logit_rows, IsEmpty());
   EXPECT_THAT(input_.sampling, IsEmpty());
@@ -131,27 +150,27 @@ TEST_F(BuildBatchInputTest, LeavesNothingOfTheStepBefore) {
 }
 
 TEST_F(BuildBatchInputTest, AllocatesNothingOnceItHasSeenTheLargestStep) {
-  BuildBatchInput(Plan({Chunk(), Decode()}), kAddressing, &input_);
+  BuildBatchInput(Plan({Chunk(), Decode()}), {&kAddressing, 1}, &input_);
   const auto* ids = input_.token_ids.data();
-  const auto* offsets = input_.block_offsets.data();
+  const auto* offsets = input_.tables[0].offsets.data();
   const auto* history = input_.history.data();
-  BuildBatchInput(Plan({Decode()}), kAddressing, &input_);
-  BuildBatchInput(Plan({Chunk(), Decode()}), kAddressing, &input_);
+  BuildBatchInput(Plan({Decode()}), {&kAddressing, 1}, &input_);
+  BuildBatchInput(Plan({Chunk(), Decode()}), {&kAddressing, 1}, &input_);
   EXPECT_EQ(input_.token_ids.data(), ids);
-  EXPECT_EQ(input_.block_offsets.data(), offsets);
+  EXPECT_EQ(input_.tables[0].offsets.data(), offsets);
   EXPECT_EQ(input_.history.data(), history);
 }
 
 TEST_F(BuildBatchInputTest, DiesOnAPlanThatContradictsItself) {
   StepPlan wrong_count = Plan({Decode()});
   wrong_count.num_tokens = 2;
-  EXPECT_DEATH(BuildBatchInput(wrong_count, kAddressing, &input_), "tokens planned");
+  EXPECT_DEATH(BuildBatchInput(wrong_count, {&kAddressing, 1}, &input_), "tokens planned");
   SequenceStep short_tokens = Chunk();
   short_tokens.num_tokens = 4;
-  EXPECT_DEATH(BuildBatchInput(Plan({short_tokens}), kAddressing, &input_), "check failed");
+  EXPECT_DEATH(BuildBatchInput(Plan({short_tokens}), {&kAddressing, 1}, &input_), "check failed");
   SequenceStep fed_back = Chunk();
   fed_back.feedback_row = 0;
-  EXPECT_DEATH(BuildBatchInput(Plan({fed_back}), kAddressing, &input_), "check failed");
+  EXPECT_DEATH(BuildBatchInput(Plan({fed_back}), {&kAddressing, 1}, &input_), "check failed");
 }
 
 }  // namespace

@@ -51,8 +51,9 @@ class TransformerRunnerTest : public ::testing::TestWithParam<int> {
     input.token_ids = std::move(ids);
     input.q_start = {0, count};
     input.kv_len = {position + count};
-    input.table_start = {0, 1};
-    input.block_offsets = {0};
+    input.num_classes = 1;
+    input.tables[0].start = {0, 1};
+    input.tables[0].offsets = {0};
     if (!sample) return input;
     input.logit_rows = {count - 1};
     input.sampling = {{.temperature = 0.5f, .history_start = 0, .history_count = 2}};
@@ -211,7 +212,7 @@ TEST_P(TransformerRunnerTest, DiesOnAStepBeyondItsCapacity) {
   EXPECT_DEATH((void)(*runner)->LaunchForward(Input(std::vector<int32_t>(9, 1))), "check failed");
   EXPECT_DEATH((void)(*runner)->LaunchForward(Input({1}, 32)), "a sequence of 33 tokens");
   BatchInput many_blocks = Input({1});
-  many_blocks.block_offsets.resize(7);
+  many_blocks.tables[0].offsets.resize(7);
   EXPECT_DEATH((void)(*runner)->LaunchForward(many_blocks), "bytes for a buffer");
 }
 
@@ -224,7 +225,7 @@ TEST_P(TransformerRunnerTest, DiesOnArraysThatDoNotMatchTheCounts) {
     if (field == 1) input.positions.clear();
     if (field == 2) input.q_start.pop_back();
     if (field == 3) input.kv_len.push_back(1);
-    if (field == 4) input.table_start.clear();
+    if (field == 4) input.tables[0].start.clear();
     if (field == 5) input.logit_rows.clear();
     EXPECT_DEATH((void)(*runner)->LaunchForward(input), "check failed") << field;
   }

@@ -18,7 +18,7 @@ class SchedulerFixture {
  public:
   SchedulerFixture(const SchedulerOptions& options, int32_t blocks)
       : arena_(static_cast<size_t>(blocks) * 256, 256),
-        kv_(Layout(), &arena_),
+        kv_({Layout()}, &arena_, options.max_step_tokens),
         scheduler_(options, &kv_) {}
 
   SequenceId Enqueue(int32_t prompt_tokens, int32_t max_tokens) {

@@ -45,7 +45,7 @@ TEST(SchedulerTest, PromisesWhatASequenceCanEverNeedAndNotMore) {
   f.Enqueue(17, 16);  // 32 positions need KV: 2 blocks
   f.Enqueue(16, 17);  // the same
   EXPECT_EQ(f.Admit().size(), 2u);
-  EXPECT_EQ(f.kv().Budget().headroom_blocks, 0);
+  EXPECT_EQ(f.kv().Budget().FreeSlabs(), 0);
   SchedulerFixture g({.max_step_tokens = 64, .max_running_sequences = 8}, 4);
   g.Enqueue(17, 17);  // 33 positions: 3 blocks
   g.Enqueue(17, 16);

@@ -39,31 +39,33 @@ TEST(KvReportTest, DefaultContextsAreQuartersOfTheLongestDownTo16) {
 
 TEST(KvReportTest, Llama8bTakes128KibATokenAnd2MibABlock) {
   const ModelConfig config = *NamedModelShape("llama-3.1-8b");
-  const KvLayout layout = MakeKvLayout(config, 16, kernels::DType::kBF16);
+  const KvLayouts layouts = MakeKvLayouts(config, 16, kernels::DType::kBF16);
   std::ostringstream out;
-  PrintModel(config, layout, out);
+  PrintModel(config, layouts, out);
   EXPECT_THAT(out.str(), HasSubstr("KV per token   128 KiB  = 32 layers x K and V x 8 groups"));
   EXPECT_THAT(out.str(), HasSubstr("KV per block   2 MiB for 16 tokens"));
 }
 
 TEST(KvReportTest, TheCapacityTableCountsSequencesByContext) {
-  const KvLayout layout = MakeKvLayout(*NamedModelShape("llama-3.1-8b"), 16, kernels::DType::kBF16);
+  const KvLayouts layouts =
+      MakeKvLayouts(*NamedModelShape("llama-3.1-8b"), 16, kernels::DType::kBF16);
   std::ostringstream out;
   const int64_t memory[] = {int64_t{16} << 30};
   const int32_t contexts[] = {2048, 131072};
-  PrintCapacity(layout, memory, contexts, out);
+  PrintCapacity(layouts, memory, contexts, out);
   EXPECT_THAT(out.str(), HasSubstr("16 GiB      8192  131072       64          1"));
 }
 
 TEST(KvReportTest, JsonHasTheSizesThatTheTablesShow) {
   const ModelConfig config = *NamedModelShape("llama-3.1-8b");
-  const KvLayout layout = MakeKvLayout(config, 16, kernels::DType::kBF16);
+  const KvLayouts layouts = MakeKvLayouts(config, 16, kernels::DType::kBF16);
   const int64_t memory[] = {int64_t{16} << 30};
   const int32_t contexts[] = {2048, 131072};
-  const nlohmann::ordered_json json = ModelJson(config, layout, memory, contexts);
+  const nlohmann::ordered_json json = ModelJson(config, layouts, memory, contexts);
   EXPECT_EQ(json["attention"], "GQA");
-  EXPECT_EQ(json["kv_block_bytes"], 2 << 20);
-  EXPECT_EQ(json["kv_token_bytes"], 131072);
+  ASSERT_EQ(json["kv_classes"].size(), 1u);
+  EXPECT_EQ(json["kv_classes"][0]["block_bytes"], 2 << 20);
+  EXPECT_EQ(json["kv_classes"][0]["token_bytes"], 131072);
   ASSERT_EQ(json["capacity"].size(), 2u);
   EXPECT_EQ(json["capacity"][0]["sequences"], 64);
   EXPECT_EQ(json["capacity"][1]["sequences"], 1);

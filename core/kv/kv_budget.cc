@@ -1,0 +1,25 @@
+#include "core/kv/kv_budget.h"
+
+#include <algorithm>
+
+namespace quire {
+
+int64_t KvBudget::SlabsNeeded() const {
+  int64_t slabs = 0;
+  for (int32_t c = 0; c < num_classes; ++c) {
+    const Class& k = classes[static_cast<size_t>(c)];
+    const int64_t spoken = (k.spoken_for + k.blocks_per_slab - 1) / k.blocks_per_slab;
+    slabs += std::max<int64_t>(k.claimed_slabs, spoken);
+  }
+  return slabs;
+}
+
+bool KvBudget::TryTake(const KvBlockCounts& blocks) {
+  KvBudget after = *this;
+  for (size_t c = 0; c < blocks.size(); ++c) after.classes[c].spoken_for += blocks[c];
+  if (after.SlabsNeeded() > total_slabs) return false;
+  *this = after;
+  return true;
+}
+
+}  // namespace quire

@@ -1,0 +1,164 @@
+#include "core/kv/kv_class_cache.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/check.h"
+
+namespace quire {
+namespace {
+
+int32_t BlocksPerSlab(const KvLayout& layout, const SlabArena& arena) {
+  const size_t block_bytes = layout.BlockBytes();
+  QUIRE_CHECK(block_bytes > 0 && block_bytes <= arena.slab_bytes())
+      << "a block of " << block_bytes << " bytes in slabs of " << arena.slab_bytes();
+  return static_cast<int32_t>(arena.slab_bytes() / block_bytes);
+}
+
+}  // namespace
+
+KvClassCache::KvClassCache(KvLayout layout, SlabArena* arena, int64_t in_flight_tokens)
+    : layout_(std::move(layout)),
+      arena_(arena),
+      in_flight_tokens_(in_flight_tokens),
+      pool_(BlocksPerSlab(layout_, *arena), arena->num_slabs()),
+      arena_slab_(static_cast<size_t>(arena->num_slabs()), -1),
+      slab_units_(arena_slab_.size(), 0),
+      units_per_block_(static_cast<uint32_t>(layout_.BlockBytes() / kernels::kKvOffsetUnit)) {}
+
+KvClassCache::~KvClassCache() {
+  for (int32_t slab : arena_slab_) {
+    if (slab >= 0) arena_->Return(slab);
+  }
+}
+
+void KvClassCache::Grow(BlockTable* table, int64_t tokens) {
+  int32_t missing = layout_.BlocksFor(tokens) - static_cast<int32_t>(table->blocks.size());
+  if (missing <= 0) return;
+  QUIRE_CHECK(table->held_blocks() + missing <= table->promised_blocks)
+      << "a table grows beyond its promise of " << table->promised_blocks << " blocks";
+  allocated_total_ += static_cast<uint64_t>(missing);
+  while (missing > 0) {
+    if (pool_.num_free() == 0) ClaimSlab();
+    const int32_t count = std::min(missing, pool_.num_free());
+    QUIRE_CHECK(pool_.Allocate(count, &table->blocks));
+    missing -= count;
+  }
+}
+
+void KvClassCache::ClaimSlab() {
+  const auto slab = arena_->Claim();
+  QUIRE_CHECK(slab.has_value()) << "promised blocks are not free";
+  const auto slot = static_cast<size_t>(pool_.AddSlab());
+  arena_slab_[slot] = *slab;
+  const size_t units = arena_->slab_bytes() / kernels::kKvOffsetUnit;
+  slab_units_[slot] = static_cast<uint32_t>(static_cast<size_t>(*slab) * units);
+}
+
+void KvClassCache::Shrink(BlockTable* table, size_t entries) {
+  while (table->blocks.size() > entries) {
+    pool_.Release(table->blocks.back());
+    FreeBlock(table->blocks.back());
+    table->blocks.pop_back();
+  }
+}
+
+void KvClassCache::Pass(BlockTable* table, int64_t kv_len) {
+  if (layout_.window == 0) return;
+  // The next position, kv_len, sees none below this one.
+  const int64_t first_seen = std::max<int64_t>(kv_len - layout_.window + 1, 0);
+  const auto passed = static_cast<int32_t>(first_seen / layout_.block_tokens);
+  while (table->passed_blocks < passed) {
+    BlockId& block = table->blocks[static_cast<size_t>(table->passed_blocks++)];
+    // No fence: neither a completed step nor one on its way looks at it again.
+    pool_.Release(block);
+    FreeBlock(block);
+    block = kNoBlock;
+  }
+}
+
+void KvClassCache::Release(const BlockTable& table, StepId last_launched) {
+  QUIRE_CHECK(fenced_.empty() || fenced_.back().first <= last_launched) << "fences out of order";
+  promised_blocks_ -= table.promised_blocks;
+  for (size_t b = static_cast<size_t>(table.passed_blocks); b < table.blocks.size(); ++b) {
+    pool_.Release(table.blocks[b]);
+    fenced_.emplace_back(last_launched, table.blocks[b]);
+  }
+}
+
+void KvClassCache::StepCompleted(StepId step) {
+  while (!fenced_.empty() && fenced_.front().first <= step) {
+    FreeBlock(fenced_.front().second);
+    fenced_.pop_front();
+  }
+}
+
+void KvClassCache::FreeBlock(BlockId block) {
+  pool_.Free(block);
+  ++freed_total_;
+  const int32_t slot = pool_.SlotOf(block);
+  if (!pool_.SlabIsFree(slot)) return;
+  pool_.RemoveSlab(slot);
+  arena_->Return(std::exchange(arena_slab_[static_cast<size_t>(slot)], -1));
+}
+
+KvBudget::Class KvClassCache::Budget() const {
+  return {.spoken_for = promised_blocks_ + pool_.num_released(),
+          .claimed_slabs = pool_.num_slabs(),
+          .blocks_per_slab = pool_.blocks_per_slab()};
+}
+
+KvClassSnapshot KvClassCache::Snapshot() const {
+  KvClassSnapshot snapshot;
+  snapshot.free_blocks =
+      pool_.num_free() + static_cast<int64_t>(arena_->free_slabs()) * pool_.blocks_per_slab();
+  snapshot.active_blocks = pool_.num_held();
+  snapshot.fenced_blocks = pool_.num_released();
+  snapshot.total_blocks = snapshot.free_blocks + snapshot.active_blocks + snapshot.fenced_blocks;
+  snapshot.promised_blocks = promised_blocks_ - pool_.num_held();
+  snapshot.allocated_total = allocated_total_;
+  snapshot.freed_total = freed_total_;
+  snapshot.block_bytes = layout_.BlockBytes();
+  snapshot.block_tokens = layout_.block_tokens;
+  snapshot.blocks_per_slab = pool_.blocks_per_slab();
+  snapshot.window = layout_.window;
+  return snapshot;
+}
+
+void KvClassCache::CheckInvariants(std::span<const BlockTable* const> tables,
+                                   std::vector<std::string>* violations) const {
+  const auto report = [&](auto... parts) {
+    violations->push_back(absl::StrCat("cache class of window ", layout_.window, ": ", parts...));
+  };
+  const auto expect = [&](const char* what, int64_t counted, int64_t kept) {
+    if (counted != kept) report(what, ": ", counted, " != ", kept);
+  };
+  std::vector<int32_t> owners(arena_slab_.size() * blocks_per_slab(), 0);
+  int64_t held = 0, promised = 0;
+  for (const BlockTable* table : tables) {
+    held += table->held_blocks();
+    promised += table->promised_blocks;
+    if (table->held_blocks() > table->promised_blocks) report("a table holds more than promised");
+    for (size_t b = 0; b < table->blocks.size(); ++b) {
+      const bool passed = b < static_cast<size_t>(table->passed_blocks);
+      if (passed != (table->blocks[b] == kNoBlock)) report("entry ", b, " of a table is wrong");
+      if (!passed) ++owners[table->blocks[b].value()];
+    }
+  }
+  for (const auto& [step, block] : fenced_) ++owners[block.value()];
+  for (size_t b = 0; b < owners.size(); ++b) {
+    if (owners[b] > 1) report("block ", b, " has two owners");
+    if (owners[b] > 0 && arena_slab_[b / blocks_per_slab()] < 0)
+      report("block ", b, " has no slab");
+  }
+  expect("held blocks", held, pool_.num_held());
+  expect("fenced blocks", static_cast<int64_t>(fenced_.size()), pool_.num_released());
+  expect("promised blocks", promised, promised_blocks_);
+  expect("allocated - freed", static_cast<int64_t>(allocated_total_ - freed_total_),
+         held + pool_.num_released());
+  expect("claimed slabs",
+         std::count_if(arena_slab_.begin(), arena_slab_.end(), [](int32_t s) { return s >= 0; }),
+         pool_.num_slabs());
+}
+
+}  // namespace quire

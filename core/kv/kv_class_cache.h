@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/base/ids.h"
+#include "core/kv/block_pool.h"
+#include "core/kv/block_table.h"
+#include "core/kv/kv_budget.h"
+#include "core/kv/kv_layout.h"
+#include "core/kv/kv_snapshot.h"
+#include "core/kv/slab_arena.h"
+
+namespace quire {
+
+// The blocks of one cache class: grows and shrinks tables that the KvCacheManager keeps, claims a
+// slab when all of its own are full and returns one as soon as it is empty, and holds freed blocks
+// back until the steps that may touch them have completed. Engine thread only.
+class KvClassCache {
+ public:
+  // `in_flight_tokens`: how many tokens of one sequence the steps on their way may compute. The
+  // arena must outlive the cache.
+  KvClassCache(KvLayout layout, SlabArena* arena, int64_t in_flight_tokens);
+  ~KvClassCache();
+  KvClassCache(KvClassCache&&) = delete;
+
+  int32_t MostBlocks(int64_t tokens) const { return layout_.MostBlocks(tokens, in_flight_tokens_); }
+  void Promise(int32_t blocks) { promised_blocks_ += blocks; }
+  // Appends blocks until `table` covers `tokens`; they must have been promised.
+  void Grow(BlockTable* table, int64_t tokens);
+  // Takes back what Grow() appended beyond `entries`; no launched step has seen it.
+  void Shrink(BlockTable* table, size_t entries);
+  // Every step that computes positions below `kv_len` has completed: gives up the blocks that no
+  // later position sees.
+  void Pass(BlockTable* table, int64_t kv_len);
+  // Lets go of the table's blocks and its promise; they are free once `last_launched` completed.
+  void Release(const BlockTable& table, StepId last_launched);
+  void StepCompleted(StepId step);
+
+  const KvLayout& layout() const { return layout_; }
+  KvBudget::Class Budget() const;
+  KvClassSnapshot Snapshot() const;
+
+  // See BlockAddressing in core/plan: where the slab in each slot starts, in kKvOffsetUnit.
+  std::span<const uint32_t> slab_units() const { return slab_units_; }
+  uint32_t blocks_per_slab() const { return static_cast<uint32_t>(pool_.blocks_per_slab()); }
+  uint32_t units_per_block() const { return units_per_block_; }
+
+  // Recounts from the tables of all sequences and appends what does not agree.
+  void CheckInvariants(std::span<const BlockTable* const> tables,
+                       std::vector<std::string>* violations) const;
+
+ private:
+  void ClaimSlab();
+  void FreeBlock(BlockId block);
+
+  const KvLayout layout_;
+  SlabArena* const arena_;
+  const int64_t in_flight_tokens_;
+  BlockPool pool_;
+  std::vector<int32_t> arena_slab_;   // by slot
+  std::vector<uint32_t> slab_units_;  // by slot
+  uint32_t units_per_block_ = 0;
+  std::deque<std::pair<StepId, BlockId>> fenced_;  // ordered by step
+  int64_t promised_blocks_ = 0;
+  uint64_t allocated_total_ = 0;
+  uint64_t freed_total_ = 0;
+};
+
+}  // namespace quire
