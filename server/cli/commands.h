@@ -8,6 +8,7 @@
 
 namespace quire::cli {
 
+Command AddCheckCommand(CLI::App* root);
 Command AddInspectCommand(CLI::App* root);
 Command AddTokenizeCommand(CLI::App* root);
 
