@@ -43,6 +43,7 @@ constexpr const char* kRoundTrips[] = {
 struct CheckOptions {
   std::string model;
   int threads = 0;
+  bool no_tokenizer = false;
   bool json = false;
 };
 
@@ -74,17 +75,27 @@ class ModelChecker {
   int Run() {
     Do("files", true, [this] { return CheckFiles(options_.model, Progress("hashing")); });
     Do("config", true, [this] { return CheckConfig(); });
-    Do("tokenizer", config_.has_value(), [this] { return CheckTokenizer(); });
-    Do("chat", true, [this] { return DescribeChat(); });
+    if (options_.no_tokenizer) {
+      Report({"tokenizer", Check::Outcome::kNotRun, "--no-tokenizer"});
+    } else {
+      Do("tokenizer", config_.has_value(), [this] { return CheckTokenizer(); });
+      Do("chat", true, [this] { return DescribeChat(); });
+    }
     Do("kv layout", config_.has_value(), [this] { return DescribeKv(); });
     Do("weights", config_.has_value(), [this] { return CheckWeights(); });
     Do("memory", model_ != nullptr, [this] { return CheckMemory(); });
     Do("forward", model_ != nullptr, [this] { return CheckForward(); });
-    if (options_.json) std::cout << json_.dump(2) << '\n';
+    if (options_.json) PrintJson();
     return failed_ ? kExitError : kExitOk;
   }
 
  private:
+  // A message may quote bytes of a broken file.
+  void PrintJson() const {
+    constexpr auto kReplace = nlohmann::ordered_json::error_handler_t::replace;
+    std::cout << json_.dump(2, ' ', /*ensure_ascii=*/false, kReplace) << '\n';
+  }
+
   template <typename Function>
   void Do(const char* name, bool possible, Function check) {
     if (!possible) return Report({name, Check::Outcome::kNotRun, "needs what failed above"});
@@ -234,6 +245,8 @@ Command AddCheckCommand(CLI::App* root) {
   app->add_option("--threads", options->threads, "CPU threads; 0: all cores")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  app->add_flag("--no-tokenizer", options->no_tokenizer,
+                "The directory holds weights alone: check them on arbitrary tokens");
   app->add_flag("--json", options->json, "Print one JSON array");
   return {app, [options] { return ModelChecker(*options).Run(); }};
 }
