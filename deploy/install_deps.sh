@@ -15,7 +15,7 @@ EOF
 
 build_packages=(
   ca-certificates cmake ninja-build g++ ccache pkg-config
-  libabsl-dev nlohmann-json3-dev libpcre2-dev libcli11-dev
+  libabsl-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev libcli11-dev libssl-dev
   libprotobuf-dev protobuf-compiler libgrpc++-dev protobuf-compiler-grpc grpc-proto
   prometheus-cpp-dev
 )

@@ -57,7 +57,10 @@ class FlagGroup {
 
 void AddModelFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
   FlagGroup flags(app, "Model and device");
-  flags.Add("--model", "DIR", config.model_dir, "Hugging Face model directory")->required();
+  flags.Add("--model", "DIR", config.model_dir, "Hugging Face model directory, or a .gguf file")
+      ->required();
+  flags.Add("--chat-family", "NAME", config.chat_family,
+            "How conversations are written, such as llama3.1 (default: as the model's files say)");
   flags.Add("--model-name", "NAME", config.model_name,
             "Name that requests use; empty: the directory's name");
   flags.AddChoice("--device", config.device, {"auto", "cpu", "cuda"},
@@ -77,12 +80,30 @@ void AddEngineFlags(CLI::App& app, EngineOptions& engine) {
   flags.AddNumber("--max-step-tokens", engine.max_step_tokens, 1, 1 << 20,
                   "Query tokens that a step computes");
   flags.AddNumber("--max-running", engine.max_running_requests, 1, 65536, "Requests in one step");
+  flags.AddNumber("--max-scored-tokens", engine.max_scored_tokens, 1, 1 << 20,
+                  "Prompt tokens in one step whose logprobs are wanted");
   flags.AddNumber("--max-queued", engine.max_queued_requests, 1, 1 << 20,
                   "Requests that may wait; more are refused with RESOURCE_EXHAUSTED");
   flags.AddNumber("--max-queued-tokens", engine.max_queued_tokens, int64_t{1}, int64_t{1} << 40,
                   "Prompt tokens that may wait; more are refused with RESOURCE_EXHAUSTED");
   flags.AddNumber("--max-context", engine.max_context_tokens, 0, 1 << 24,
                   "Tokens of prompt and answer together; 0: what the model allows");
+}
+
+void AddTokenRuleFlags(FlagGroup& flags, RequestLimits& limits) {
+  SamplingLimits& sampling = limits.sampling;
+  flags.AddNumber("--max-logit-bias", sampling.max_logit_biases, 0, 65536, "Entries of logit_bias");
+  flags.AddNumber("--max-allowed-token-ids", sampling.max_allowed_token_ids, 0, 1 << 20,
+                  "Entries of allowed_token_ids");
+  flags.AddNumber("--max-bad-words", sampling.max_bad_words, 0, 65536,
+                  "Token sequences to avoid; a string is one or two");
+  flags.AddNumber("--max-bad-word-tokens", sampling.max_bad_word_tokens, 1, 1024,
+                  "Tokens of a sequence to avoid");
+  flags.AddNumber("--max-bad-word-bytes", limits.bad_word_bytes, 1, 65536,
+                  "Length of a string to avoid");
+  flags.AddNumber("--max-logprobs", sampling.max_top_logprobs, 0, 1024,
+                  "Alternatives reported with a token of the answer or the prompt");
+  flags.AddNumber("--max-n", limits.max_answers, 1, 1024, "Answers to one prompt");
 }
 
 void AddRequestFlags(CLI::App& app, RequestLimits& limits, TextFlags& text) {
@@ -97,6 +118,7 @@ void AddRequestFlags(CLI::App& app, RequestLimits& limits, TextFlags& text) {
   flags.AddNumber("--max-stop-bytes", sampling.max_stop_string_bytes, 1, 65536,
                   "Length of one stop string");
   flags.AddNumber("--max-stop-token-ids", sampling.max_stop_token_ids, 0, 65536, "Stop token ids");
+  AddTokenRuleFlags(flags, limits);
   flags.Add("--default-deadline", "TIME", text.default_deadline,
             "Deadline of calls that come without one; 0: none");
   flags.Add("--max-deadline", "TIME", text.max_deadline,
@@ -235,6 +257,7 @@ absl::StatusOr<std::optional<ServerConfig>> ParseCommandLine(int argc, const cha
     return absl::InvalidArgumentError(absl::StrCat(error.what(), "; see quire-server --help"));
   }
   QUIRE_RETURN_IF_ERROR(ReadTextFlags(text, &config));
+  config.engine.sampling = config.requests.sampling;
   return config;
 }
 

@@ -19,7 +19,8 @@ namespace quire::server {
 struct ServerConfig {
   // Model and device
   std::string model_dir;
-  std::string model_name;  // empty: the directory's name
+  std::string model_name;   // empty: the directory's name
+  std::string chat_family;  // empty: the one that the model's files name
   std::string device = "auto";
   int32_t threads = 0;                          // 0: all cores that the process may use
   std::optional<kernels::DType> compute_dtype;  // default: from the checkpoint

@@ -104,8 +104,11 @@ absl::StatusOr<ShutdownReason> Serve(const ServerConfig& config) {
     QUIRE_ASSIGN_OR_RETURN(exporter, Exporter::Listen(*config.metrics_listen));
   }
   QUIRE_ASSIGN_OR_RETURN(model, LoadModel(config, &signals, &dispatcher, &clock));
+  QUIRE_ASSIGN_OR_RETURN(
+      const ChatFormat chat,
+      ChooseChatFormat(config.model_dir, config.chat_family, model->tokenizer()));
   const RequestCodec codec(&model->config(), &model->tokenizer(),
-                           model->options().max_context_tokens, config.requests);
+                           model->options().max_context_tokens, config.requests, chat);
   QUIRE_ASSIGN_OR_RETURN(
       std::unique_ptr<GrpcServer> server,
       GrpcServer::Listen(config, {.model = model.get(),
@@ -126,6 +129,8 @@ absl::StatusOr<ShutdownReason> Serve(const ServerConfig& config) {
   signals.Arm([&loop = model->loop()] { loop.EndGrace(); });
   QUIRE_RETURN_IF_ERROR(WritePortFile(config.port_file, *server, exporter.get()));
   Log(absl::StrCat("serving ", model->config().name, " on ", model->device_description()));
+  Log(absl::StrCat("chat format: ",
+                   chat.family.has_value() ? std::string(ChatFamilyName(*chat.family)) : "none"));
   Log(absl::StrCat("listening on ", server->address().ToString()));
 
   const ShutdownReason reason = signals.Await();

@@ -15,8 +15,8 @@ OutputDispatcher::OutputDispatcher(int num_threads) {
 OutputDispatcher::~OutputDispatcher() = default;
 
 void OutputDispatcher::Register(RequestId id, std::shared_ptr<OutputStream> stream,
-                                const Tokenizer& tokenizer, bool logprobs) {
-  ShardOf(id).Add(id, {std::move(stream), IncrementalDetokenizer(tokenizer), logprobs});
+                                const Tokenizer& tokenizer, OutputFormat format) {
+  ShardOf(id).Add(id, {std::move(stream), IncrementalDetokenizer(tokenizer), std::move(format)});
 }
 
 void OutputDispatcher::Unregister(RequestId id) { ShardOf(id).Remove(id); }

@@ -7,6 +7,7 @@
 #include "core/base/ids.h"
 #include "core/engine/output_sink.h"
 #include "core/text/tokenizer.h"
+#include "server/output_format.h"
 #include "server/output_stream.h"
 
 namespace quire::server {
@@ -30,7 +31,7 @@ class OutputDispatcher final : public OutputSink {
   // Sends the events of `id` to `stream`, up to and with the last one. Before Engine::Submit, as
   // events may come from then on. `tokenizer` must outlive the dispatcher's work for the request.
   void Register(RequestId id, std::shared_ptr<OutputStream> stream, const Tokenizer& tokenizer,
-                bool logprobs);
+                OutputFormat format = {});
   // For a request that the engine refused: there will be no event.
   void Unregister(RequestId id);
 

@@ -62,10 +62,17 @@ void OutputShard::Handle(TokenEvent event) {
   if (it == streams_.end()) return;
   Entry& entry = it->second;
   OutputChunk chunk;
+  chunk.index = entry.format.index;
+  chunk.prompt = std::exchange(entry.format.echo, {});
+  if (event.prompt_scores != nullptr) {
+    chunk.prompt.logprobs = std::move(event.prompt_scores->logprobs);
+    chunk.prompt.alternatives = std::move(event.prompt_scores->alternatives);
+  }
   if (event.token >= 0) {
     entry.detokenizer.Append(event.token);
     chunk.tokens.push_back(event.token);
-    if (entry.logprobs) chunk.logprobs.push_back(event.logprob);
+    if (entry.format.logprobs) chunk.logprobs.push_back(event.logprob);
+    if (!event.alternatives.empty()) chunk.alternatives.push_back(std::move(event.alternatives));
   }
   const bool last = event.finish != nullptr;
   chunk.text = last ? entry.detokenizer.Finish(event.finish->trim_bytes)

@@ -10,6 +10,7 @@
 #include "core/base/mutex.h"
 #include "core/request/token_event.h"
 #include "core/text/incremental_detokenizer.h"
+#include "server/output_format.h"
 #include "server/output_stream.h"
 
 namespace quire::server {
@@ -22,7 +23,7 @@ class OutputShard {
   struct Entry {
     std::shared_ptr<OutputStream> stream;
     IncrementalDetokenizer detokenizer;
-    bool logprobs;
+    OutputFormat format;
   };
 
   OutputShard();

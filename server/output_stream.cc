@@ -1,41 +1,39 @@
 #include "server/output_stream.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/base/check.h"
 
 namespace quire::server {
 
-void OutputChunk::Append(OutputChunk next) {
-  if (empty()) {
-    *this = std::move(next);
-    return;
-  }
-  text += next.text;
-  tokens.insert(tokens.end(), next.tokens.begin(), next.tokens.end());
-  logprobs.insert(logprobs.end(), next.logprobs.begin(), next.logprobs.end());
-  finish = std::move(next.finish);
-}
-
-OutputStream::OutputStream(StreamWriter* writer, size_t max_pending_bytes)
-    : max_pending_bytes_(max_pending_bytes), writer_(writer) {}
+OutputStream::OutputStream(StreamWriter* writer, size_t max_pending_bytes, OutputShape shape)
+    : max_pending_bytes_(max_pending_bytes),
+      shape_(shape),
+      writer_(writer),
+      gathered_tokens_(static_cast<size_t>(shape.answers)) {}
 
 void OutputStream::Push(OutputChunk chunk) {
   MutexLock lock(&mu_);
   if (state_ == State::kFinished || end_.has_value()) return;
   if (chunk.finish != nullptr) {
+    ++ended_;
+    totals_.Add(*chunk.finish);
+    first_error_.Update(chunk.finish->status);
+  }
+  GatherLocked(std::move(chunk));
+  if (ended_ == shape_.answers) {
     end_ = overflowed_ ? absl::ResourceExhaustedError(
                              "the client reads too slowly: more of the answer was waiting than "
                              "the server's --max-stream-buffer allows")
-                       : chunk.finish->status;
+                       : first_error_;
   }
-  GatherLocked(std::move(chunk));
   PumpLocked();
 }
 
 void OutputStream::GatherLocked(OutputChunk chunk) {
   const bool too_much = state_ == State::kWriting && chunk.finish == nullptr &&
-                        pending_.PayloadBytes() + chunk.PayloadBytes() > max_pending_bytes_;
+                        pending_bytes_ + chunk.PayloadBytes() > max_pending_bytes_;
   if (too_much && !overflowed_) {
     overflowed_ = true;
     CancelLocked(CancelCause::kSlowReader);
@@ -43,12 +41,25 @@ void OutputStream::GatherLocked(OutputChunk chunk) {
   if (overflowed_) {
     if (chunk.finish == nullptr) return;
     OutputChunk end_only;
+    end_only.index = chunk.index;
     end_only.finish = std::move(chunk.finish);
     chunk = std::move(end_only);
   }
-  chunk.token_offset = gathered_tokens_;
-  gathered_tokens_ += static_cast<int64_t>(chunk.tokens.size());
-  pending_.Append(std::move(chunk));
+  AppendLocked(std::move(chunk));
+}
+
+void OutputStream::AppendLocked(OutputChunk chunk) {
+  int64_t& gathered = gathered_tokens_.at(static_cast<size_t>(chunk.index));
+  chunk.token_offset = gathered;
+  gathered += static_cast<int64_t>(chunk.tokens.size());
+  began_ |= !chunk.tokens.empty();
+  pending_bytes_ += chunk.PayloadBytes();
+  const auto same = std::ranges::find(pending_, chunk.index, &OutputChunk::index);
+  if (same == pending_.end()) {
+    pending_.push_back(std::move(chunk));
+  } else {
+    same->Append(std::move(chunk));
+  }
 }
 
 void OutputStream::Refuse(const absl::Status& status) {
@@ -93,7 +104,8 @@ void OutputStream::Detach() {
 void OutputStream::DropClientLocked(CancelCause cause) {
   if (!end_.has_value()) CancelLocked(cause);
   end_ = absl::CancelledError("the call was cancelled");
-  pending_ = OutputChunk();
+  pending_.clear();
+  pending_bytes_ = 0;
 }
 
 void OutputStream::CancelLocked(CancelCause cause) {
@@ -102,24 +114,44 @@ void OutputStream::CancelLocked(CancelCause cause) {
   writer_->CancelRequest(cause);
 }
 
+bool OutputStream::ReadyLocked(const OutputChunk& chunk) const {
+  // While nothing has begun a failure waits: where all answers fail, the status comes alone.
+  const bool ended = chunk.finish != nullptr && (began_ || chunk.finish->status.ok());
+  return end_.has_value() || ended || !chunk.prompt.empty() ||
+         (shape_.message_interval == 1 && chunk.finish == nullptr) ||
+         chunk.tokens.size() >= static_cast<size_t>(shape_.message_interval) ||
+         pending_bytes_ > max_pending_bytes_ / 2;
+}
+
+bool OutputStream::HasLastMessageLocked() const {
+  return !pending_.empty() && (began_ || end_->ok());
+}
+
+OutputChunk OutputStream::TakeLocked(size_t place) {
+  OutputChunk chunk = std::move(pending_[place]);
+  pending_.erase(pending_.begin() + static_cast<int64_t>(place));
+  pending_bytes_ -= chunk.PayloadBytes();
+  return chunk;
+}
+
 void OutputStream::PumpLocked() {
   if (state_ != State::kIdle) return;
-  if (end_.has_value()) {
-    FinishLocked();
-  } else if (!pending_.empty()) {
-    state_ = State::kWriting;
-    writer_->StartWrite(std::exchange(pending_, OutputChunk()));
-  }
+  if (end_.has_value() && (pending_.size() <= 1 || !HasLastMessageLocked())) return FinishLocked();
+  const auto ready = std::ranges::find_if(
+      pending_, [this](const OutputChunk& chunk)
+                    ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return ReadyLocked(chunk); });
+  if (ready == pending_.end()) return;
+  state_ = State::kWriting;
+  began_ = true;
+  writer_->StartWrite(TakeLocked(static_cast<size_t>(ready - pending_.begin())));
 }
 
 void OutputStream::FinishLocked() {
   state_ = State::kFinished;
-  const bool began = gathered_tokens_ > 0;
-  if (pending_.finish != nullptr && (began || end_->ok())) {
-    writer_->StartWriteAndFinish(std::exchange(pending_, OutputChunk()), *end_);
-  } else {
-    writer_->Finish(*end_);
-  }
+  if (!HasLastMessageLocked()) return writer_->Finish(*end_);
+  OutputChunk last = TakeLocked(0);
+  last.totals = std::make_unique<AnswerTotals>(totals_);
+  writer_->StartWriteAndFinish(std::move(last), *end_);
 }
 
 }  // namespace quire::server

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -31,17 +32,26 @@ class StreamWriter {
   virtual void CancelRequest(CancelCause cause) = 0;
 };
 
-// The way of one answer from the output thread to one client: the state machine between the engine,
-// which never waits, and a client, which may read slowly, go away or never come back.
+// What a call's messages look like.
+struct OutputShape {
+  int32_t answers = 1;           // to the same prompt, told apart by their index
+  int32_t message_interval = 1;  // tokens that a message of an unfinished answer has at least
+};
+
+// The way of a call's answers from the output threads to one client: the state machine between the
+// engine, which never waits, and a client, which may read slowly, go away or never come back.
 //
 //              Push                      WriteDone, nothing pending
 //   kIdle ------------> kWriting       kWriting ------------> kIdle
 //   kIdle ---- the end is known: last message and status, or status alone ----> kFinished
 //
 // Rules:
-//  - One write is in flight at most. What comes meanwhile is gathered into the next message.
-//  - The end (of the answer, or of the client) waits for the write in flight, then goes out at
-//    once. In kFinished every call but Detach does nothing: the status is given exactly once.
+//  - One write is in flight at most. What comes meanwhile is gathered into the next message of its
+//    answer; a message is written once it has message_interval tokens, a part of the prompt, or the
+//    answer's end, and when half the bound has gathered.
+//  - The call ends with the last of its answers, with the status of the first that failed. The end
+//    (of the answers, or of the client) waits for the write in flight, then goes out at once. In
+//    kFinished every call but Detach does nothing: the status is given exactly once.
 //  - What is gathered is bounded. A piece beyond the bound and all after it are dropped, the
 //    request is cancelled, and the stream ends with RESOURCE_EXHAUSTED: the client has an intact
 //    beginning of the answer.
@@ -54,12 +64,12 @@ class StreamWriter {
 class OutputStream {
  public:
   // `max_pending_bytes` bounds what is gathered behind a write in flight.
-  OutputStream(StreamWriter* writer, size_t max_pending_bytes);
+  OutputStream(StreamWriter* writer, size_t max_pending_bytes, OutputShape shape = {});
   OutputStream(const OutputStream&) = delete;
   OutputStream& operator=(const OutputStream&) = delete;
 
-  // The next piece. One with `finish` is the last; its status ends the call, after a last message
-  // where a token was generated before or the status is OK.
+  // The next piece of an answer, the last one with `finish`. The end of all answers ends the call,
+  // after a last message where there was one before, a token was generated or the status is OK.
   void Push(OutputChunk chunk);
   // Ends a call whose request the engine has not accepted.
   void Refuse(const absl::Status& status);
@@ -76,6 +86,11 @@ class OutputStream {
   enum class State : uint8_t { kIdle, kWriting, kFinished };
 
   void GatherLocked(OutputChunk chunk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AppendLocked(OutputChunk chunk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool ReadyLocked(const OutputChunk& chunk) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether the end is told in a last message, not in the status alone.
+  bool HasLastMessageLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  OutputChunk TakeLocked(size_t place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DropClientLocked(CancelCause cause) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CancelLocked(CancelCause cause) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Starts what can be started now.
@@ -83,13 +98,19 @@ class OutputStream {
   void FinishLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const size_t max_pending_bytes_;
+  const OutputShape shape_;
 
   Mutex mu_;
   StreamWriter* writer_ ABSL_GUARDED_BY(mu_);  // null after Detach
   State state_ ABSL_GUARDED_BY(mu_) = State::kIdle;
-  OutputChunk pending_ ABSL_GUARDED_BY(mu_);
-  int64_t gathered_tokens_ ABSL_GUARDED_BY(mu_) = 0;      // of the answer, sent or pending
+  std::vector<OutputChunk> pending_ ABSL_GUARDED_BY(mu_);  // one an answer at most, oldest first
+  size_t pending_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  std::vector<int64_t> gathered_tokens_ ABSL_GUARDED_BY(mu_);  // by answer, sent or pending
+  AnswerTotals totals_ ABSL_GUARDED_BY(mu_);                   // of the answers that have ended
+  int32_t ended_ ABSL_GUARDED_BY(mu_) = 0;
+  absl::Status first_error_ ABSL_GUARDED_BY(mu_);
   std::optional<absl::Status> end_ ABSL_GUARDED_BY(mu_);  // set once the end is known
+  bool began_ ABSL_GUARDED_BY(mu_) = false;               // a message was sent or a token generated
   bool overflowed_ ABSL_GUARDED_BY(mu_) = false;
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
 };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 
@@ -21,31 +22,41 @@ class ABSL_LOCKABLE Mutex {
   // Lets whoever awaits a condition look again. While the lock is held, since whoever gets it next
   // may destroy it.
   void Unlock() ABSL_UNLOCK_FUNCTION() {
-    if (waiters_ > 0) changed_.notify_all();
+    WakeOthers();
     mu_.unlock();
   }
 
-  // Gives the lock up until `condition` holds.
+  // Gives the lock up until `condition` holds. As with Unlock, whoever awaits something looks
+  // again.
   template <typename Condition>
   void Await(Condition condition) ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) {
     std::unique_lock<std::mutex> lock(mu_, std::adopt_lock);
+    WakeOthers();
     ++waiters_;
     changed_.wait(lock, condition);
     --waiters_;
     lock.release();
   }
-  // As Await, for `timeout` at most; returns whether the condition holds.
+  // As Await, for `timeout` at most (any value); returns whether the condition holds.
   template <typename Condition>
   bool AwaitFor(Duration timeout, Condition condition) ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) {
     std::unique_lock<std::mutex> lock(mu_, std::adopt_lock);
+    WakeOthers();
     ++waiters_;
-    const bool holds = changed_.wait_for(lock, timeout, condition);
+    const bool holds = changed_.wait_for(lock, std::min(timeout, kLongestWait), condition);
     --waiters_;
     lock.release();
     return holds;
   }
 
  private:
+  // A century: added to the clock, the largest durations would overflow and end the wait at once.
+  static constexpr Duration kLongestWait = std::chrono::hours(24 * 36500);
+
+  void WakeOthers() {
+    if (waiters_ > 0) changed_.notify_all();
+  }
+
   std::mutex mu_;
   std::condition_variable changed_;
   int waiters_ = 0;  // under mu_

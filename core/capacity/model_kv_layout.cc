@@ -16,6 +16,14 @@ bool IsBlockSize(int32_t tokens) {
   return tokens > 0 && tokens % kBlockTokensUnit == 0 && kernels::kAttentionSplit % tokens == 0;
 }
 
+// Of the first layer that has attention.
+int32_t FirstWindow(const ModelConfig& config) {
+  for (int32_t l = 0; l < config.num_layers; ++l) {
+    if (config.Layer(l).kv_groups > 0) return config.Layer(l).window;
+  }
+  return 0;
+}
+
 }  // namespace
 
 absl::Status ValidateBlockTokens(int32_t block_tokens) {
@@ -46,9 +54,11 @@ KvLayout MakeKvLayout(const ModelConfig& config, int32_t block_tokens, kernels::
 KvLayouts MakeKvLayouts(const ModelConfig& config, int32_t block_tokens, kernels::DType dtype) {
   const KvLayout all = MakeKvLayout(config, block_tokens, dtype);
   std::map<int32_t, KvLayout> classes;  // by window, so that 0 comes first
+  int32_t window = FirstWindow(config);
   for (const KvLayout::Layer& layer : all.layers) {
-    const int32_t window =
-        config.windows.empty() ? 0 : config.windows[static_cast<size_t>(layer.model_layer)];
+    const LayerShape shape = config.Layer(layer.model_layer);
+    // A layer without attention takes no room, whichever class it is in.
+    if (shape.kv_groups > 0) window = shape.window;
     KvLayout& layout = classes[window];
     layout.block_tokens = all.block_tokens;
     layout.dtype = all.dtype;
@@ -56,7 +66,7 @@ KvLayouts MakeKvLayouts(const ModelConfig& config, int32_t block_tokens, kernels
     layout.layers.push_back(layer);
   }
   KvLayouts layouts;
-  for (auto& [window, layout] : classes) layouts.push_back(std::move(layout));
+  for (auto& [key, layout] : classes) layouts.push_back(std::move(layout));
   return layouts;
 }
 

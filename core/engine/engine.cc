@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 #include "core/base/status_macros.h"
+#include "core/sample/logit_edits.h"
 #include "core/sample/sampling_rules.h"
 
 namespace quire {
@@ -21,7 +21,8 @@ Engine::Engine(const EngineOptions& options, EngineDependencies dependencies)
       stop_rules_(std::move(dependencies.stop_rules)),
       inbox_(options),
       scheduler_({.max_step_tokens = options.max_step_tokens,
-                  .max_running_sequences = options.max_running_requests},
+                  .max_running_sequences = options.max_running_requests,
+                  .max_scored_tokens = options.max_scored_tokens},
                  kv_) {
   const absl::Status valid = options.Validate();
   QUIRE_CHECK(valid.ok()) << valid.ToString();
@@ -36,15 +37,33 @@ Engine::~Engine() {
 }
 
 absl::Status Engine::Submit(Request request) {
+  std::vector<Request> one;
+  one.push_back(std::move(request));
+  return Submit(std::move(one));
+}
+
+absl::Status Engine::Submit(std::vector<Request> requests) {
+  if (requests.size() > static_cast<size_t>(options_.max_queued_requests)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(requests.size(), " answers at once are more than the ",
+                     options_.max_queued_requests, " requests that this server queues"));
+  }
+  for (const Request& request : requests) {
+    if (absl::Status status = CheckFits(request); !status.ok()) {
+      inbox_.CountTooLong();
+      return status;
+    }
+  }
+  return inbox_.Submit(std::move(requests), &live_requests_);
+}
+
+absl::Status Engine::CheckFits(const Request& request) const {
   const auto prompt = static_cast<int64_t>(request.prompt.size());
   const int64_t total = prompt + request.sampling.max_tokens;
-  if (total > longest_request_) {
-    inbox_.CountTooLong();
-    return absl::InvalidArgumentError(
-        absl::StrCat("prompt (", prompt, " tokens) and max_tokens (", request.sampling.max_tokens,
-                     ") together exceed the limit of ", longest_request_, " tokens"));
-  }
-  return inbox_.Submit(std::move(request), &live_requests_);
+  if (total <= longest_request_) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("prompt (", prompt, " tokens) and max_tokens (", request.sampling.max_tokens,
+                   ") together exceed the limit of ", longest_request_, " tokens"));
 }
 
 void Engine::Cancel(RequestId id) { inbox_.Cancel(id); }
@@ -60,10 +79,11 @@ bool Engine::Step() {
   const auto depth = static_cast<size_t>(runner_->in_flight_depth());
   const bool complete = launched ? in_flight_.size() > depth : !in_flight_.empty();
   if (complete) CompleteOldest();
-  stats_.forward_seconds += ToSeconds(runner_time_);
-  stats_.schedule_seconds += ToSeconds(clock_->Now() - began - runner_time_);
   PublishStats();
   DeliverEvents();
+  // Published with the next step, as publishing and delivering are part of it.
+  stats_.forward_seconds += ToSeconds(runner_time_);
+  stats_.schedule_seconds += ToSeconds(clock_->Now() - began - runner_time_);
   return launched || complete;
 }
 
@@ -162,14 +182,29 @@ KvReservation Engine::ReserveAndFill(StepPlan* plan) {
     for (size_t c = 0; c < kv_->num_classes(); ++c) {
       step.blocks[c] = kv_->Table(step.sequence, c).blocks;
     }
+  }
+  FillSampling(plan);
+  return reservation;
+}
+
+void Engine::FillSampling(StepPlan* plan) {
+  edits_.clear();
+  for (SequenceStep& step : plan->sequences) {
     if (!step.sample) continue;
     const Sequence& sequence = *scheduler_.Find(step.sequence);
     const SamplingParams& params = sequence.request().sampling;
-    step.sampling =
-        MakeSamplingRow(params, sequence.generated_tokens() + sequence.pending_samples());
-    if (NeedsHistory(params)) step.history = sequence.tokens();
+    const DrawState state{.tokens = sequence.tokens(),
+                          .generated = sequence.generated_tokens() + sequence.pending_samples(),
+                          .last_on_device = step.feedback_row >= 0};
+    step.sampling = MakeSamplingRow(params, state.generated);
+    step.history = PenalisedHistory(params, state.tokens, sequence.prompt_tokens());
+    step.history_generated = step.history.empty() ? 0 : sequence.generated_tokens();
+    step.allowed = params.allowed_token_ids;
+    step.edits_start = static_cast<int32_t>(edits_.size());
+    AppendLogitEdits(params, stop_rules_.eos_token_ids, state, &edits_);
+    step.edits_count = static_cast<int32_t>(edits_.size()) - step.edits_start;
   }
-  return reservation;
+  plan->edits = edits_;
 }
 
 absl::Status Engine::Launch(const BatchInput& input) {
@@ -191,53 +226,6 @@ void Engine::CompleteOldest() {
   kv_->StepCompleted(step.plan.id);
   Commit(step.plan, *tokens);
   spare_inputs_.push_back(std::move(step.input));
-}
-
-void Engine::Commit(const StepPlan& plan, std::span<const kernels::SampledToken> tokens) {
-  QUIRE_CHECK(tokens.size() == static_cast<size_t>(plan.num_samples));
-  size_t row = 0;
-  bool decode = false, prefill = false;
-  for (const SequenceStep& step : plan.sequences) {
-    Sequence* const sequence = scheduler_.Find(step.sequence);
-    const kernels::SampledToken* sampled = step.sample ? &tokens[row++] : nullptr;
-    if (sequence == nullptr) {
-      // Ended while this step was on its way.
-      stats_.discarded_tokens += sampled != nullptr ? 1 : 0;
-      continue;
-    }
-    kv_->Pass(step.sequence, step.start + step.num_tokens);
-    const bool is_prefill = step.start < sequence->prompt_tokens();
-    (is_prefill ? prefill : decode) = true;
-    if (is_prefill) stats_.prompt_tokens += static_cast<uint64_t>(step.num_tokens);
-    if (sampled != nullptr) CommitToken(sequence, *sampled);
-  }
-  ++(decode && prefill ? stats_.mixed_steps : decode ? stats_.decode_steps : stats_.prefill_steps);
-}
-
-void Engine::CommitToken(Sequence* sequence, const kernels::SampledToken& sampled) {
-  TokenEvent event{.request = sequence->request().id};
-  if (sampled.token_id < 0) {
-    return Finish(sequence, FinishReason::kError,
-                  absl::InternalError("the model's output for this request is not finite"),
-                  std::move(event));
-  }
-  const TimePoint last_token_at = sequence->last_token_at();
-  sequence->CommitToken(sampled.token_id, now_);
-  if (sequence->generated_tokens() == 1) {
-    stats_.time_to_first_token.Observe(kTimeToFirstTokenEdges,
-                                       ToSeconds(now_ - sequence->request().arrival));
-  } else {
-    stats_.inter_token.Observe(kInterTokenEdges, ToSeconds(now_ - last_token_at));
-  }
-  ++stats_.generated_tokens;
-  StopChecker& stop = live_.at(sequence->request().id).stop;
-  const std::optional<FinishReason> end =
-      stop.Check(sampled.token_id, sequence->generated_tokens());
-  event.token = sampled.token_id;
-  event.logprob = sampled.logprob;
-  event.hold_back_bytes = stop.hold_back_bytes();
-  if (end.has_value()) return Finish(sequence, *end, absl::OkStatus(), std::move(event));
-  events_.push_back(std::move(event));
 }
 
 void Engine::Finish(Sequence* sequence, FinishReason reason, absl::Status status,

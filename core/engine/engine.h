@@ -59,6 +59,8 @@ class Engine {
   //   ResourceExhausted  the queue is full
   //   Unavailable        draining, or the device has failed
   absl::Status Submit(Request request);
+  // Accepts all of them or none.
+  absl::Status Submit(std::vector<Request> requests);
 
   // Ends a request early; without effect when it has ended or is unknown. Its KV is free once the
   // steps already launched have completed.
@@ -98,6 +100,7 @@ class Engine {
     TimePoint launched_at{};
   };
 
+  absl::Status CheckFits(const Request& request) const;
   void DrainInbox();
   void Enqueue(Request request);
   void ExpireDeadlines();
@@ -106,11 +109,14 @@ class Engine {
   bool LaunchNext();
   absl::Status LaunchPlan(StepPlan plan);
   KvReservation ReserveAndFill(StepPlan* plan);
+  void FillSampling(StepPlan* plan);
   absl::Status Launch(const BatchInput& input);
   // Waits for the oldest step and makes its results visible.
   void CompleteOldest();
-  void Commit(const StepPlan& plan, std::span<const kernels::SampledToken> tokens);
-  void CommitToken(Sequence* sequence, const kernels::SampledToken& sampled);
+  void Commit(const StepPlan& plan, std::span<const kernels::SampledToken> rows);
+  void CommitScores(const SequenceStep& step, std::span<const kernels::SampledToken> rows,
+                    int32_t first_row);
+  void CommitToken(Sequence* sequence, const kernels::SampledToken& sampled, int32_t row);
   // Ends a live request: its event, its KV, its statistics. The sequence is gone afterwards.
   void Finish(Sequence* sequence, FinishReason reason, absl::Status status, TokenEvent event);
   void FinishAll(FinishReason reason, const absl::Status& status);
@@ -135,8 +141,9 @@ class Engine {
   // Engine thread only.
   Scheduler scheduler_;
   absl::flat_hash_map<RequestId, LiveRequest> live_;
-  std::deque<InFlightStep> in_flight_;    // oldest first, at most in_flight_depth + 1
-  std::vector<BatchInput> spare_inputs_;  // buffers of completed steps, reused
+  std::deque<InFlightStep> in_flight_;     // oldest first, at most in_flight_depth + 1
+  std::vector<BatchInput> spare_inputs_;   // buffers of completed steps, reused
+  std::vector<kernels::LogitEdit> edits_;  // of the step being planned
   uint64_t next_sequence_id_ = 0;
   StepId last_launched_;
   std::vector<TokenEvent> events_;

@@ -1,35 +1,39 @@
 #include "core/engine/engine_inbox.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
 namespace quire {
 
-absl::Status EngineInbox::Submit(Request request, std::atomic<int64_t>* live) {
-  const auto tokens = static_cast<int64_t>(request.prompt.size());
+absl::Status EngineInbox::Submit(std::vector<Request> requests, std::atomic<int64_t>* live) {
+  const auto count = static_cast<int64_t>(requests.size());
+  int64_t tokens = 0;
+  for (const Request& request : requests) tokens += static_cast<int64_t>(request.prompt.size());
   MutexLock lock(&mu_);
   if (!closed_reason_.empty()) {
-    ++rejections_.draining;
+    rejections_.draining += requests.size();
     return absl::UnavailableError(closed_reason_);
   }
-  if (queued_requests_ >= options_.max_queued_requests ||
+  if (queued_requests_ + count > options_.max_queued_requests ||
       (queued_requests_ > 0 && queued_tokens_ + tokens > options_.max_queued_tokens)) {
-    ++rejections_.queue_full;
+    rejections_.queue_full += requests.size();
     return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", queued_requests_,
                                                      " requests with ", queued_tokens_,
                                                      " prompt tokens wait; try again later"));
   }
-  if (live != nullptr) live->fetch_add(1, std::memory_order_acq_rel);
-  ++queued_requests_;
+  if (live != nullptr) live->fetch_add(count, std::memory_order_acq_rel);
+  queued_requests_ += count;
   queued_tokens_ += tokens;
-  messages_.submits.push_back(std::move(request));
+  std::move(requests.begin(), requests.end(), std::back_inserter(messages_.submits));
   return absl::OkStatus();
 }
 
 void EngineInbox::Cancel(RequestId id) {
   MutexLock lock(&mu_);
-  messages_.cancels.push_back(id);
+  if (cancelled_.insert(id).second) messages_.cancels.push_back(id);
 }
 
 void EngineInbox::AbortAll() {
@@ -49,6 +53,7 @@ void EngineInbox::CountTooLong() {
 
 EngineInbox::Messages EngineInbox::Take() {
   MutexLock lock(&mu_);
+  cancelled_.clear();
   return std::exchange(messages_, Messages{});
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "core/base/mutex.h"
@@ -16,7 +17,8 @@ namespace quire {
 
 // The way into the engine thread. Requests are bounded by count and by prompt tokens, counting
 // those that have left the inbox but still wait for their first step; a cancel always gets in, as
-// there is at most one a request. Thread-safe; pushing never blocks on the engine.
+// one request has one place for it, however often it is repeated. Thread-safe; pushing never blocks
+// on the engine.
 class EngineInbox {
  public:
   struct Messages {
@@ -34,10 +36,11 @@ class EngineInbox {
 
   explicit EngineInbox(const EngineOptions& options) : options_(options) {}
 
-  // ResourceExhausted when the queue is full, Unavailable once closed. An accepted request is
-  // counted in `live` before the engine can see it; a refused one never is, so callers that are
-  // refused again and again cannot keep a drain waiting.
-  absl::Status Submit(Request request, std::atomic<int64_t>* live = nullptr);
+  // Takes all of the requests or none: ResourceExhausted when there is no room for them in the
+  // queue, Unavailable once closed. An accepted request is counted in `live` before the engine can
+  // see it; a refused one never is, so callers that are refused again and again cannot keep a
+  // drain waiting.
+  absl::Status Submit(std::vector<Request> requests, std::atomic<int64_t>* live = nullptr);
   void Cancel(RequestId id);
   void AbortAll();
   // No submit gets in from now on; `reason` is what callers are told.
@@ -57,6 +60,7 @@ class EngineInbox {
   const EngineOptions options_;
   mutable Mutex mu_;
   Messages messages_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_set<RequestId> cancelled_ ABSL_GUARDED_BY(mu_);  // those in messages_.cancels
   std::string closed_reason_ ABSL_GUARDED_BY(mu_);
   Rejections rejections_ ABSL_GUARDED_BY(mu_);
   int64_t queued_requests_ ABSL_GUARDED_BY(mu_) = 0;

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "core/request/sampling_params.h"
 
 namespace quire {
 
@@ -10,9 +12,16 @@ namespace quire {
 struct EngineOptions {
   int32_t max_step_tokens = 512;        // query tokens a step: decode rows and prefill chunks
   int32_t max_running_requests = 128;   // sequences in one step
+  int32_t max_scored_tokens = 64;       // prompt tokens a step whose logprobs are reported
   int32_t max_queued_requests = 1024;   // accepted, not yet running; beyond: RESOURCE_EXHAUSTED
   int64_t max_queued_tokens = 1 << 20;  // prompt tokens of those together
   int32_t max_context_tokens = 0;       // prompt + output of one request; set from the model
+  SamplingLimits sampling;  // that requests keep to; what a step holds follows from them
+
+  // Rows of logits that one step may need.
+  int32_t MaxLogitRows() const {
+    return max_running_requests + std::min(max_scored_tokens, max_step_tokens);
+  }
 
   absl::Status Validate() const;
   // Tokens of one sequence that the steps on their way may compute, on a device that lets

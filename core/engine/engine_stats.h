@@ -57,7 +57,7 @@ struct EngineStats {
   uint64_t prefill_steps = 0;     // steps without a decode row
   uint64_t decode_steps = 0;      // steps with decode rows alone
   uint64_t mixed_steps = 0;
-  double schedule_seconds = 0;  // engine time outside the runner
+  double schedule_seconds = 0;  // engine time outside the runner, delivery included
   double forward_seconds = 0;   // engine time inside the runner
   TimePoint last_step{};        // when the last step completed; the clock's epoch: none yet
 

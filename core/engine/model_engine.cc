@@ -7,6 +7,9 @@
 #include "core/base/status_macros.h"
 #include "core/capacity/model_kv_layout.h"
 #include "core/engine/kv_sizing.h"
+#include "core/engine/model_tokenizer.h"
+#include "core/engine/sampling_sizing.h"
+#include "core/engine/special_text_tokenizer.h"
 #include "core/kv/slab_arena.h"
 #include "core/model/transformer_runner.h"
 #include "core/model/weight_source.h"
@@ -41,6 +44,7 @@ class LocalModelEngine final : public ModelEngine {
   Engine& engine() override { return *engine_; }
   EngineLoop& loop() override { return *loop_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
+  const Tokenizer& special_text_tokenizer() const override { return *special_text_; }
   const ModelConfig& config() const override { return config_; }
   const KvLayouts& kv_layouts() const override { return layouts_; }
   const EngineOptions& options() const override { return options_.engine; }
@@ -61,6 +65,7 @@ class LocalModelEngine final : public ModelEngine {
   KvLayouts layouts_;
   kernels::DType compute_ = kernels::DType::kBF16;
   std::unique_ptr<Tokenizer> tokenizer_;
+  std::unique_ptr<SpecialTextTokenizer> special_text_;
   std::unique_ptr<kernels::Device> device_;
   kernels::DeviceBuffer arena_memory_;
   std::unique_ptr<SlabArena> arena_;
@@ -72,15 +77,16 @@ class LocalModelEngine final : public ModelEngine {
 
 absl::Status LocalModelEngine::Load() {
   QUIRE_RETURN_IF_ERROR(LoadConfig());
-  QUIRE_ASSIGN_OR_RETURN(tokenizer_, LoadTokenizer(options_.model_dir));
+  QUIRE_ASSIGN_OR_RETURN(tokenizer_, LoadModelTokenizer(options_.model_dir));
   if (tokenizer_->vocab_size() > config_.vocab_size) {
     return absl::InvalidArgumentError(
-        absl::StrCat(options_.model_dir, ": tokenizer.json has ", tokenizer_->vocab_size(),
+        absl::StrCat(options_.model_dir, ": the tokenizer has ", tokenizer_->vocab_size(),
                      " ids, but the model only ", config_.vocab_size));
   }
+  special_text_ = std::make_unique<SpecialTextTokenizer>(*tokenizer_);
   QUIRE_RETURN_IF_ERROR(ToStatus(
       kernels::CreateDevice({.kind = options_.device, .threads = options_.threads}, &device_)));
-  QUIRE_ASSIGN_OR_RETURN(auto source, CheckpointSource::Open(options_.model_dir));
+  QUIRE_ASSIGN_OR_RETURN(auto source, CheckpointSource::Open(options_.model_dir, compute_));
   QUIRE_ASSIGN_OR_RETURN(ModelWeights weights, LoadWeights(config_, source.get(), device_.get(),
                                                            compute_, options_.progress));
   QUIRE_RETURN_IF_ERROR(AllocateKv());
@@ -125,15 +131,17 @@ kernels::BatchCapacity LocalModelEngine::Capacity() const {
   return {.tokens = engine.max_step_tokens,
           .sequences = engine.max_running_requests,
           .table_entries = static_cast<int32_t>(std::min<int64_t>(entries, INT32_MAX)),
-          .logit_rows = engine.max_running_requests};
+          .logit_rows = engine.MaxLogitRows()};
 }
 
 absl::Status LocalModelEngine::MakeRunner(ModelWeights weights) {
   QUIRE_ASSIGN_OR_RETURN(
-      runner_, TransformerRunner::Create(
-                   device_.get(), config_, std::move(weights),
-                   ModelLayerViews(layouts_, arena_memory_.data()),
-                   {.capacity = Capacity(), .max_context = options_.engine.max_context_tokens}));
+      runner_, TransformerRunner::Create(device_.get(), config_, std::move(weights),
+                                         ModelLayerViews(layouts_, arena_memory_.data()),
+                                         {.capacity = Capacity(),
+                                          .max_context = options_.engine.max_context_tokens,
+                                          .sampling = SamplingCapacityFor(
+                                              options_.engine, config_.eos_token_ids.size())}));
   return absl::OkStatus();
 }
 
@@ -143,10 +151,12 @@ void LocalModelEngine::MakeEngine() {
   dependencies.kv = kv_.get();
   dependencies.sink = sink_;
   dependencies.clock = clock_;
+  const auto bytes_of = [](const Tokenizer* tokenizer) {
+    return [tokenizer](TokenId id) { return tokenizer->TokenBytes(id); };
+  };
   dependencies.stop_rules = {.eos_token_ids = config_.eos_token_ids,
-                             .token_bytes = [tokenizer = tokenizer_.get()](TokenId id) {
-                               return tokenizer->TokenBytes(id);
-                             }};
+                             .token_bytes = bytes_of(tokenizer_.get()),
+                             .shown_token_bytes = bytes_of(special_text_.get())};
   engine_ = std::make_unique<Engine>(options_.engine, std::move(dependencies));
   loop_ = std::make_unique<EngineLoop>(engine_.get(), options_.on_device_failure);
 }

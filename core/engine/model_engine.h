@@ -46,6 +46,8 @@ class ModelEngine {
   virtual Engine& engine() = 0;
   virtual EngineLoop& loop() = 0;
   virtual const Tokenizer& tokenizer() const = 0;
+  // The same with text for special tokens, for requests that show them.
+  virtual const Tokenizer& special_text_tokenizer() const = 0;
   virtual const ModelConfig& config() const = 0;
   virtual const KvLayouts& kv_layouts() const = 0;
   virtual const EngineOptions& options() const = 0;  // with everything derived filled in

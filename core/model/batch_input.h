@@ -32,11 +32,13 @@ struct BatchInput {
   int32_t num_classes = 0;
   std::vector<int32_t> logit_rows;             // [logit_rows]
   std::vector<kernels::SamplingRow> sampling;  // [logit_rows]
-  std::vector<int32_t> history;                // ids the sampling rows point into
+  std::vector<int32_t> history;                // these three: what the sampling rows point into
+  std::vector<kernels::LogitEdit> edits;
+  std::vector<int32_t> allowed;
 };
 
-// Overwrites `input` with the plan's arrays; `addressing` holds one entry a cache class. The n-th
-// sampling sequence of the plan becomes the n-th logit row.
+// Overwrites `input` with the plan's arrays; `addressing` holds one entry a cache class. Logit rows
+// come in the order of the plan's sequences, a sequence's targets before its sample.
 void BuildBatchInput(const StepPlan& plan, std::span<const BlockAddressing> addressing,
                      BatchInput* input);
 

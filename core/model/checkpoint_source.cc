@@ -1,6 +1,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/model/gguf_path.h"
+#include "core/model/gguf_source.h"
+#include "core/model/quant_checkpoint.h"
 #include "core/model/weight_source.h"
 
 namespace quire {
@@ -32,31 +35,53 @@ absl::Status CheckEntry(const TensorSpec& spec, const SafetensorsEntry* entry) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<CheckpointSource>> CheckpointSource::Open(
-    const std::string& model_dir) {
-  QUIRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(model_dir));
-  return std::unique_ptr<CheckpointSource>(new CheckpointSource(std::move(checkpoint)));
+absl::StatusOr<std::unique_ptr<WeightSource>> CheckpointSource::Open(const std::string& model,
+                                                                     kernels::DType dequantized) {
+  QUIRE_ASSIGN_OR_RETURN(const std::string gguf, FindGgufFile(model));
+  if (!gguf.empty()) return GgufSource::Open(gguf, dequantized);
+  QUIRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, Checkpoint::Open(model));
+  QUIRE_ASSIGN_OR_RETURN(const std::optional<QuantConfig> quantization, LoadQuantConfig(model));
+  return std::unique_ptr<WeightSource>(
+      new CheckpointSource(std::move(checkpoint), quantization, dequantized));
 }
 
 absl::StatusOr<std::vector<kernels::HostMatrix>> CheckpointSource::Fetch(
     std::span<const TensorSpec> specs) {
+  decoded_.Clear();
   std::vector<kernels::HostMatrix> matrices;
   for (const TensorSpec& spec : specs) {
-    const SafetensorsEntry* entry = checkpoint_.Find(spec.name);
-    QUIRE_RETURN_IF_ERROR(CheckEntry(spec, entry));
-    PrefetchMapped(entry->data);
-    used_.insert(spec.name);
-    matrices.push_back(
-        {.data = entry->data.data(), .dtype = *entry->dtype, .rows = spec.rows, .cols = spec.cols});
+    QUIRE_ASSIGN_OR_RETURN(const kernels::HostMatrix matrix, FetchOne(spec));
+    matrices.push_back(matrix);
   }
   return matrices;
 }
 
+absl::StatusOr<kernels::HostMatrix> CheckpointSource::FetchOne(const TensorSpec& spec) {
+  if (quantization_.has_value()) {
+    QUIRE_ASSIGN_OR_RETURN(const QuantizedMatrix quantized,
+                           OpenQuantized(*quantization_, checkpoint_, spec));
+    if (quantized.matrix != nullptr) {
+      used_.insert(quantized.tensors.begin(), quantized.tensors.end());
+      return decoded_.Add(*quantized.matrix, spec.name, dequantized_);
+    }
+  }
+  const SafetensorsEntry* entry = checkpoint_.Find(spec.name);
+  QUIRE_RETURN_IF_ERROR(CheckEntry(spec, entry));
+  PrefetchMapped(entry->data);
+  used_.insert(spec.name);
+  return kernels::HostMatrix{
+      .data = entry->data.data(), .dtype = *entry->dtype, .rows = spec.rows, .cols = spec.cols};
+}
+
+bool CheckpointSource::IsInert(const std::string& name) const {
+  // A tied output layer may be stored all the same, and so may what follows from config.json.
+  if (name == "lm_head.weight" || absl::EndsWith(name, "rotary_emb.inv_freq")) return true;
+  return quantization_.has_value() && IsInertWhenQuantized(*quantization_, *checkpoint_.Find(name));
+}
+
 absl::Status CheckpointSource::CheckComplete() const {
   for (const std::string& name : checkpoint_.Names()) {
-    // A tied output layer may be stored all the same, and so may buffers such as inv_freq.
-    const bool parameter = absl::EndsWith(name, ".weight") || absl::EndsWith(name, ".bias");
-    if (!parameter || name == "lm_head.weight" || used_.contains(name)) continue;
+    if (used_.contains(name) || IsInert(name)) continue;
     return absl::InvalidArgumentError(
         absl::StrCat("the checkpoint holds tensor '", name,
                      "', which config.json has no use for: the two do not belong together, or "

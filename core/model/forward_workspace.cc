@@ -7,6 +7,19 @@
 
 namespace quire {
 
+namespace {
+
+size_t WidestQkv(const ModelConfig& config) {
+  int64_t widest = 0;
+  for (int32_t layer = 0; layer < config.num_layers; ++layer) {
+    const LayerShape shape = config.Layer(layer);
+    widest = std::max<int64_t>(widest, shape.num_heads + 2 * int64_t{shape.kv_groups});
+  }
+  return static_cast<size_t>(widest * config.head_dim);
+}
+
+}  // namespace
+
 absl::StatusOr<ForwardWorkspace> ForwardWorkspace::Create(kernels::Device* device,
                                                           const ModelConfig& config,
                                                           const kernels::BatchCapacity& capacity,
@@ -15,10 +28,7 @@ absl::StatusOr<ForwardWorkspace> ForwardWorkspace::Create(kernels::Device* devic
   const auto rows = static_cast<size_t>(capacity.logit_rows);
   const auto hidden = static_cast<size_t>(config.hidden_size);
   const auto inter = static_cast<size_t>(config.intermediate_size);
-  const auto head_dim = static_cast<size_t>(config.head_dim);
-  const size_t q_width = static_cast<size_t>(config.num_heads) * head_dim;
-  const auto max_groups =
-      static_cast<size_t>(*std::max_element(config.kv_groups.begin(), config.kv_groups.end()));
+  const auto q_width = static_cast<size_t>(config.num_heads) * static_cast<size_t>(config.head_dim);
   const size_t act_bytes = kernels::DTypeBytes(act);
 
   ForwardWorkspace w;
@@ -28,15 +38,17 @@ absl::StatusOr<ForwardWorkspace> ForwardWorkspace::Create(kernels::Device* devic
   } parts[] = {
       {&w.residual, tokens * hidden * sizeof(float)},
       {&w.normed, tokens * hidden * act_bytes},
-      {&w.qkv, tokens * (q_width + 2 * max_groups * head_dim) * sizeof(float)},
+      {&w.qkv, tokens * WidestQkv(config) * sizeof(float)},
       {&w.q, tokens * q_width * act_bytes},
       {&w.attended, tokens * q_width * act_bytes},
       {&w.gate_up, tokens * 2 * inter * sizeof(float)},
       {&w.gated, tokens * inter * act_bytes},
+      {&w.block, config.post_norms ? tokens * hidden * sizeof(float) : 0},
       {&w.last, rows * hidden * act_bytes},
       {&w.logits, rows * static_cast<size_t>(config.vocab_size) * sizeof(float)},
   };
   for (const auto& part : parts) {
+    if (part.bytes == 0) continue;
     QUIRE_ASSIGN_OR_RETURN(*part.buffer, AllocateOnDevice(device, part.bytes, "activations"));
   }
   return w;
@@ -44,7 +56,7 @@ absl::StatusOr<ForwardWorkspace> ForwardWorkspace::Create(kernels::Device* devic
 
 size_t ForwardWorkspace::bytes() const {
   return residual.bytes() + normed.bytes() + qkv.bytes() + q.bytes() + attended.bytes() +
-         gate_up.bytes() + gated.bytes() + last.bytes() + logits.bytes();
+         gate_up.bytes() + gated.bytes() + block.bytes() + last.bytes() + logits.bytes();
 }
 
 }  // namespace quire

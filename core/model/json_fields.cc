@@ -123,6 +123,11 @@ const json* JsonFields::Find(std::string_view field) const {
   return it == object_.end() || it->is_null() ? nullptr : &*it;
 }
 
+bool JsonFields::IsNull(std::string_view field) const {
+  const auto it = object_.find(std::string(field));
+  return it != object_.end() && it->is_null();
+}
+
 absl::Status JsonFields::Error(std::string_view field, std::string_view expectation) const {
   const json* value = Find(field);
   const std::string found =

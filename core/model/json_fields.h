@@ -27,6 +27,7 @@ class JsonFields {
 
   bool Has(std::string_view field) const { return Find(field) != nullptr; }
   const nlohmann::json* Find(std::string_view field) const;  // null when absent
+  bool IsNull(std::string_view field) const;  // there, but null: for fields where that is a value
 
   absl::StatusOr<int64_t> Int(std::string_view field, int64_t min, int64_t max) const;
   absl::StatusOr<double> Number(std::string_view field, double min, double max) const;

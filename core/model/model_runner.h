@@ -27,6 +27,9 @@ class ModelRunner {
   virtual absl::Status LaunchSample(const BatchInput& input) = 0;
   // Waits for the oldest launched step; one entry a logit row, valid until the next Complete().
   virtual absl::StatusOr<std::span<const kernels::SampledToken>> Complete() = 0;
+  // What a logit row of that step reports besides, the likeliest id first: at least as many entries
+  // as it asked for, the unused ones with id -1. Valid as long.
+  virtual std::span<const kernels::TokenLogprob> Alternatives(int32_t row) const = 0;
 };
 
 }  // namespace quire

@@ -21,10 +21,12 @@ void Upload(const std::vector<T>& values, const DeviceBuffer& buffer, kernels::D
 
 absl::StatusOr<StepBuffers> StepBuffers::Create(kernels::Device* device,
                                                 const kernels::BatchCapacity& capacity,
-                                                int32_t cache_classes, int64_t history) {
+                                                int32_t cache_classes, int64_t history,
+                                                const SamplingCapacity& sampling) {
   StepBuffers b;
   b.capacity_ = capacity;
   b.num_classes_ = cache_classes;
+  b.max_alternatives_ = sampling.alternatives;
   const auto tokens = static_cast<size_t>(capacity.tokens);
   const auto sequences = static_cast<size_t>(capacity.sequences);
   const auto entries = static_cast<size_t>(capacity.table_entries);
@@ -41,9 +43,14 @@ absl::StatusOr<StepBuffers> StepBuffers::Create(kernels::Device* device,
       {&b.logit_rows_, rows * sizeof(int32_t)},
       {&b.sampling_, rows * sizeof(kernels::SamplingRow)},
       {&b.history_, static_cast<size_t>(history) * sizeof(int32_t)},
+      {&b.edits_, static_cast<size_t>(sampling.edits) * sizeof(kernels::LogitEdit)},
+      {&b.allowed_, static_cast<size_t>(sampling.allowed) * sizeof(int32_t)},
       {&b.sampled_, rows * sizeof(kernels::SampledToken)},
+      {&b.alternatives_,
+       rows * static_cast<size_t>(sampling.alternatives) * sizeof(kernels::TokenLogprob)},
   };
   for (const auto& part : parts) {
+    if (part.bytes == 0) continue;
     QUIRE_ASSIGN_OR_RETURN(*part.buffer, AllocateOnDevice(device, part.bytes, "a step's input"));
   }
   for (int32_t c = 0; c < cache_classes; ++c) {
@@ -85,12 +92,14 @@ kernels::BatchView StepBuffers::UploadBatch(const BatchInput& input, kernels::De
 void StepBuffers::UploadSampling(const BatchInput& input, kernels::Device* device) {
   Upload(input.sampling, sampling_, device);
   Upload(input.history, history_, device);
+  Upload(input.edits, edits_, device);
+  Upload(input.allowed, allowed_, device);
 }
 
 size_t StepBuffers::bytes() const {
   size_t bytes = counts_.bytes() + token_ids_.bytes() + positions_.bytes() + q_start_.bytes() +
                  kv_len_.bytes() + logit_rows_.bytes() + sampling_.bytes() + history_.bytes() +
-                 sampled_.bytes();
+                 edits_.bytes() + allowed_.bytes() + sampled_.bytes() + alternatives_.bytes();
   for (const BlockTableBuffers& tables : tables_) {
     bytes += tables.start.bytes() + tables.offsets.bytes();
   }

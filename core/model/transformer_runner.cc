@@ -12,6 +12,7 @@ namespace quire {
 
 using kernels::KvLayerView;
 using kernels::SampledToken;
+using kernels::TokenLogprob;
 
 namespace {
 
@@ -86,21 +87,31 @@ absl::Status TransformerRunner::AllocateMemory() {
       cos_sin_,
       UploadFloats(device_, RopeTable(config_.rope, config_.head_dim, options_.max_context),
                    "the rotary table"));
+  if (config_.window_rope.has_value()) {
+    QUIRE_ASSIGN_OR_RETURN(
+        window_cos_sin_,
+        UploadFloats(device_,
+                     RopeTable(*config_.window_rope, config_.head_dim, options_.max_context),
+                     "the rotary table"));
+  }
   QUIRE_ASSIGN_OR_RETURN(workspace_,
                          ForwardWorkspace::Create(device_, config_, options_.capacity, act_));
   const int64_t history =
       int64_t{options_.capacity.table_entries} * kv_layers_.front().block_tokens;
   const auto rows = static_cast<size_t>(options_.capacity.logit_rows);
+  const size_t alternatives = rows * static_cast<size_t>(options_.sampling.alternatives);
   for (int i = 0; i <= in_flight_depth(); ++i) {
-    QUIRE_ASSIGN_OR_RETURN(
-        StepBuffers buffers,
-        StepBuffers::Create(device_, options_.capacity, NumCacheClasses(kv_layers_), history));
+    QUIRE_ASSIGN_OR_RETURN(StepBuffers buffers, StepBuffers::Create(device_, options_.capacity,
+                                                                    NumCacheClasses(kv_layers_),
+                                                                    history, options_.sampling));
     slots_.push_back({.buffers = std::move(buffers),
                       .batch = {},
                       .sampled = std::vector<SampledToken>(rows),
+                      .alternatives = std::vector<TokenLogprob>(alternatives),
                       .done = nullptr});
   }
   completed_.resize(rows);
+  completed_alternatives_.resize(alternatives);
   return absl::OkStatus();
 }
 
@@ -130,6 +141,7 @@ absl::Status TransformerRunner::LaunchForward(const BatchInput& input) {
 absl::Status TransformerRunner::LaunchSample(const BatchInput& input) {
   QUIRE_CHECK(launched_ == sampled_ + 1) << "sampling goes with the step launched before it";
   Slot& slot = SlotOf(sampled_);
+  const Slot& previous = SlotOf(sampled_ + slots_.size() - 1);
   QUIRE_CHECK(input.sampling.size() == static_cast<size_t>(slot.logit_rows));
   if (slot.logit_rows > 0) {
     slot.buffers.UploadSampling(input, device_);
@@ -138,14 +150,31 @@ absl::Status TransformerRunner::LaunchSample(const BatchInput& input) {
                            .vocab = config_.vocab_size,
                            .rows = slot.buffers.sampling(),
                            .history = slot.buffers.history(),
-                           .out = slot.buffers.sampled()});
+                           .edits = slot.buffers.edits(),
+                           .allowed = slot.buffers.allowed(),
+                           .previous = previous.buffers.sampled(),
+                           .out = slot.buffers.sampled(),
+                           .alternatives = slot.buffers.alternatives(),
+                           .max_alternatives = slot.buffers.max_alternatives()});
     device_->CopyToHost(slot.sampled.data(),
                         reinterpret_cast<const std::byte*>(slot.buffers.sampled()),
                         static_cast<size_t>(slot.logit_rows) * sizeof(SampledToken));
+    CopyAlternatives(input, &slot);
   }
   slot.done = device_->RecordEvent();
   ++sampled_;
   return absl::OkStatus();
+}
+
+void TransformerRunner::CopyAlternatives(const BatchInput& input, Slot* slot) {
+  const bool wanted = std::any_of(input.sampling.begin(), input.sampling.end(),
+                                  [](const auto& row) { return row.alternatives > 0; });
+  if (!wanted) return;
+  const size_t count =
+      input.sampling.size() * static_cast<size_t>(slot->buffers.max_alternatives());
+  device_->CopyToHost(slot->alternatives.data(),
+                      reinterpret_cast<const std::byte*>(slot->buffers.alternatives()),
+                      count * sizeof(TokenLogprob));
 }
 
 absl::StatusOr<std::span<const SampledToken>> TransformerRunner::Complete() {
@@ -159,7 +188,15 @@ absl::StatusOr<std::span<const SampledToken>> TransformerRunner::Complete() {
   // Copied, since the slot's next step may be launched while the caller still reads.
   const auto rows = static_cast<size_t>(slot.logit_rows);
   std::copy_n(slot.sampled.begin(), rows, completed_.begin());
+  std::copy_n(slot.alternatives.begin(), rows * static_cast<size_t>(options_.sampling.alternatives),
+              completed_alternatives_.begin());
   return std::span<const SampledToken>(completed_.data(), rows);
+}
+
+std::span<const TokenLogprob> TransformerRunner::Alternatives(int32_t row) const {
+  const auto a_row = static_cast<size_t>(options_.sampling.alternatives);
+  return std::span<const TokenLogprob>(completed_alternatives_)
+      .subspan(static_cast<size_t>(row) * a_row, a_row);
 }
 
 absl::StatusOr<std::vector<float>> TransformerRunner::CopyLogits() {
@@ -174,7 +211,7 @@ absl::StatusOr<std::vector<float>> TransformerRunner::CopyLogits() {
 }
 
 int64_t TransformerRunner::workspace_bytes() const {
-  size_t bytes = cos_sin_.bytes() + workspace_.bytes();
+  size_t bytes = cos_sin_.bytes() + window_cos_sin_.bytes() + workspace_.bytes();
   for (const Slot& slot : slots_) bytes += slot.buffers.bytes();
   return static_cast<int64_t>(bytes);
 }

@@ -18,11 +18,12 @@ namespace quire {
 struct TransformerRunnerOptions {
   kernels::BatchCapacity capacity;  // every entry >= 1
   int32_t max_context = 0;          // longest sequence, in [1, config.max_positions]
+  SamplingCapacity sampling{};
 };
 
-// A Llama-style decoder on one device. Owns the weights and all activation memory, which is
-// allocated once; a step allocates nothing. The device and the KV arena behind the layer views
-// must outlive it. A sampling row's history may be as long as its sequence.
+// A decoder on one device: whatever a ModelConfig can describe. Owns the weights and all activation
+// memory, which is allocated once; a step allocates nothing. The device and the KV arena behind the
+// layer views must outlive it. A sampling row's history may be as long as its sequence.
 class TransformerRunner final : public ModelRunner {
  public:
   // `kv_layers`: one view a layer, all with the same block size. InvalidArgument: an option out of
@@ -35,6 +36,7 @@ class TransformerRunner final : public ModelRunner {
   absl::Status LaunchForward(const BatchInput& input) override;
   absl::Status LaunchSample(const BatchInput& input) override;
   absl::StatusOr<std::span<const kernels::SampledToken>> Complete() override;
+  std::span<const kernels::TokenLogprob> Alternatives(int32_t row) const override;
 
   // Waits for the last LaunchForward and copies its logits [logit rows, vocab]; for checks of a
   // model. To be called before LaunchSample, whose penalties change them.
@@ -48,7 +50,8 @@ class TransformerRunner final : public ModelRunner {
     StepBuffers buffers;
     kernels::BatchView batch;
     int32_t logit_rows = 0;
-    std::vector<kernels::SampledToken> sampled;  // [capacity.logit_rows]
+    std::vector<kernels::SampledToken> sampled;       // [capacity.logit_rows]
+    std::vector<kernels::TokenLogprob> alternatives;  // [logit_rows, sampling.alternatives]
     std::unique_ptr<kernels::Event> done;
   };
 
@@ -58,17 +61,26 @@ class TransformerRunner final : public ModelRunner {
   absl::Status AllocateMemory();
   Slot& SlotOf(uint64_t step) { return slots_[step % slots_.size()]; }
   void CheckInput(const BatchInput& input) const;
+  void CopyAlternatives(const BatchInput& input, Slot* slot);
 
   void Forward(const kernels::BatchView& batch, const kernels::SampledToken* previous);
+  void Embed(const kernels::BatchView& batch, const kernels::SampledToken* previous);
+  void Attention(const kernels::BatchView& batch, const AttentionWeights& weights,
+                 const LayerShape& shape, const kernels::KvLayerView& kv);
+  void FeedForward(const kernels::BatchView& batch, const FeedForwardWeights& weights,
+                   const LayerShape& shape);
+  void Logits(const kernels::BatchView& batch);
   void RmsNorm(const kernels::BatchView& batch, const kernels::DeviceBuffer& weight,
                const kernels::DeviceBuffer& out, bool logit_rows_only = false);
   void Linear(const kernels::BatchView& batch, const kernels::DeviceBuffer& in,
               const LinearWeights& weights, const kernels::DeviceBuffer& out,
               bool accumulate = false);
-  void RopeWriteKv(const kernels::BatchView& batch, const kernels::KvLayerView& kv);
-  void PagedAttention(const kernels::BatchView& batch, const kernels::KvLayerView& kv);
-  void SiluMul(const kernels::BatchView& batch);
-  void LogitsLinear(const kernels::BatchView& batch);
+  void AddBlock(const kernels::BatchView& batch, const kernels::DeviceBuffer& in,
+                const LinearWeights& weights, const kernels::DeviceBuffer& post_norm);
+  void RopeWriteKv(const kernels::BatchView& batch, const AttentionWeights& weights,
+                   const LayerShape& shape, const kernels::KvLayerView& kv);
+  void PagedAttention(const kernels::BatchView& batch, const LayerShape& shape,
+                      const kernels::KvLayerView& kv);
 
   kernels::Device* const device_;
   const ModelConfig config_;
@@ -77,10 +89,12 @@ class TransformerRunner final : public ModelRunner {
   const TransformerRunnerOptions options_;
   const kernels::DType act_;
 
-  kernels::DeviceBuffer cos_sin_;  // f32 [max_context, head_dim]
+  kernels::DeviceBuffer cos_sin_;         // f32 [max_context, rotary dim] of config.rope
+  kernels::DeviceBuffer window_cos_sin_;  // of config.window_rope; empty without one
   ForwardWorkspace workspace_;
   std::vector<Slot> slots_;  // in_flight_depth + 1; step n uses slot n modulo their number
   std::vector<kernels::SampledToken> completed_;
+  std::vector<kernels::TokenLogprob> completed_alternatives_;
 
   // Steps so far; completed <= sampled <= launched <= sampled + 1.
   uint64_t launched_ = 0;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -9,6 +10,8 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "core/model/checkpoint.h"
+#include "core/model/quant_config.h"
+#include "core/model/quant_matrix.h"
 #include "kernels/api/types.h"
 
 namespace quire {
@@ -36,19 +39,32 @@ class WeightSource {
   virtual absl::Status CheckComplete() const = 0;
 };
 
-// The weights of a Hugging Face directory, read where the files are mapped.
+// The weights of a Hugging Face directory, read where the files are mapped. What is quantized there
+// is dequantized, one Fetch at a time.
 class CheckpointSource final : public WeightSource {
  public:
-  static absl::StatusOr<std::unique_ptr<CheckpointSource>> Open(const std::string& model_dir);
+  // `model` may also name a GGUF file, or a directory with one and no safetensors: GgufSource.
+  // Quantized weights become `dequantized`, kF32 or kBF16; the others stay as they are.
+  static absl::StatusOr<std::unique_ptr<WeightSource>> Open(
+      const std::string& model, kernels::DType dequantized = kernels::DType::kF32);
 
   absl::StatusOr<std::vector<kernels::HostMatrix>> Fetch(
       std::span<const TensorSpec> specs) override;
   absl::Status CheckComplete() const override;
 
  private:
-  explicit CheckpointSource(Checkpoint checkpoint) : checkpoint_(std::move(checkpoint)) {}
+  CheckpointSource(Checkpoint checkpoint, std::optional<QuantConfig> quantization,
+                   kernels::DType dequantized)
+      : checkpoint_(std::move(checkpoint)),
+        quantization_(quantization),
+        dequantized_(dequantized) {}
+  absl::StatusOr<kernels::HostMatrix> FetchOne(const TensorSpec& spec);
+  bool IsInert(const std::string& name) const;
 
   Checkpoint checkpoint_;
+  std::optional<QuantConfig> quantization_;
+  kernels::DType dequantized_;
+  DecodedMatrices decoded_;  // of the last Fetch
   absl::flat_hash_set<std::string> used_;
 };
 

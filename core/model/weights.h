@@ -18,15 +18,32 @@ struct LinearWeights {
   kernels::DeviceBuffer bias;  // f32 [rows]; empty without one
 
   const float* bias_data() const { return bias.as<const float>(); }
+  size_t DeviceBytes() const { return (matrix ? matrix->bytes() : 0) + bias.bytes(); }
 };
 
+// Norm weights are what a norm multiplies by, also where the checkpoint stores them less one. A
+// buffer is empty, and a matrix null, where the model or the layer has none.
+struct AttentionWeights {
+  kernels::DeviceBuffer norm;       // f32 [hidden]
+  LinearWeights qkv;                // [(H + 2G) * D, hidden]: Q, K, V stacked
+  kernels::DeviceBuffer q_norm;     // f32 [D]
+  kernels::DeviceBuffer k_norm;     // f32 [D]
+  LinearWeights o;                  // [hidden, H * D]
+  kernels::DeviceBuffer post_norm;  // f32 [hidden]
+
+  size_t DeviceBytes() const;
+};
+struct FeedForwardWeights {
+  kernels::DeviceBuffer norm;       // f32 [hidden]
+  LinearWeights gate_up;            // [2 * intermediate, hidden]: gate, up stacked
+  LinearWeights down;               // [hidden, intermediate]
+  kernels::DeviceBuffer post_norm;  // f32 [hidden]
+
+  size_t DeviceBytes() const;
+};
 struct LayerWeights {
-  kernels::DeviceBuffer attention_norm;  // f32 [hidden]
-  LinearWeights qkv;                     // [(H + 2G) * D, hidden]: Q, K, V stacked
-  LinearWeights o;                       // [hidden, H * D]
-  kernels::DeviceBuffer mlp_norm;        // f32 [hidden]
-  LinearWeights gate_up;                 // [2 * intermediate, hidden]: gate, up stacked
-  LinearWeights down;                    // [hidden, intermediate]
+  AttentionWeights attention;
+  FeedForwardWeights feed_forward;
 };
 
 // A model's weights on a device, which must outlive them. Move-only.

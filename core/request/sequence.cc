@@ -1,5 +1,6 @@
 #include "core/request/sequence.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/base/check.h"
@@ -19,6 +20,10 @@ Sequence::Sequence(SequenceId id, Request request)
 int32_t Sequence::RunnableTokens() const {
   if (InPrefill()) return prompt_tokens_ - launched_;
   return generated_tokens() + pending_samples_ < request_.sampling.max_tokens ? 1 : 0;
+}
+
+int32_t Sequence::UnscoredTokens() const {
+  return request_.sampling.prompt_logprobs < 0 ? 0 : std::max(0, prompt_tokens_ - 1 - launched_);
 }
 
 void Sequence::Start(TimePoint now) {

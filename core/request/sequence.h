@@ -39,6 +39,9 @@ class Sequence {
   // when all the tokens it may generate are committed or on their way.
   int32_t RunnableTokens() const;
   bool InPrefill() const { return launched_ < prompt_tokens_; }
+  // Of the rest of the prompt, how many tokens tell how likely the one behind them is, and are
+  // asked for it: all but the prompt's last.
+  int32_t UnscoredTokens() const;
 
   void Start(TimePoint now);
   // A step with the next `num_tokens` positions was launched; `row` is its logit row or -1.

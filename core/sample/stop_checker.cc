@@ -19,14 +19,23 @@ bool StopChecker::IsStopToken(TokenId token) const {
          Contains(params_->stop_token_ids, token);
 }
 
+std::string_view StopChecker::Text(TokenId token) const {
+  const bool show_all = !params_->skip_special_tokens && rules_->shown_token_bytes;
+  return show_all ? rules_->shown_token_bytes(token) : rules_->token_bytes(token);
+}
+
 std::optional<FinishReason> StopChecker::Check(TokenId token, int32_t generated) {
-  const std::string_view bytes = rules_->token_bytes(token);
+  const std::string_view bytes = Text(token);
+  if (generated < params_->min_tokens) {
+    matcher_.Pass(bytes);
+    return std::nullopt;
+  }
   if (IsStopToken(token)) {
-    trim_bytes_ = static_cast<uint32_t>(bytes.size());
+    trim_bytes_ = params_->include_stop ? 0 : static_cast<uint32_t>(bytes.size());
     return FinishReason::kStop;
   }
   if (matcher_.Feed(bytes)) {
-    trim_bytes_ = matcher_.trim_bytes();
+    trim_bytes_ = params_->include_stop ? matcher_.rest_bytes() : matcher_.trim_bytes();
     return FinishReason::kStop;
   }
   if (generated >= params_->max_tokens) return FinishReason::kLength;

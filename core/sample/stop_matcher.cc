@@ -34,11 +34,20 @@ bool StopMatcher::Feed(std::string_view bytes) {
       if (Advance(&automaton, bytes[i])) longest = std::max(longest, automaton.matched);
     }
     if (longest > 0) {
-      trim_bytes_ = longest + static_cast<uint32_t>(bytes.size() - i - 1);
+      rest_bytes_ = static_cast<uint32_t>(bytes.size() - i - 1);
+      trim_bytes_ = longest + rest_bytes_;
       return true;
     }
   }
   return false;
+}
+
+void StopMatcher::Pass(std::string_view bytes) {
+  for (char byte : bytes) {
+    for (Automaton& a : automata_) {
+      if (Advance(&a, byte)) a.matched = a.fallback[a.matched];
+    }
+  }
 }
 
 uint32_t StopMatcher::partial_bytes() const {

@@ -19,8 +19,12 @@ class StopMatcher {
   // the bytes from the start of the match to the end of what was fed. Of several matches the one
   // that ends first wins, among those the longest. Nothing may be fed after a match.
   bool Feed(std::string_view bytes);
+  // Feeds bytes in which no match counts, though one that ends later may begin there.
+  void Pass(std::string_view bytes);
 
   uint32_t trim_bytes() const { return trim_bytes_; }
+  // The part of trim_bytes() that is behind the match.
+  uint32_t rest_bytes() const { return rest_bytes_; }
   // How many of the last bytes fed are the start of some string: they may turn out to be part of
   // a match.
   uint32_t partial_bytes() const;
@@ -35,6 +39,7 @@ class StopMatcher {
 
   std::vector<Automaton> automata_;
   uint32_t trim_bytes_ = 0;
+  uint32_t rest_bytes_ = 0;
 };
 
 }  // namespace quire

@@ -10,7 +10,8 @@ namespace quire {
 Scheduler::Scheduler(const SchedulerOptions& options, KvCacheManager* kv)
     : options_(options), kv_(kv) {
   QUIRE_CHECK(options.max_running_sequences >= 1 &&
-              options.max_step_tokens >= options.max_running_sequences);
+              options.max_step_tokens >= options.max_running_sequences &&
+              options.max_scored_tokens >= 1);
 }
 
 std::vector<Sequence*> Scheduler::Admit(TimePoint now) {
@@ -33,13 +34,15 @@ StepPlan Scheduler::PlanStep(StepId id) const {
   StepPlan plan;
   plan.id = id;
   const std::vector<TokenDemand> demands = Demands();
-  const std::vector<int32_t> grants = SplitTokenBudget(demands, options_.max_step_tokens);
+  const std::vector<int32_t> grants = SplitTokenBudget(
+      demands, {.tokens = options_.max_step_tokens, .scored_tokens = options_.max_scored_tokens});
   for (bool prefill : {false, true}) {
     for (size_t i = 0; i < grants.size(); ++i) {
       if (grants[i] == 0 || demands[i].prefill != prefill) continue;
       plan.sequences.push_back(MakeStep(*running_[i], grants[i]));
       plan.num_tokens += grants[i];
-      plan.num_samples += plan.sequences.back().sample ? 1 : 0;
+      plan.num_logit_rows += plan.sequences.back().num_targets;
+      plan.num_logit_rows += plan.sequences.back().sample ? 1 : 0;
     }
   }
   return plan;
@@ -49,7 +52,8 @@ std::vector<TokenDemand> Scheduler::Demands() const {
   std::vector<TokenDemand> demands;
   demands.reserve(running_.size());
   for (const auto& sequence : running_) {
-    demands.push_back({sequence->RunnableTokens(), sequence->InPrefill()});
+    demands.push_back(
+        {sequence->RunnableTokens(), sequence->InPrefill(), sequence->UnscoredTokens()});
   }
   return demands;
 }
@@ -59,7 +63,14 @@ SequenceStep Scheduler::MakeStep(const Sequence& sequence, int32_t num_tokens) {
   step.sequence = sequence.id();
   step.start = sequence.launched();
   step.num_tokens = num_tokens;
+  step.prefill = sequence.InPrefill();
   step.sample = sequence.launched() + num_tokens >= sequence.prompt_tokens();
+  step.num_targets = std::min(num_tokens, sequence.UnscoredTokens());
+  if (step.num_targets > 0) {
+    step.targets = sequence.tokens().subspan(static_cast<size_t>(step.start) + 1,
+                                             static_cast<size_t>(step.num_targets));
+    step.target_alternatives = sequence.request().sampling.prompt_logprobs;
+  }
   const auto known = static_cast<int32_t>(sequence.tokens().size());
   if (step.start < known) {
     step.tokens =
@@ -75,6 +86,7 @@ void Scheduler::OnLaunched(const StepPlan& plan) {
   for (const SequenceStep& step : plan.sequences) {
     const auto it = running_by_id_.find(step.sequence);
     QUIRE_CHECK(it != running_by_id_.end());
+    row += step.num_targets;
     it->second->OnLaunched(step.num_tokens, step.sample ? row++ : -1);
   }
 }

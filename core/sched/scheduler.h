@@ -18,6 +18,7 @@ namespace quire {
 struct SchedulerOptions {
   int32_t max_step_tokens = 0;  // at least max_running_sequences, so that decode always runs
   int32_t max_running_sequences = 0;
+  int32_t max_scored_tokens = 1;  // prompt tokens in a step whose logprobs are wanted
 };
 
 // Decides who runs and what each step computes. Owns every live sequence: the waiting ones in

@@ -3,6 +3,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,32 +13,47 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "core/base/ids.h"
+#include "core/text/split_regex.h"
+#include "core/text/tokenizer.h"
 
 namespace quire {
 
-// A token that is found in the text as it stands, before any pre-tokenization.
+// A token that is found in the text before any pre-tokenization.
 struct AddedToken {
   TokenId id = 0;
   std::string content;  // not empty
   bool special = false;
-  bool normalized = false;  // looked for only where no token with `normalized` off was found
-  bool lstrip = false;      // swallows the white space before it
-  bool rstrip = false;      // swallows the white space after it
+  bool normalized = false;   // looked for in normalized text, between the tokens that are not
+  bool lstrip = false;       // swallows the white space before it
+  bool rstrip = false;       // swallows the white space after it
+  bool single_word = false;  // not where a word character touches it
 };
+
+// Whether [begin, end) overlaps one of `ranges`, which are ascending and apart.
+bool TouchesRange(std::span<const Tokenizer::ByteRange> ranges, size_t begin, size_t end);
+
+// What of `ranges` lies in [begin, end), counted from `begin`.
+std::vector<Tokenizer::ByteRange> RangesWithin(std::span<const Tokenizer::ByteRange> ranges,
+                                               size_t begin, size_t end);
 
 // Finds added tokens in text. Immutable, so any thread may use it.
 class AddedTokenMatcher {
  public:
+  // Of tokens with the same content the first counts.
   explicit AddedTokenMatcher(std::vector<AddedToken> tokens);
 
+  bool has_special() const;
+
   struct Sink {
-    absl::FunctionRef<absl::Status(std::string_view)> on_text;
+    absl::FunctionRef<absl::Status(std::string_view)> on_text;  // a part of the text
     absl::FunctionRef<void(TokenId)> on_token;
   };
 
   // Cuts well-formed UTF-8 into added tokens and the non-empty text between them, in order. Special
-  // tokens stay text where `parse_special` is off. Cost: text length times the longest token.
-  absl::Status Split(std::string_view text, bool parse_special, const Sink& sink) const;
+  // tokens stay text where `parse_special` is off, and where they touch one of the `literal` ranges
+  // (see Tokenizer::EncodeOptions). Cost: text length times the longest token.
+  absl::Status Split(std::string_view text, bool parse_special, const Sink& sink,
+                     std::span<const Tokenizer::ByteRange> literal = {}) const;
 
  private:
   // A byte trie of token contents; of those that match at one position the longest wins.
@@ -64,12 +81,11 @@ class AddedTokenMatcher {
     std::array<bool, 256> starts_{};  // whether any content begins with the byte
   };
 
-  absl::Status SplitBy(const Trie& trie, std::string_view text, bool parse_special,
-                       const Sink& sink) const;
+  bool TouchesWord(std::string_view text, const Trie::Match& match) const;
 
   std::vector<AddedToken> tokens_;
-  Trie verbatim_;
-  Trie normalized_;
+  Trie trie_;
+  std::optional<SplitRegex> word_;  // where a token needs it
 };
 
 }  // namespace quire

@@ -1,150 +1,214 @@
 #include "core/text/bpe_model.h"
 
 #include <algorithm>
-#include <functional>
-#include <optional>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/base/status_macros.h"
 #include "core/text/byte_alphabet.h"
 #include "core/text/quoted.h"
+#include "core/text/utf8.h"
 
 namespace quire {
 namespace {
 
-constexpr TokenId kRemoved = -1;
-constexpr TokenId kNoToken = -1;
-constexpr int32_t kEnd = -1;
-
-uint64_t PairKey(TokenId left, TokenId right) {
-  return uint64_t{static_cast<uint32_t>(left)} << 32 | static_cast<uint32_t>(right);
-}
+constexpr TokenId kNoToken = CodePointMap::kNone;
 
 bool OccursInUtf8(int byte) { return byte != 0xC0 && byte != 0xC1 && byte <= 0xF4; }
 
+absl::string_view Key(std::string_view text) { return {text.data(), text.size()}; }
+
 }  // namespace
 
-absl::StatusOr<BpeModel> BpeModel::Build(const Vocabulary& vocabulary, const MergeList& merges,
-                                         bool ignore_merges) {
+absl::StatusOr<BpeModel> BpeModel::Build(const BpeSpec& spec) {
   BpeModel model;
-  QUIRE_RETURN_IF_ERROR(model.AddVocabulary(vocabulary));
-  QUIRE_RETURN_IF_ERROR(model.AddMerges(vocabulary, merges));
-  model.FindDirectWords(ignore_merges);
+  model.byte_level_ = spec.byte_level;
+  model.ignore_merges_ = spec.ignore_merges;
+  model.fuse_unk_ = spec.fuse_unk;
+  model.byte_ids_.fill(kNoToken);
+  model.words_.reserve(spec.vocabulary.size());
+  QUIRE_RETURN_IF_ERROR(spec.byte_level ? model.AddByteLevelTokens(spec.vocabulary)
+                                        : model.AddTokens(spec));
+  for (const auto& [bytes, word] : model.words_) {
+    model.longest_word_ = std::max(model.longest_word_, bytes.size());
+  }
+  QUIRE_RETURN_IF_ERROR(model.AddMerges(spec));
+  if (!spec.byte_level) model.AddJoins(spec);
+  model.FindDirectWords();
   return model;
 }
 
-absl::Status BpeModel::AddVocabulary(const Vocabulary& vocabulary) {
-  words_.reserve(vocabulary.size());
+absl::Status BpeModel::AddByteLevelTokens(const Vocabulary& vocabulary) {
   for (const auto& [token, id] : vocabulary) {
     if (std::optional<std::string> bytes = BytesSpelledBy(token)) {
       words_.emplace(*std::move(bytes), Word{id, false});
     }
   }
   for (int byte = 0; byte < 256; ++byte) {
-    const auto word = words_.find(std::string(1, static_cast<char>(byte)));
-    byte_ids_[byte] = word == words_.end() ? kNoToken : word->second.id;
-    if (byte_ids_[byte] == kNoToken && OccursInUtf8(byte)) {
+    const Word* word = FindWord(std::string(1, static_cast<char>(byte)));
+    if (word != nullptr) byte_ids_[byte] = word->id;
+    if (word == nullptr && OccursInUtf8(byte)) {
       return absl::InvalidArgumentError(absl::StrFormat(
-          "model.vocab has no token for byte 0x%02X; only byte-level vocabularies are supported",
-          byte));
+          "model.vocab has no token for byte 0x%02X, which pre_tokenizer ByteLevel needs", byte));
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status BpeModel::AddMerges(const Vocabulary& vocabulary, const MergeList& merges) {
+absl::Status BpeModel::AddTokens(const BpeSpec& spec) {
+  for (const auto& [token, id] : spec.vocabulary) {
+    words_.emplace(token, Word{id, false});
+    if (token.empty()) continue;
+    const CodePoint first = FirstCodePoint(token);
+    if (first.length == token.size()) code_point_ids_.Set(first.value, id);
+  }
+  for (int byte = 0; spec.byte_fallback && byte < 256; ++byte) {
+    const Word* word = FindWord(absl::StrFormat("<0x%02X>", byte));
+    if (word != nullptr) byte_ids_[byte] = word->id;
+  }
+  if (!spec.unk_token.has_value()) return absl::OkStatus();
+  const Word* unk = FindWord(*spec.unk_token);
+  if (unk == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("model.unk_token ", Quoted(*spec.unk_token), " is not in model.vocab"));
+  }
+  unk_id_ = unk->id;
+  return absl::OkStatus();
+}
+
+absl::Status BpeModel::AddMerges(const BpeSpec& spec) {
   absl::flat_hash_map<absl::string_view, TokenId> ids;
-  ids.reserve(vocabulary.size());
-  for (const auto& [token, id] : vocabulary) ids.emplace(token, id);
+  ids.reserve(spec.vocabulary.size());
+  for (const auto& [token, id] : spec.vocabulary) ids.emplace(token, id);
   const auto find = [&](const std::string& token) -> absl::StatusOr<TokenId> {
     const auto entry = ids.find(token);
     if (entry != ids.end()) return entry->second;
     return absl::InvalidArgumentError(
         absl::StrCat("model.merges needs the token ", Quoted(token), ", not in model.vocab"));
   };
-  merges_.reserve(merges.size());
-  for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const auto& [left, right] = merges[rank];
+  merges_.Reserve(spec.merges.size());
+  for (size_t i = 0; i < spec.merges.size(); ++i) {
+    const auto& [left, right] = spec.merges[i];
     QUIRE_ASSIGN_OR_RETURN(const TokenId left_id, find(left));
     QUIRE_ASSIGN_OR_RETURN(const TokenId right_id, find(right));
     QUIRE_ASSIGN_OR_RETURN(const TokenId merged_id, find(left + right));
-    // Of a pair that is listed twice, the last rank counts, as in the `tokenizers` library.
-    merges_.insert_or_assign(PairKey(left_id, right_id),
-                             Merge{static_cast<uint32_t>(rank), merged_id});
+    const auto rank = static_cast<uint32_t>(i);
+    merges_.Add(left_id, right_id, spec.merge_ranks.empty() ? rank : spec.merge_ranks[i],
+                merged_id);
   }
   return absl::OkStatus();
 }
 
+// The code points at a token's ends are those it spells, except in tokens made of a byte's token or
+// the unknown one, which stand for other text.
+void BpeModel::AddJoins(const BpeSpec& spec) {
+  absl::flat_hash_set<TokenId> stand_ins(byte_ids_.begin(), byte_ids_.end());
+  stand_ins.insert(unk_id_);
+  const auto stands_for_other_text = [&](const std::string& token) {
+    return stand_ins.contains(FindWord(token)->id);
+  };
+  for (const auto& [left, right] : spec.merges) {
+    const bool spells_itself = !left.empty() && !right.empty() && !stands_for_other_text(left) &&
+                               !stands_for_other_text(right) &&
+                               !stands_for_other_text(left + right);
+    if (!spells_itself) return joins_.AddAll();
+    joins_.Add(FirstCodePoint(LastCodePoint(left)).value, FirstCodePoint(right).value);
+  }
+}
+
+bool BpeModel::IsEncodable(std::string_view bytes) const {
+  return !byte_level_ || std::all_of(bytes.begin(), bytes.end(), [&](char c) {
+    return byte_ids_[static_cast<uint8_t>(c)] != kNoToken;
+  });
+}
+
 // Most pieces of real text are a token, and merging nearly always arrives there; knowing for which
 // tokens it does saves the merging without changing an id.
-void BpeModel::FindDirectWords(bool ignore_merges) {
+void BpeModel::FindDirectWords() {
   Scratch scratch;
   for (auto& [bytes, word] : words_) {
-    if (bytes.empty()) continue;
-    const bool encodable = std::all_of(bytes.begin(), bytes.end(), [&](char c) {
-      return byte_ids_[static_cast<uint8_t>(c)] != kNoToken;
-    });
-    if (!ignore_merges && encodable) ApplyMerges(bytes, scratch);
-    word.is_its_own_encoding =
-        ignore_merges || (encodable && scratch.symbols.front().id == word.id &&
-                          scratch.symbols.front().next == kEnd);
+    if (bytes.empty() || !IsEncodable(bytes)) continue;
+    MergeChunk(bytes, scratch);
+    word.is_its_own_encoding = scratch.symbols.size() == 1 && scratch.symbols[0] == word.id;
   }
+}
+
+const BpeModel::Word* BpeModel::FindWord(std::string_view text) const {
+  const auto word = words_.find(Key(text));
+  return word == words_.end() ? nullptr : &word->second;
 }
 
 void BpeModel::Encode(std::string_view piece, Scratch& scratch, std::vector<TokenId>& ids) const {
-  const auto word = words_.find(absl::string_view(piece.data(), piece.size()));
-  if (word != words_.end() && word->second.is_its_own_encoding) {
-    ids.push_back(word->second.id);
-    return;
+  if (ignore_merges_ && piece.size() <= longest_word_) {
+    if (const Word* word = FindWord(piece)) return ids.push_back(word->id);
   }
-  ApplyMerges(piece, scratch);
-  for (int32_t i = 0; i != kEnd; i = scratch.symbols[i].next) {
-    ids.push_back(scratch.symbols[i].id);
+  if (byte_level_) return EncodeChunk(piece, scratch, ids);
+  size_t begin = 0;
+  char32_t previous = 0;
+  bool knows_previous = false;
+  for (size_t i = 0; i < piece.size();) {
+    const CodePoint c = FirstCodePoint(piece.substr(i));
+    const bool knows = code_point_ids_.Find(c.value) != kNoToken;
+    if (knows && knows_previous && !joins_.MayJoin(previous, c.value)) {
+      EncodeChunk(piece.substr(begin, i - begin), scratch, ids);
+      begin = i;
+    }
+    previous = c.value;
+    knows_previous = knows;
+    i += c.length;
   }
+  EncodeChunk(piece.substr(begin), scratch, ids);
 }
 
-const BpeModel::Merge* BpeModel::FindMerge(const Scratch& scratch, int32_t position) const {
-  const Scratch::Symbol& left = scratch.symbols[position];
-  if (left.id == kRemoved || left.next == kEnd) return nullptr;
-  const auto merge = merges_.find(PairKey(left.id, scratch.symbols[left.next].id));
-  return merge == merges_.end() ? nullptr : &merge->second;
+void BpeModel::EncodeChunk(std::string_view chunk, Scratch& scratch,
+                           std::vector<TokenId>& ids) const {
+  if (chunk.size() <= longest_word_) {
+    const Word* word = FindWord(chunk);
+    if (word != nullptr && word->is_its_own_encoding) return ids.push_back(word->id);
+  }
+  MergeChunk(chunk, scratch);
+  ids.insert(ids.end(), scratch.symbols.begin(), scratch.symbols.end());
 }
 
-void BpeModel::Push(Scratch& scratch, int32_t position) const {
-  const Merge* merge = FindMerge(scratch, position);
-  if (merge == nullptr) return;
-  scratch.queue.push_back(uint64_t{merge->rank} << 32 | static_cast<uint32_t>(position));
-  std::push_heap(scratch.queue.begin(), scratch.queue.end(), std::greater<>());
+// Leaves the ids in scratch.symbols.
+void BpeModel::MergeChunk(std::string_view chunk, Scratch& scratch) const {
+  scratch.symbols.clear();
+  if (byte_level_) {
+    for (char c : chunk) scratch.symbols.push_back(byte_ids_[static_cast<uint8_t>(c)]);
+  } else {
+    AppendCodePointSymbols(chunk, scratch.symbols);
+  }
+  merges_.Apply(scratch.symbols, scratch.merges);
 }
 
-// Leaves the result as a list that starts at symbol 0. Every merge removes a symbol and queues at
-// most two pairs, so the queue sees fewer than 3n entries; those that a neighbour's merge has made
-// stale are told by their rank.
-void BpeModel::ApplyMerges(std::string_view piece, Scratch& scratch) const {
-  std::vector<Scratch::Symbol>& symbols = scratch.symbols;
-  const auto size = static_cast<int32_t>(piece.size());
-  symbols.resize(piece.size());
-  for (int32_t i = 0; i < size; ++i) {
-    symbols[i] = {byte_ids_[static_cast<uint8_t>(piece[i])], i - 1, i + 1 < size ? i + 1 : kEnd};
+void BpeModel::AppendCodePointSymbols(std::string_view chunk, std::vector<TokenId>& symbols) const {
+  // Byte tokens do not end a run of unknown code points, as in the `tokenizers` library, so such a
+  // run may come after them.
+  bool pending_unk = false;
+  while (!chunk.empty()) {
+    const CodePoint c = FirstCodePoint(chunk);
+    const TokenId id = code_point_ids_.Find(c.value);
+    if (id != kNoToken) {
+      if (pending_unk) symbols.push_back(unk_id_);
+      pending_unk = false;
+      symbols.push_back(id);
+    } else if (!AppendByteTokens(chunk.substr(0, c.length), symbols) && unk_id_ != kNoToken) {
+      if (pending_unk && !fuse_unk_) symbols.push_back(unk_id_);
+      pending_unk = true;
+    }
+    chunk.remove_prefix(c.length);
   }
-  scratch.queue.clear();
-  for (int32_t i = 0; i < size; ++i) Push(scratch, i);
-  while (!scratch.queue.empty()) {
-    const uint64_t top = scratch.queue.front();
-    std::pop_heap(scratch.queue.begin(), scratch.queue.end(), std::greater<>());
-    scratch.queue.pop_back();
-    const auto position = static_cast<int32_t>(top & 0xFFFFFFFF);
-    const Merge* merge = FindMerge(scratch, position);
-    if (merge == nullptr || merge->rank != top >> 32) continue;
-    Scratch::Symbol& left = symbols[position];
-    Scratch::Symbol& right = symbols[left.next];
-    left = {merge->id, left.previous, right.next};
-    right.id = kRemoved;
-    if (left.next != kEnd) symbols[left.next].previous = position;
-    if (left.previous != kEnd) Push(scratch, left.previous);
-    Push(scratch, position);
+  if (pending_unk) symbols.push_back(unk_id_);
+}
+
+bool BpeModel::AppendByteTokens(std::string_view code_point, std::vector<TokenId>& symbols) const {
+  const auto id_of = [this](char c) { return byte_ids_[static_cast<uint8_t>(c)]; };
+  for (char c : code_point) {
+    if (id_of(c) == kNoToken) return false;
   }
+  for (char c : code_point) symbols.push_back(id_of(c));
+  return true;
 }
 
 }  // namespace quire

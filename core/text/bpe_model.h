@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,56 +13,75 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/base/ids.h"
+#include "core/text/bpe_merges.h"
+#include "core/text/code_point_map.h"
+#include "core/text/join_filter.h"
 
 namespace quire {
 
 using Vocabulary = std::vector<std::pair<std::string, TokenId>>;     // token as spelled in the file
 using MergeList = std::vector<std::pair<std::string, std::string>>;  // earlier merges go first
 
-// Byte-level byte-pair encoding (Sennrich et al., 2016) of one piece of text: the adjacent pair
-// with the lowest rank is merged, leftmost first, until no pair has a rank. O(n log n).
-// Immutable, so any thread may use it, each with a Scratch of its own.
+struct BpeSpec {
+  Vocabulary vocabulary;
+  MergeList merges;
+  // Of the merges, lower ones go first and equal ones leftmost first. Empty: 0, 1, 2, ...
+  std::vector<uint32_t> merge_ranks;
+  bool ignore_merges = false;  // a piece that is a token becomes it directly
+  bool byte_level = false;     // tokens are spelled in the byte alphabet; merges start from bytes
+  // The rest is for models that start from code points. What becomes of one without a token: its
+  // bytes' tokens <0x00> to <0xFF>, else the unknown token, else nothing.
+  bool byte_fallback = false;
+  std::optional<std::string> unk_token;
+  bool fuse_unk = false;  // a run of unknown code points is one token
+};
+
+// Byte-pair encoding of one piece of text. Immutable, so any thread may use it, each with a Scratch
+// of its own.
 class BpeModel {
  public:
   // Working memory of Encode, kept between calls to avoid allocation.
   struct Scratch {
-    struct Symbol {
-      TokenId id;  // kRemoved once it is part of the symbol to its left
-      int32_t previous;
-      int32_t next;
-    };
-    std::vector<Symbol> symbols;
-    std::vector<uint64_t> queue;  // min-heap of rank << 32 | position
+    std::vector<TokenId> symbols;
+    BpeMerges::Scratch merges;
   };
 
-  // InvalidArgument where a merge names a token that is not in `vocabulary`, or where a byte of
-  // UTF-8 has no token. With `ignore_merges` a piece that is a token becomes it directly.
-  static absl::StatusOr<BpeModel> Build(const Vocabulary& vocabulary, const MergeList& merges,
-                                        bool ignore_merges);
+  // InvalidArgument where a merge or unk_token names a token that is not in the vocabulary, or
+  // where a byte-level vocabulary lacks a byte of UTF-8.
+  static absl::StatusOr<BpeModel> Build(const BpeSpec& spec);
 
-  // Appends the ids of `piece` (well-formed UTF-8 of less than 2 GiB) to `ids`.
+  // Appends the ids of `piece` (well-formed UTF-8 of less than 2 GiB) to `ids`. O(n log n).
   void Encode(std::string_view piece, Scratch& scratch, std::vector<TokenId>& ids) const;
 
  private:
-  struct Merge {
-    uint32_t rank;
-    TokenId id;
-  };
   struct Word {
     TokenId id;
     bool is_its_own_encoding;
   };
 
-  absl::Status AddVocabulary(const Vocabulary& vocabulary);
-  absl::Status AddMerges(const Vocabulary& vocabulary, const MergeList& merges);
-  void FindDirectWords(bool ignore_merges);
-  const Merge* FindMerge(const Scratch& scratch, int32_t position) const;
-  void Push(Scratch& scratch, int32_t position) const;
-  void ApplyMerges(std::string_view piece, Scratch& scratch) const;
+  absl::Status AddByteLevelTokens(const Vocabulary& vocabulary);
+  absl::Status AddTokens(const BpeSpec& spec);
+  absl::Status AddMerges(const BpeSpec& spec);
+  void AddJoins(const BpeSpec& spec);
+  void FindDirectWords();
 
+  const Word* FindWord(std::string_view text) const;
+  bool IsEncodable(std::string_view bytes) const;
+  void EncodeChunk(std::string_view chunk, Scratch& scratch, std::vector<TokenId>& ids) const;
+  void MergeChunk(std::string_view chunk, Scratch& scratch) const;
+  void AppendCodePointSymbols(std::string_view chunk, std::vector<TokenId>& symbols) const;
+  bool AppendByteTokens(std::string_view code_point, std::vector<TokenId>& symbols) const;
+
+  bool byte_level_ = false;
+  bool ignore_merges_ = false;
+  bool fuse_unk_ = false;
+  TokenId unk_id_ = CodePointMap::kNone;
+  size_t longest_word_ = 0;                       // bytes
   absl::flat_hash_map<std::string, Word> words_;  // keyed by the bytes that a token spells
-  absl::flat_hash_map<uint64_t, Merge> merges_;   // keyed by left id << 32 | right id
-  std::array<TokenId, 256> byte_ids_{};
+  std::array<TokenId, 256> byte_ids_{};           // of bytes, byte-level or as fallback
+  CodePointMap code_point_ids_;
+  JoinFilter joins_;
+  BpeMerges merges_;
 };
 
 }  // namespace quire

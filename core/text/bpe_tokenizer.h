@@ -7,18 +7,23 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/text/added_tokens.h"
 #include "core/text/bpe_model.h"
+#include "core/text/normalizer.h"
 #include "core/text/pre_tokenizer.h"
+#include "core/text/token_table.h"
 #include "core/text/tokenizer.h"
 
 namespace quire {
 
 struct TokenizerSpec;
 
-// Byte-level BPE as GPT-2, Llama 3 and their relatives use it: added tokens are cut out of the
-// text, the rest is pre-tokenized into pieces, and each piece is merged by itself.
+// A tokenizer.json with a BPE model, byte-level (GPT-2, Llama 3, Qwen) or over code points (Llama
+// 2, Mistral, Gemma): added tokens are cut out of the text, the rest is normalized, normalized
+// added tokens are cut out of that, the rest is split into pieces, and each piece is merged by
+// itself.
 class BpeTokenizer final : public Tokenizer {
  public:
   // From the text of a tokenizer.json; errors as LoadTokenizer gives them.
@@ -27,25 +32,30 @@ class BpeTokenizer final : public Tokenizer {
 
   absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text,
                                               const EncodeOptions& options) const override;
-  std::string_view TokenBytes(TokenId id) const override;
-  bool IsSpecial(TokenId id) const override;
-  std::string Decode(std::span<const TokenId> ids, bool skip_special_tokens) const override;
-  int32_t vocab_size() const override { return static_cast<int32_t>(tokens_.size()); }
+  std::string_view TokenBytes(TokenId id) const override { return tokens_.TokenBytes(id); }
+  std::string_view BytesAtStart(TokenId id, TextStart& start) const override {
+    return tokens_.BytesAtStart(id, start);
+  }
+  IllFormed ill_formed() const override { return tokens_.ill_formed(); }
+  bool IsSpecial(TokenId id) const override { return tokens_.IsSpecial(id); }
+  std::string Decode(std::span<const TokenId> ids, bool skip_special_tokens) const override {
+    return tokens_.Decode(ids, skip_special_tokens);
+  }
+  int32_t vocab_size() const override { return tokens_.size(); }
 
  private:
-  struct Token {
-    std::string bytes;  // what it decodes to
-    bool exists = false;
-    bool special = false;
-  };
+  struct Parts;
+  class TextEncoder;
 
-  BpeTokenizer(const TokenizerSpec& spec, PreTokenizer pre_tokenizer, BpeModel model);
-  const Token* Find(TokenId id) const;
+  explicit BpeTokenizer(Parts parts);
+  static absl::StatusOr<std::unique_ptr<BpeTokenizer>> Build(TokenizerSpec spec);
 
-  std::vector<Token> tokens_;  // indexed by id
+  TokenTable tokens_;
   std::vector<TokenId> prefix_;
   std::vector<TokenId> suffix_;
-  AddedTokenMatcher added_tokens_;
+  AddedTokenMatcher verbatim_tokens_;
+  Normalizer normalizer_;
+  AddedTokenMatcher normalized_tokens_;
   PreTokenizer pre_tokenizer_;
   BpeModel model_;
 };

@@ -9,33 +9,12 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "core/base/status_macros.h"
-#include "core/text/unicode_additions.h"
+#include "core/text/character_sets.h"
+#include "core/text/unicode_differences.h"
 
 namespace quire {
 namespace {
-
-// The White_Space property as class members. PCRE2's own \s also has U+180E.
-constexpr char kWhitespaceMembers[] =
-    "\\x09-\\x0D\\x20\\x{85}\\x{A0}\\x{1680}\\x{2000}-\\x{200A}\\x{2028}\\x{2029}\\x{202F}"
-    "\\x{205F}\\x{3000}";
-
-bool IsGeneralCategory(std::string_view name) {
-  constexpr std::array<std::string_view, 28> kNames = {
-      "L", "Lu", "Ll", "Lt", "Lm", "Lo", "M",  "Mn", "Mc", "Me", "N",  "Nd", "Nl", "No",
-      "P", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "S",  "Sm", "Sc", "Sk", "So", "Z"};
-  return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
-}
-
-std::string CategoryMembers(std::string_view name) {
-  std::string members = absl::StrCat("\\p{", std::string(name), "}");
-  for (const UnicodeAddition& addition : UnicodeAdditions()) {
-    if (!std::string_view(addition.category).starts_with(name)) continue;
-    absl::StrAppendFormat(&members, "\\x{%X}-\\x{%X}", addition.first, addition.last);
-  }
-  return members;
-}
 
 // Oniguruma lets one code point match several letters when case is ignored: U+FB06 matches "st".
 // These are the ASCII pairs for which one exists.
@@ -178,10 +157,10 @@ class Translator {
 
   absl::Status Escape() {
     const char c = Peek(1);
-    if (c == 's') return Members(kWhitespaceMembers, 2);
-    if (c == 'S') return NonWhitespace();
+    if (c == 's') return Members(WhitespaceMembers(), 2);
+    if (c == 'S') return Complement(WhitespaceMembers(), 2);
     if (c == 'd') return Members(CategoryMembers("Nd"), 2);
-    if (c == 'p') return Property();
+    if (c == 'p' || c == 'P') return Property(/*is_complement=*/c == 'P');
     if (c == 'x' && !IgnoresCase()) return CodePoint();
     const bool control = c == 'r' || c == 'n' || c == 't' || c == 'f';
     if (control || std::ispunct(static_cast<unsigned char>(c)) != 0) {
@@ -206,20 +185,25 @@ class Translator {
     return absl::OkStatus();
   }
 
-  absl::Status NonWhitespace() {
-    if (in_class_) return Unsupported("\\S in a character class");
-    absl::StrAppend(&output_, "[^", kWhitespaceMembers, "]");
-    position_ += 2;
+  absl::Status Complement(std::string_view members, size_t length) {
+    if (in_class_) return Unsupported("the complement of a set in a character class");
+    absl::StrAppend(&output_, "[^", std::string(members), "]");
+    position_ += length;
     return absl::OkStatus();
   }
 
-  absl::Status Property() {
+  absl::Status Property(bool is_complement) {
     const size_t close = pattern_.find('}', position_);
     if (Peek(2) != '{' || close == std::string_view::npos) return Unsupported("a property");
     const std::string_view name = pattern_.substr(position_ + 3, close - position_ - 3);
-    if (!IsGeneralCategory(name)) return Unsupported("a property that is no general category");
+    const bool is_category = IsGeneralCategory(name);
+    if (!is_category && !IsKnownScript(name)) {
+      return Unsupported("a property that is no general category or known script");
+    }
     if (IgnoresCase()) return Unsupported("a property in a case-insensitive group");
-    return Members(CategoryMembers(name), close + 1 - position_);
+    const std::string members = is_category ? CategoryMembers(name) : ScriptMembers(name);
+    const size_t length = close + 1 - position_;
+    return is_complement ? Complement(members, length) : Members(members, length);
   }
 
   absl::Status CodePoint() {

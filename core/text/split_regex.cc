@@ -78,7 +78,17 @@ absl::StatusOr<SplitRegex> SplitRegex::Compile(std::string_view pattern) {
         absl::StrCat("regular expression is longer than ", kMaxPatternBytes, " bytes"));
   }
   QUIRE_ASSIGN_OR_RETURN(const std::string translated, TranslateOnigurumaPattern(pattern));
-  QUIRE_ASSIGN_OR_RETURN(Pcre2Ptr<pcre2_code> code, CompileCode(translated));
+  return CompileTranslated(translated);
+}
+
+SplitRegex SplitRegex::FromPcre2(std::string_view pattern) {
+  absl::StatusOr<SplitRegex> regex = CompileTranslated(pattern);
+  QUIRE_CHECK(regex.ok()) << regex.status();
+  return *std::move(regex);
+}
+
+absl::StatusOr<SplitRegex> SplitRegex::CompileTranslated(std::string_view pattern) {
+  QUIRE_ASSIGN_OR_RETURN(Pcre2Ptr<pcre2_code> code, CompileCode(std::string(pattern)));
   Pcre2Ptr<pcre2_match_context> context(pcre2_match_context_create(nullptr));
   QUIRE_CHECK(context != nullptr) << "out of memory";
   pcre2_set_match_limit(context.get(), kMatchLimit);
@@ -87,7 +97,7 @@ absl::StatusOr<SplitRegex> SplitRegex::Compile(std::string_view pattern) {
       std::unique_ptr<Compiled, Deleter>(new Compiled{std::move(code), std::move(context)}));
 }
 
-absl::Status SplitRegex::Split(std::string_view text, Sink sink) const {
+absl::Status SplitRegex::ForEachMatch(std::string_view text, Sink sink) const {
   const Pcre2Ptr<pcre2_match_data> match(pcre2_match_data_create(1, nullptr));
   QUIRE_CHECK(match != nullptr) << "out of memory";
   const size_t* bounds = pcre2_get_ovector_pointer(match.get());
@@ -97,14 +107,13 @@ absl::Status SplitRegex::Split(std::string_view text, Sink sink) const {
                                   PCRE2_NO_UTF_CHECK, match.get(), compiled_->context.get());
     if (found == PCRE2_ERROR_NOMATCH) break;
     if (found < 0) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "text is too complex for the tokenizer's split pattern: ", ErrorMessage(found)));
+      return absl::InvalidArgumentError(
+          absl::StrCat("text is too complex for the tokenizer's pattern: ", ErrorMessage(found)));
     }
-    if (bounds[0] > end) QUIRE_RETURN_IF_ERROR(sink(text.substr(end, bounds[0] - end)));
-    QUIRE_RETURN_IF_ERROR(sink(text.substr(bounds[0], bounds[1] - bounds[0])));
+    QUIRE_RETURN_IF_ERROR(sink(bounds[0], bounds[1]));
     end = bounds[1];
   }
-  return end < text.size() ? sink(text.substr(end)) : absl::OkStatus();
+  return absl::OkStatus();
 }
 
 }  // namespace quire

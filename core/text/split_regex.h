@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string_view>
 
@@ -9,19 +10,21 @@
 
 namespace quire {
 
-// A compiled pattern that cuts text into its matches and what lies between them, the behaviour
-// "Isolated" of the `tokenizers` library. Immutable, so any thread may use it; movable.
+// A compiled pattern that is searched for in text. Immutable, so any thread may use it; movable.
 class SplitRegex {
  public:
   // `pattern` is in Oniguruma's syntax: see TranslateOnigurumaPattern. A pattern that is
   // unsupported, longer than 16 KiB or able to match nothing is an InvalidArgument error.
   static absl::StatusOr<SplitRegex> Compile(std::string_view pattern);
 
-  using Sink = absl::FunctionRef<absl::Status(std::string_view)>;
+  // A pattern in PCRE2's own syntax, for the sets of core/text/regex_translation.h. It must
+  // compile.
+  static SplitRegex FromPcre2(std::string_view pattern);
 
-  // Hands `sink` the non-empty pieces of well-formed UTF-8 in order; together they are the text.
-  // InvalidArgument where matching would pass PCRE2's limits on backtracking and memory.
-  absl::Status Split(std::string_view text, Sink sink) const;
+  // Calls `sink` with the borders of each match in well-formed UTF-8, in order. InvalidArgument
+  // where matching would pass PCRE2's limits on backtracking and memory.
+  using Sink = absl::FunctionRef<absl::Status(size_t begin, size_t end)>;
+  absl::Status ForEachMatch(std::string_view text, Sink sink) const;
 
  private:
   struct Compiled;
@@ -30,6 +33,7 @@ class SplitRegex {
   };
 
   explicit SplitRegex(std::unique_ptr<Compiled, Deleter> compiled);
+  static absl::StatusOr<SplitRegex> CompileTranslated(std::string_view pattern);
 
   std::unique_ptr<Compiled, Deleter> compiled_;
 };

@@ -9,6 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/text/bpe_tokenizer.h"
+#include "core/text/sentencepiece_tokenizer.h"
+#include "core/text/tokenizer_config.h"
 
 namespace quire {
 namespace {
@@ -31,15 +33,38 @@ absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t m
   return content;
 }
 
+absl::StatusOr<std::string> ReadFileIfAny(const std::filesystem::path& path, size_t max_bytes) {
+  absl::StatusOr<std::string> content = ReadFile(path, max_bytes);
+  return absl::IsNotFound(content.status()) ? std::string() : content;
+}
+
+absl::StatusOr<std::unique_ptr<Tokenizer>> LoadSentencePiece(const std::filesystem::path& folder,
+                                                             std::string_view model,
+                                                             const TokenizerLimits& limits) {
+  QUIRE_ASSIGN_OR_RETURN(const std::string config_json,
+                         ReadFileIfAny(folder / "tokenizer_config.json", limits.max_file_bytes));
+  QUIRE_ASSIGN_OR_RETURN(const std::string added_json,
+                         ReadFileIfAny(folder / "added_tokens.json", limits.max_file_bytes));
+  QUIRE_ASSIGN_OR_RETURN(const TokenizerConfig config,
+                         ParseTokenizerConfig(config_json, added_json, limits));
+  return SentencePieceTokenizer::FromModel(model, config, limits);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& model_dir,
                                                          const TokenizerLimits& limits) {
-  const std::filesystem::path path = std::filesystem::path(model_dir) / "tokenizer.json";
-  QUIRE_ASSIGN_OR_RETURN(const std::string json_text, ReadFile(path, limits.max_file_bytes));
-  QUIRE_ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer,
-                         BpeTokenizer::FromJson(json_text, limits));
-  return tokenizer;
+  const std::filesystem::path folder(model_dir);
+  const absl::StatusOr<std::string> json =
+      ReadFile(folder / "tokenizer.json", limits.max_file_bytes);
+  if (json.ok()) return BpeTokenizer::FromJson(*json, limits);
+  if (!absl::IsNotFound(json.status())) return json.status();
+  const absl::StatusOr<std::string> model =
+      ReadFile(folder / "tokenizer.model", limits.max_file_bytes);
+  if (model.ok()) return LoadSentencePiece(folder, *model, limits);
+  if (!absl::IsNotFound(model.status())) return model.status();
+  return absl::NotFoundError(
+      absl::StrCat("neither tokenizer.json nor tokenizer.model in ", model_dir));
 }
 
 }  // namespace quire

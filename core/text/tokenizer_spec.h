@@ -7,7 +7,9 @@
 #include "core/base/ids.h"
 #include "core/text/added_tokens.h"
 #include "core/text/bpe_model.h"
+#include "core/text/normalizer.h"
 #include "core/text/pre_tokenizer.h"
+#include "core/text/token_decoder.h"
 #include "core/text/tokenizer.h"
 
 namespace quire {
@@ -15,11 +17,11 @@ namespace quire {
 // The content of a tokenizer.json, checked for shape and reduced to what Quire implements. Ids are
 // below TokenizerLimits::max_vocab_size and no two tokens share one.
 struct TokenizerSpec {
-  Vocabulary vocabulary;
-  MergeList merges;
-  bool ignore_merges = false;
+  BpeSpec model;
   std::vector<AddedToken> added_tokens;
+  std::vector<NormalizerStage> normalizer;
   std::vector<PreTokenizerStage> pre_tokenizer;
+  DecoderSpec decoder;
   std::vector<TokenId> prefix;  // what the post-processor puts before a text, e.g. <s>
   std::vector<TokenId> suffix;
 };

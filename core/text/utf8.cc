@@ -40,17 +40,6 @@ Unit FirstUnit(std::string_view bytes) {
   return {continuations + 1, UnitKind::kValid};
 }
 
-size_t AsciiPrefixLength(std::string_view bytes) {
-  size_t i = 0;
-  for (; i + 8 <= bytes.size(); i += 8) {
-    uint64_t word;
-    std::memcpy(&word, bytes.data() + i, 8);
-    if ((word & 0x8080808080808080u) != 0) break;
-  }
-  while (i < bytes.size() && static_cast<uint8_t>(bytes[i]) < 0x80) ++i;
-  return i;
-}
-
 bool IsContinuation(char byte) { return (static_cast<uint8_t>(byte) & 0xC0) == 0x80; }
 
 // `code_point` is the encoding of one code point above U+007F.
@@ -70,6 +59,17 @@ bool IsWhitespace(std::string_view code_point) {
 
 }  // namespace
 
+size_t AsciiPrefixLength(std::string_view bytes) {
+  size_t i = 0;
+  for (; i + 8 <= bytes.size(); i += 8) {
+    uint64_t word;
+    std::memcpy(&word, bytes.data() + i, 8);
+    if ((word & 0x8080808080808080u) != 0) break;
+  }
+  while (i < bytes.size() && static_cast<uint8_t>(bytes[i]) < 0x80) ++i;
+  return i;
+}
+
 bool IsValidUtf8(std::string_view bytes) {
   while (true) {
     bytes.remove_prefix(AsciiPrefixLength(bytes));
@@ -80,15 +80,48 @@ bool IsValidUtf8(std::string_view bytes) {
   }
 }
 
-std::string ReplaceInvalidUtf8(std::string_view bytes) {
+std::string ReplaceInvalidUtf8(std::string_view bytes, IllFormed rule) {
   std::string text;
   text.reserve(bytes.size());
   while (!bytes.empty()) {
     const Unit unit = FirstUnit(bytes);
-    text += unit.kind == UnitKind::kValid ? bytes.substr(0, unit.length) : "\xEF\xBF\xBD";
-    bytes.remove_prefix(unit.length);
+    const bool valid = unit.kind == UnitKind::kValid;
+    text += valid ? bytes.substr(0, unit.length) : "\xEF\xBF\xBD";
+    bytes.remove_prefix(valid || rule == IllFormed::kMaximalSubpart ? unit.length : 1);
   }
   return text;
+}
+
+size_t CodePointBoundary(std::string_view text, size_t position) {
+  while (position < text.size() && IsContinuation(text[position])) ++position;
+  return position < text.size() ? position : text.size();
+}
+
+std::string_view LastCodePoint(std::string_view text) {
+  size_t start = text.size() - 1;
+  while (start > 0 && IsContinuation(text[start])) --start;
+  return text.substr(start);
+}
+
+void AppendUtf8(char32_t code_point, std::string& text) {
+  const auto continuation = [&](int shift) {
+    text += static_cast<char>(0x80 | ((code_point >> shift) & 0x3F));
+  };
+  if (code_point < 0x80) {
+    text += static_cast<char>(code_point);
+  } else if (code_point < 0x800) {
+    text += static_cast<char>(0xC0 | code_point >> 6);
+    continuation(0);
+  } else if (code_point < 0x10000) {
+    text += static_cast<char>(0xE0 | code_point >> 12);
+    continuation(6);
+    continuation(0);
+  } else {
+    text += static_cast<char>(0xF0 | code_point >> 18);
+    continuation(12);
+    continuation(6);
+    continuation(0);
+  }
 }
 
 size_t CompletePrefixLength(std::string_view bytes) {
@@ -113,10 +146,9 @@ size_t LeadingWhitespaceLength(std::string_view text) {
 size_t TrailingWhitespaceLength(std::string_view text) {
   size_t end = text.size();
   while (end > 0) {
-    size_t start = end - 1;
-    while (start > 0 && IsContinuation(text[start])) --start;
-    if (!IsWhitespace(text.substr(start, end - start))) break;
-    end = start;
+    const std::string_view last = LastCodePoint(text.substr(0, end));
+    if (!IsWhitespace(last)) break;
+    end -= last.size();
   }
   return text.size() - end;
 }

@@ -1,6 +1,7 @@
 """Writes the golden files of the model and tokenizer tests; run it again for a new demo model.
 
   python deploy/tools/make_goldens.py
+  python deploy/tools/make_goldens.py --models mistral_window qwen3_head_norms
 
 Needs deploy/tools/demo_model/requirements.txt. Reads deploy/models/quire-demo, writes under
 tests/golden/data: tiny checkpoints (models/), their logits and the demo model's (logits/), and the
@@ -32,15 +33,21 @@ def main() -> None:
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--demo", type=pathlib.Path, default=ROOT / "deploy/models/quire-demo")
   parser.add_argument("--data", type=pathlib.Path, default=ROOT / "tests/golden/data")
+  parser.add_argument("--models", nargs="+", metavar="NAME", default=None,
+                      help="write these tiny checkpoints and their logits, and nothing else")
   args = parser.parse_args()
   torch.set_num_threads(1)
   logits = args.data / "logits"
   logits.mkdir(parents=True, exist_ok=True)
   for model in MODELS:
+    if args.models is not None and model.name not in args.models:
+      continue
     folder = args.data / "models" / model.name
     write_tiny_model(model, folder)
-    write_logits(folder, tiny_prompts(model.seed), logits / f"{model.name}.safetensors")
+    write_logits(folder, tiny_prompts(model), logits / f"{model.name}.safetensors")
     print(f"{folder}: done")
+  if args.models is not None:
+    return
   tokenizer = Tokenizer.from_file(str(args.demo / "tokenizer.json"))
   write_logits(args.demo, [tokenizer.encode(text).ids for text in DEMO_TEXTS],
                logits / "quire-demo.safetensors")

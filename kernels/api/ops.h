@@ -15,11 +15,17 @@
 
 namespace quire::kernels {
 
+// Attention works on whole vectors of a head: D is a multiple of the unit, at most the maximum.
+inline constexpr int32_t kHeadDimUnit = 16;
+inline constexpr int32_t kMaxHeadDim = 256;
+
+// out = scale * row of the table
 struct EmbedParams {
   const BatchView* batch = nullptr;
   const PackedWeights* table = nullptr;    // [vocab, width]
   const SampledToken* previous = nullptr;  // sampled by the step before; for negative ids
-  float* out = nullptr;                    // [T, width] the residual stream
+  float scale = 1;
+  float* out = nullptr;  // [T, width] the residual stream
 };
 
 // out = x / sqrt(mean(x^2) + eps) * weight   (Zhang and Sennrich, 2019)
@@ -34,6 +40,16 @@ struct RmsNormParams {
   void* out = nullptr;           // act [T, width] or [R, width]
 };
 
+// residual += x / sqrt(mean(x^2) + eps) * weight: a norm behind a block instead of before it.
+struct AddRmsNormParams {
+  const BatchView* batch = nullptr;
+  const float* x = nullptr;       // [T, width] what the block made
+  const float* weight = nullptr;  // [width]
+  float eps = 0;
+  int32_t width = 0;
+  float* residual = nullptr;  // [T, width]
+};
+
 // out = in * weights^T (+ bias) (+ out): the places for adapters and fused tails come here.
 struct LinearParams {
   const int32_t* rows = nullptr;  // device memory: how many rows of `in` are valid
@@ -46,12 +62,17 @@ struct LinearParams {
   float* out = nullptr;                    // f32 [rows, N]
 };
 
-// Rotates Q and K (rotate-half form; Su et al., 2021), writes K and V of every token into the
-// token's block and leaves Q for the attention.
+// Normalises every head of Q and K (where there are weights for it; Henry et al., 2020), rotates
+// the first elements of each (rotate-half form; Su et al., 2021), writes K and V of every token
+// into the token's block and leaves Q for the attention.
 struct RopeWriteKvParams {
   const BatchView* batch = nullptr;
-  const float* qkv = nullptr;      // [T, (H + 2G) * D]: all Q heads, then K, then V
-  const float* cos_sin = nullptr;  // [max positions, D]: D/2 cosines, then D/2 sines
+  const float* qkv = nullptr;     // [T, (H + 2G) * D]: all Q heads, then K, then V
+  const float* q_norm = nullptr;  // [D], RMSNorm of a head; or null
+  const float* k_norm = nullptr;  // [D]; null like q_norm
+  float norm_eps = 0;
+  int32_t rotary_dim = 0;          // elements of a head that rotate: even, at most D; 0: none
+  const float* cos_sin = nullptr;  // [max positions, rotary_dim]: half cosines, then half sines
   int32_t num_heads = 0;
   KvLayerView kv;
   DType act = DType::kBF16;
@@ -61,11 +82,16 @@ struct RopeWriteKvParams {
 // Causal attention of every query token to the KV of its own sequence up to itself. Query head h
 // reads KV group h / (H / G); a group's K and V are read once for all its query heads.
 // (m, l, O) restart at absolute multiples of kAttentionSplit and merge in order.
+// With a window, the token at position p sees the positions in (p - window, p]. A block that lies
+// behind the windows of all of its sequence's query tokens is not read: its table entry may be
+// anything.
 struct PagedAttentionParams {
   const BatchView* batch = nullptr;
   const void* q = nullptr;  // act [T, H, D]
   int32_t num_heads = 0;
-  float scale = 0;  // of the scores, usually 1 / sqrt(D)
+  float scale = 0;     // of the scores, usually 1 / sqrt(D)
+  float softcap = 0;   // > 0: a score s becomes softcap * tanh(s / softcap); 0: off
+  int32_t window = 0;  // 0: all positions up to the token's own
   KvLayerView kv;
   DType act = DType::kBF16;
   void* out = nullptr;  // act [T, H, D]
@@ -74,22 +100,39 @@ struct PagedAttentionParams {
 // Tokens of KV after which attention restarts its running softmax. Every block size divides it.
 inline constexpr int32_t kAttentionSplit = 512;
 
-// out = silu(gate) * up
-struct SiluMulParams {
+// out = f(gate) * up
+struct GateMulParams {
   const BatchView* batch = nullptr;
+  GateKind kind = GateKind::kSilu;
   const float* gate_up = nullptr;  // [T, 2 * width]: gate, then up
   int32_t width = 0;
   DType act = DType::kBF16;
   void* out = nullptr;  // act [T, width]
 };
 
+// logits = cap * tanh(logits / cap), in place
+struct SoftCapParams {
+  const BatchView* batch = nullptr;
+  float* logits = nullptr;  // [R, vocab]
+  int32_t vocab = 0;
+  float cap = 0;  // > 0
+};
+
+// Draws a token, or scores a known one, for each row of logits: see SamplingRow.
 struct SampleParams {
   const BatchView* batch = nullptr;
-  float* logits = nullptr;  // [R, vocab]; changed by penalties
+  const float* logits = nullptr;  // [R, vocab]
   int32_t vocab = 0;
   const SamplingRow* rows = nullptr;  // [R]
-  const int32_t* history = nullptr;   // token ids the rows point into
-  SampledToken* out = nullptr;        // [R]
+  // What the rows point into: ids seen so far, changes of logits, the only ids allowed.
+  const int32_t* history = nullptr;
+  const LogitEdit* edits = nullptr;
+  const int32_t* allowed = nullptr;
+  // Sampled by the step before; for rows with a history_row. Such a row fails where that one did.
+  const SampledToken* previous = nullptr;
+  SampledToken* out = nullptr;           // [R]
+  TokenLogprob* alternatives = nullptr;  // [R, max_alternatives], falling; for rows that want some
+  int32_t max_alternatives = 0;
 };
 
 class Ops {
@@ -101,10 +144,12 @@ class Ops {
   virtual void BeginStep(const BatchView& batch) = 0;
   virtual void Embed(const EmbedParams& params) = 0;
   virtual void RmsNorm(const RmsNormParams& params) = 0;
+  virtual void AddRmsNorm(const AddRmsNormParams& params) = 0;
   virtual void Linear(const LinearParams& params) = 0;
   virtual void RopeWriteKv(const RopeWriteKvParams& params) = 0;
   virtual void PagedAttention(const PagedAttentionParams& params) = 0;
-  virtual void SiluMul(const SiluMulParams& params) = 0;
+  virtual void GateMul(const GateMulParams& params) = 0;
+  virtual void SoftCap(const SoftCapParams& params) = 0;
   virtual void Sample(const SampleParams& params) = 0;
 };
 

@@ -27,6 +27,10 @@ constexpr const char* DTypeName(DType dtype) {
   return "?";
 }
 
+// What a feed-forward block applies to its gate: x * sigmoid(x), or GELU in its tanh form
+// (Hendrycks and Gimpel, 2016).
+enum class GateKind : uint8_t { kSilu, kGeluTanh };
+
 // Outcome of a device call that can fail. Default-constructed means success.
 class [[nodiscard]] DeviceStatus {
  public:

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/api/sampling.h"
 #include "kernels/api/types.h"
 
 // Views over device memory: what a step hands to the operations. They own nothing.
@@ -77,24 +78,6 @@ struct KvLayerView {
   std::byte* VTile(uint32_t block_offset, int32_t group) const {
     return KTile(block_offset, kv_groups + group);
   }
-};
-
-// How one row of logits becomes a token. The rules that fill it in: core/sample.
-struct SamplingRow {
-  float temperature = 0;         // 0: greedy, the lowest id wins a tie
-  float top_p = 1;               // keep the smallest set with at least this probability; 1: off
-  float min_p = 0;               // drop ids below min_p times the best probability; 0: off
-  float repetition_penalty = 1;  // divides positive, multiplies negative logits of seen ids
-  int32_t top_k = 0;             // 0: off
-  int32_t history_start = 0;     // [history_start, history_start + history_count) of
-  int32_t history_count = 0;     // SampleParams::history are the ids seen so far
-  uint64_t seed = 0;             // the draw depends on (seed, counter) and the logits alone
-  uint64_t counter = 0;          // index of the generated token in its sequence
-};
-
-struct SampledToken {
-  int32_t token_id = -1;  // -1: the row's logits hold a NaN or +inf, or nothing finite
-  float logprob = 0;      // natural log of the id's probability before any sampling rule
 };
 
 }  // namespace quire::kernels

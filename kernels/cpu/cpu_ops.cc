@@ -50,9 +50,7 @@ void CpuOps::BeginStep(const BatchView& batch) {
   CheckCounts(batch);
   CheckSequences(batch);
   CheckTables(batch);
-  plan_q_per_group_ = 0;
-  plan_.reserve(static_cast<size_t>(batch.capacity.tokens) +
-                static_cast<size_t>(batch.capacity.sequences));
+  plans_used_ = 0;
 }
 
 }  // namespace quire::kernels

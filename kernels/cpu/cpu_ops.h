@@ -26,10 +26,12 @@ class CpuOps final : public Ops {
   void BeginStep(const BatchView& batch) override;
   void Embed(const EmbedParams& params) override;
   void RmsNorm(const RmsNormParams& params) override;
+  void AddRmsNorm(const AddRmsNormParams& params) override;
   void Linear(const LinearParams& params) override;
   void RopeWriteKv(const RopeWriteKvParams& params) override;
   void PagedAttention(const PagedAttentionParams& params) override;
-  void SiluMul(const SiluMulParams& params) override;
+  void GateMul(const GateMulParams& params) override;
+  void SoftCap(const SoftCapParams& params) override;
   void Sample(const SampleParams& params) override;
 
  private:
@@ -39,12 +41,18 @@ class CpuOps final : public Ops {
     int32_t row_begin = 0;  // in rows of (query token x head in group)
     int32_t rows = 0;
   };
+  // The cut of a step's attention, longest item first.
+  struct AttentionPlan {
+    int32_t q_per_group = 0;
+    int32_t window = 0;
+    std::vector<AttentionItem> items;
+  };
 
   const ElementKernels& Kernels(DType act) const;
   template <typename Body>
   void ForRows(int32_t rows, int64_t floats_a_row, Body&& body);
   const uint32_t* PackActivations(const std::byte* in, int32_t rows, int64_t cols, DType act);
-  void PlanAttention(const BatchView& batch, int32_t q_per_group);
+  const AttentionPlan& PlanAttention(const BatchView& batch, int32_t q_per_group, int32_t window);
 
   ThreadPool* const pool_;
   const TierKernels& kernels_;
@@ -54,9 +62,10 @@ class CpuOps final : public Ops {
   std::vector<std::unique_ptr<AttentionScratch>> attention_scratch_;  // one a worker
   std::vector<TokenChooser> choosers_;                                // one a worker
 
-  // The step's attention, longest item first; shared by all layers of the same shape.
-  std::vector<AttentionItem> plan_;
-  int32_t plan_q_per_group_ = 0;  // 0: not planned yet
+  // Shared by the layers of the same shape. The first `plans_used_` are this step's; the others
+  // keep their memory.
+  std::vector<AttentionPlan> plans_;
+  size_t plans_used_ = 0;
 };
 
 }  // namespace quire::kernels

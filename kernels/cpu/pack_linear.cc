@@ -2,7 +2,7 @@
 #include <cstring>
 #include <limits>
 
-#include "kernels/cpu/float_convert.h"
+#include "kernels/api/float_convert.h"
 #include "kernels/cpu/packed_weights.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cpu/tier/tier_kernels.h"

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/api/float_convert.h"
 #include "kernels/cpu/cpu_ops.h"
-#include "kernels/cpu/float_convert.h"
 #include "kernels/cpu/packed_weights.h"
 
 namespace quire::kernels {
@@ -31,6 +31,15 @@ int32_t SequenceOf(const BatchView& batch, int32_t token) {
   return static_cast<int32_t>(std::upper_bound(batch.q_start, end, token) - batch.q_start) - 1;
 }
 
+void CheckRopeShape(const RopeWriteKvParams& params) {
+  const KvLayerView& kv = params.kv;
+  KERNELS_CHECK(kv.dtype == params.act && kv.head_dim % kHeadDimUnit == 0);
+  KERNELS_CHECK(kv.head_dim > 0 && kv.head_dim <= kMaxHeadDim);
+  KERNELS_CHECK(params.rotary_dim >= 0 && params.rotary_dim <= kv.head_dim);
+  KERNELS_CHECK(params.rotary_dim % 2 == 0);
+  KERNELS_CHECK((params.q_norm == nullptr) == (params.k_norm == nullptr));
+}
+
 }  // namespace
 
 template <typename Body>
@@ -56,6 +65,9 @@ void CpuOps::Embed(const EmbedParams& params) {
     }
     KERNELS_CHECK(id < table.rows());
     UnpackRow(table, id, out);
+    if (params.scale != 1) {
+      for (int64_t i = 0; i < table.cols(); ++i) out[i] *= params.scale;
+    }
   });
 }
 
@@ -72,10 +84,18 @@ void CpuOps::RmsNorm(const RmsNormParams& params) {
   });
 }
 
+void CpuOps::AddRmsNorm(const AddRmsNormParams& params) {
+  ForRows(params.batch->counts->tokens, 2 * params.width, [&](int64_t row) {
+    const int64_t start = row * params.width;
+    kernels_.add_rms_norm(params.x + start, params.weight, params.eps, params.width,
+                          params.residual + start);
+  });
+}
+
 void CpuOps::RopeWriteKv(const RopeWriteKvParams& params) {
   const BatchView& batch = *params.batch;
   const KvLayerView& kv = params.kv;
-  KERNELS_CHECK(kv.dtype == params.act && kv.head_dim % 16 == 0 && kv.head_dim <= kMaxHeadDim);
+  CheckRopeShape(params);
   KERNELS_CHECK(kv.cache_class >= 0 && kv.cache_class < batch.num_classes);
   const BlockTablesView& tables = batch.tables[kv.cache_class];
   const int64_t q_width = static_cast<int64_t>(params.num_heads) * kv.head_dim;
@@ -89,21 +109,46 @@ void CpuOps::RopeWriteKv(const RopeWriteKvParams& params) {
     const uint32_t block = tables.offsets[entry];
     auto* q_out = static_cast<std::byte*>(params.q_out) +
                   static_cast<size_t>(token * q_width) * DTypeBytes(params.act);
-    kernel(RopeTask{params.qkv + token * width,
-                    params.cos_sin + static_cast<int64_t>(position) * kv.head_dim, q_out,
-                    kv.KTile(block, 0), kv.VTile(block, 0), kv.TileBytes(), params.num_heads,
-                    kv.kv_groups, kv.head_dim, kv.block_tokens, position % kv.block_tokens});
+    RopeTask task{};
+    task.qkv = params.qkv + token * width;
+    task.q_norm = params.q_norm;
+    task.k_norm = params.k_norm;
+    task.norm_eps = params.norm_eps;
+    task.rotary_dim = params.rotary_dim;
+    task.cos_sin = params.cos_sin + static_cast<int64_t>(position) * params.rotary_dim;
+    task.q_out = q_out;
+    task.k = kv.KTile(block, 0);
+    task.v = kv.VTile(block, 0);
+    task.tile_bytes = kv.TileBytes();
+    task.num_heads = params.num_heads;
+    task.kv_groups = kv.kv_groups;
+    task.head_dim = kv.head_dim;
+    task.block_tokens = kv.block_tokens;
+    task.slot = position % kv.block_tokens;
+    kernel(task);
   });
 }
 
-void CpuOps::SiluMul(const SiluMulParams& params) {
-  const auto kernel = Kernels(params.act).silu_mul;
+void CpuOps::GateMul(const GateMulParams& params) {
+  const ElementKernels& kernels = Kernels(params.act);
+  const auto kernel = params.kind == GateKind::kSilu ? kernels.silu_mul : kernels.gelu_tanh_mul;
   const int64_t width = params.width;
   ForRows(params.batch->counts->tokens, 2 * width, [&](int64_t row) {
     auto* out = static_cast<std::byte*>(params.out) +
                 static_cast<size_t>(row * width) * DTypeBytes(params.act);
     const float* gate = params.gate_up + row * 2 * width;
     kernel(gate, gate + width, width, out);
+  });
+}
+
+void CpuOps::SoftCap(const SoftCapParams& params) {
+  KERNELS_CHECK(params.cap > 0);
+  const int64_t vocab = params.vocab;
+  const int64_t parts = (vocab + kFloatsPerItem - 1) / kFloatsPerItem;
+  pool_->ParallelFor(params.batch->counts->logit_rows * parts, [&](int64_t item, int) {
+    const int64_t begin = item % parts * kFloatsPerItem;
+    float* row = params.logits + item / parts * vocab;
+    kernels_.soft_cap(row + begin, std::min(kFloatsPerItem, vocab - begin), params.cap);
   });
 }
 

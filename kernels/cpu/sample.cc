@@ -14,9 +14,7 @@ void CpuOps::Sample(const SampleParams& params) {
     return;
   }
   pool_->ParallelFor(rows, [&](int64_t row, int worker) {
-    params.out[row] = choosers_[static_cast<size_t>(worker)].Choose(
-        kernels_, params.logits + row * params.vocab, params.vocab, params.rows[row],
-        params.history);
+    params.out[row] = choosers_[static_cast<size_t>(worker)].Choose(kernels_, params, row);
   });
 }
 

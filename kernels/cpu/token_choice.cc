@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "kernels/cpu/philox.h"
+#include "kernels/cpu/top_logits.h"
 
 namespace quire::kernels {
 namespace {
@@ -33,40 +33,47 @@ bool TokenChooser::Reserve(int64_t vocab) {
   if (vocab <= capacity_) return true;
   const auto n = static_cast<size_t>(vocab);
   const auto sums = static_cast<size_t>(Blocks(vocab)) * sizeof(double);
-  if (!memory_.Reserve(n * 12 + sums)) return false;
+  if (!rules_.Reserve(vocab) || !memory_.Reserve(n * 8 + sums)) return false;
   block_sums_ = memory_.as<double>();
-  penalised_ = reinterpret_cast<float*>(memory_.data() + sums);
-  weights_ = penalised_ + n;
+  weights_ = reinterpret_cast<float*>(memory_.data() + sums);
   members_ = reinterpret_cast<int32_t*>(weights_ + n);
   capacity_ = vocab;
   return true;
 }
 
-SampledToken TokenChooser::Choose(const TierKernels& kernels, const float* logits, int64_t vocab,
-                                  const SamplingRow& row, const int32_t* history) {
+SampledToken TokenChooser::Choose(const TierKernels& kernels, const SampleParams& params,
+                                  int64_t row_index) {
+  const SamplingRow& row = params.rows[row_index];
+  const int64_t vocab = params.vocab;
+  const float* const logits = params.logits + row_index * vocab;
+  TokenLogprob* const alternatives = params.alternatives + row_index * params.max_alternatives;
+  KERNELS_CHECK(row.alternatives <= params.max_alternatives && row.target < vocab);
+  std::fill_n(alternatives, row.alternatives, TokenLogprob{});
   const LogitsRange raw = kernels.logits_range(logits, vocab);
   if (raw.has_nan || !std::isfinite(raw.max)) return {};
-  const double log_sum = LogSumExp(kernels, logits, vocab, raw.max);
 
-  const float* x = logits;
-  float max = raw.max;
-  if (row.repetition_penalty != 1 && row.history_count > 0) {
-    x = Penalise(logits, vocab, row.repetition_penalty, history + row.history_start,
-                 row.history_count);
-    max = kernels.logits_range(x, vocab).max;
-    if (!std::isfinite(max)) return {};
-  }
-  int64_t id = 0;
-  if (row.temperature <= 0) {
-    id = kernels.find_first(x, vocab, max);
-  } else {
-    const float scale = std::clamp(kLog2E / row.temperature, kMinScale, kMaxScale);
-    kernels.exp_weights(x, vocab, max, scale, weights_, block_sums_);
-    ApplyFilters(vocab, row);
-    id = Draw(vocab, PhiloxUniform(row.seed, row.counter));
-  }
-  return {static_cast<int32_t>(id),
-          static_cast<float>(static_cast<double>(logits[id]) - raw.max - log_sum)};
+  const int64_t id = row.target >= 0 ? row.target : ChooseId(kernels, logits, params, row);
+  if (id < 0) return {static_cast<int32_t>(id), 0};
+  const double log_sum = raw.max + LogSumExp(kernels, logits, vocab, raw.max);
+  TopLogits(kernels, logits, vocab, log_sum, row.alternatives, alternatives);
+  return {static_cast<int32_t>(id), static_cast<float>(static_cast<double>(logits[id]) - log_sum)};
+}
+
+// Negative: one of the codes in kernels/api/sampling.h.
+int64_t TokenChooser::ChooseId(const TierKernels& kernels, const float* logits,
+                               const SampleParams& params, const SamplingRow& row) {
+  const int64_t vocab = params.vocab;
+  const int32_t last = row.history_row >= 0 ? params.previous[row.history_row].token_id : -1;
+  if (row.history_row >= 0 && last < 0) return kNotFinite;
+  KERNELS_CHECK(last < vocab);
+  const float* const x = rules_.Apply(logits, params, row, last);
+  const float max = kernels.logits_range(x, vocab).max;
+  if (!std::isfinite(max)) return kNothingAllowed;
+  if (row.temperature <= 0) return kernels.find_first(x, vocab, max);
+  const float scale = std::clamp(kLog2E / row.temperature, kMinScale, kMaxScale);
+  kernels.exp_weights(x, vocab, max, scale, weights_, block_sums_);
+  ApplyFilters(vocab, row);
+  return Draw(vocab, PhiloxUniform(row.seed, row.counter));
 }
 
 // Of the logits relative to their maximum.
@@ -74,18 +81,6 @@ double TokenChooser::LogSumExp(const TierKernels& kernels, const float* logits, 
                                float max) {
   kernels.exp_weights(logits, vocab, max, kLog2E, nullptr, block_sums_);
   return std::log(SumInOrder(block_sums_, Blocks(vocab)));
-}
-
-const float* TokenChooser::Penalise(const float* logits, int64_t vocab, float penalty,
-                                    const int32_t* history, int32_t count) {
-  std::memcpy(penalised_, logits, static_cast<size_t>(vocab) * sizeof(float));
-  for (int32_t i = 0; i < count; ++i) {
-    const int32_t id = history[i];
-    KERNELS_CHECK(id >= 0 && id < vocab);
-    // From the untouched logit, so that an id seen twice is penalised once.
-    penalised_[id] = logits[id] > 0 ? logits[id] / penalty : logits[id] * penalty;
-  }
-  return penalised_;
 }
 
 void TokenChooser::ApplyFilters(int64_t vocab, const SamplingRow& row) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <numbers>
 
 namespace quire::kernels::reference {
 namespace {
@@ -16,24 +17,40 @@ Real RoundToBf16(Real x) {
 }
 
 template <typename Real>
+Real Score(Real dot, const ScoreRule& rule) {
+  const Real score = dot * static_cast<Real>(rule.scale);
+  const auto cap = static_cast<Real>(rule.softcap);
+  return cap > 0 ? cap * std::tanh(score / cap) : score;
+}
+
+// The query token sees the tokens [begin, end).
+template <typename Real>
 void AttendOneRow(const Real* q, const Matrix<Real>& k, const Matrix<Real>& v, int64_t offset,
-                  int64_t visible, int32_t head_dim, Real scale, DType probabilities, Real* out) {
-  std::vector<Real> p(static_cast<size_t>(visible));
-  for (int64_t t = 0; t < visible; ++t) {
+                  int64_t begin, int64_t end, int32_t head_dim, const ScoreRule& rule,
+                  DType probabilities, Real* out) {
+  std::vector<Real> p(static_cast<size_t>(end - begin));
+  for (int64_t t = begin; t < end; ++t) {
     const Real* key = &k.at(t, offset);
     Real dot = 0;
     for (int32_t d = 0; d < head_dim; ++d) dot += q[d] * key[d];
-    p[static_cast<size_t>(t)] = dot * scale;
+    p[static_cast<size_t>(t - begin)] = Score(dot, rule);
   }
   const Real max = *std::max_element(p.begin(), p.end());
   Real sum = 0;
   for (Real& x : p) sum += x = std::exp(x - max);
   for (Real& x : p) x = probabilities == DType::kBF16 ? RoundToBf16(x / sum) : x / sum;
   std::fill_n(out, head_dim, Real{0});
-  for (int64_t t = 0; t < visible; ++t) {
+  for (int64_t t = begin; t < end; ++t) {
     const Real* values = &v.at(t, offset);
-    for (int32_t d = 0; d < head_dim; ++d) out[d] += p[static_cast<size_t>(t)] * values[d];
+    for (int32_t d = 0; d < head_dim; ++d) out[d] += p[static_cast<size_t>(t - begin)] * values[d];
   }
+}
+
+template <typename Real>
+Real Gate(Real x, GateKind kind) {
+  if (kind == GateKind::kSilu) return x / (1 + std::exp(-x));
+  const auto root = static_cast<Real>(std::sqrt(2 * std::numbers::inv_pi));
+  return x / 2 * (1 + std::tanh(root * (x + static_cast<Real>(0.044715) * x * x * x)));
 }
 
 }  // namespace
@@ -69,27 +86,34 @@ Matrix<Real> RmsNorm(const Matrix<Real>& x, const std::vector<Real>& weight, Rea
 }
 
 template <typename Real>
-Matrix<Real> SiluMul(const Matrix<Real>& gate_up) {
+Matrix<Real> GateMul(const Matrix<Real>& gate_up, GateKind kind) {
   const int64_t width = gate_up.cols / 2;
   Matrix<Real> out(gate_up.rows, width);
   for (int64_t r = 0; r < gate_up.rows; ++r) {
     for (int64_t i = 0; i < width; ++i) {
-      const Real gate = gate_up.at(r, i);
-      out.at(r, i) = gate / (1 + std::exp(-gate)) * gate_up.at(r, width + i);
+      out.at(r, i) = Gate(gate_up.at(r, i), kind) * gate_up.at(r, width + i);
     }
   }
   return out;
 }
 
 template <typename Real>
-Matrix<Real> Rope(const Matrix<Real>& x, int32_t head_dim, const std::vector<int32_t>& positions,
-                  double theta) {
+Matrix<Real> SoftCap(const Matrix<Real>& x, Real cap) {
   Matrix<Real> out = x;
-  const int32_t half = head_dim / 2;
+  for (Real& value : out.data) value = cap * std::tanh(value / cap);
+  return out;
+}
+
+template <typename Real>
+Matrix<Real> Rope(const Matrix<Real>& x, int32_t head_dim, int32_t rotary_dim,
+                  const std::vector<int32_t>& positions, double theta) {
+  Matrix<Real> out = x;
+  const int32_t half = rotary_dim / 2;
   for (int64_t r = 0; r < x.rows; ++r) {
     for (int64_t c = 0; c < x.cols; ++c) {
       const int64_t i = c % head_dim;
-      const double exponent = -2.0 * static_cast<double>(i % half) / head_dim;
+      if (i >= rotary_dim) continue;
+      const double exponent = -2.0 * static_cast<double>(i % half) / rotary_dim;
       const double angle = positions[static_cast<size_t>(r)] * std::pow(theta, exponent);
       const auto cosine = static_cast<Real>(std::cos(angle));
       const auto sine = static_cast<Real>(std::sin(angle));
@@ -102,15 +126,16 @@ Matrix<Real> Rope(const Matrix<Real>& x, int32_t head_dim, const std::vector<int
 
 template <typename Real>
 Matrix<Real> Attention(const Matrix<Real>& q, const Matrix<Real>& k, const Matrix<Real>& v,
-                       int32_t head_dim, Real scale, DType probabilities) {
+                       int32_t head_dim, const ScoreRule& rule, DType probabilities) {
   Matrix<Real> out(q.rows, q.cols);
   const int64_t heads = q.cols / head_dim;
   const int64_t q_per_group = heads / (k.cols / head_dim);
   for (int64_t t = 0; t < q.rows; ++t) {
+    const int64_t end = k.rows - q.rows + t + 1;
+    const int64_t begin = rule.window == 0 ? 0 : std::max<int64_t>(0, end - rule.window);
     for (int64_t h = 0; h < heads; ++h) {
-      AttendOneRow(&q.at(t, h * head_dim), k, v, h / q_per_group * head_dim,
-                   k.rows - q.rows + t + 1, head_dim, scale, probabilities,
-                   &out.at(t, h * head_dim));
+      AttendOneRow(&q.at(t, h * head_dim), k, v, h / q_per_group * head_dim, begin, end, head_dim,
+                   rule, probabilities, &out.at(t, h * head_dim));
     }
   }
   return out;
@@ -119,17 +144,21 @@ Matrix<Real> Attention(const Matrix<Real>& q, const Matrix<Real>& k, const Matri
 template Matrix<double> Linear(const Matrix<double>&, const Matrix<double>&,
                                const std::vector<double>*, const Matrix<double>*);
 template Matrix<double> RmsNorm(const Matrix<double>&, const std::vector<double>&, double);
-template Matrix<double> SiluMul(const Matrix<double>&);
-template Matrix<double> Rope(const Matrix<double>&, int32_t, const std::vector<int32_t>&, double);
+template Matrix<double> GateMul(const Matrix<double>&, GateKind);
+template Matrix<double> SoftCap(const Matrix<double>&, double);
+template Matrix<double> Rope(const Matrix<double>&, int32_t, int32_t, const std::vector<int32_t>&,
+                             double);
 template Matrix<double> Attention(const Matrix<double>&, const Matrix<double>&,
-                                  const Matrix<double>&, int32_t, double, DType);
+                                  const Matrix<double>&, int32_t, const ScoreRule&, DType);
 
 template Matrix<float> Linear(const Matrix<float>&, const Matrix<float>&, const std::vector<float>*,
                               const Matrix<float>*);
 template Matrix<float> RmsNorm(const Matrix<float>&, const std::vector<float>&, float);
-template Matrix<float> SiluMul(const Matrix<float>&);
-template Matrix<float> Rope(const Matrix<float>&, int32_t, const std::vector<int32_t>&, double);
+template Matrix<float> GateMul(const Matrix<float>&, GateKind);
+template Matrix<float> SoftCap(const Matrix<float>&, float);
+template Matrix<float> Rope(const Matrix<float>&, int32_t, int32_t, const std::vector<int32_t>&,
+                            double);
 template Matrix<float> Attention(const Matrix<float>&, const Matrix<float>&, const Matrix<float>&,
-                                 int32_t, float, DType);
+                                 int32_t, const ScoreRule&, DType);
 
 }  // namespace quire::kernels::reference

@@ -34,23 +34,29 @@ Matrix<Real> RmsNorm(const Matrix<Real>& x, const std::vector<Real>& weight, Rea
 
 // gate_up: [T, 2 * width]
 template <typename Real>
-Matrix<Real> SiluMul(const Matrix<Real>& gate_up);
+Matrix<Real> GateMul(const Matrix<Real>& gate_up, GateKind kind);
 
-// Rotates each of x's heads of `head_dim` in row t to positions[t], with frequencies
-// theta^(-2i / head_dim).
+// cap * tanh(x / cap)
 template <typename Real>
-Matrix<Real> Rope(const Matrix<Real>& x, int32_t head_dim, const std::vector<int32_t>& positions,
-                  double theta);
+Matrix<Real> SoftCap(const Matrix<Real>& x, Real cap);
+
+// Rotates the first `rotary_dim` elements of each of x's heads of `head_dim` in row t to
+// positions[t], with frequencies theta^(-2i / rotary_dim).
+template <typename Real>
+Matrix<Real> Rope(const Matrix<Real>& x, int32_t head_dim, int32_t rotary_dim,
+                  const std::vector<int32_t>& positions, double theta);
+
+// What becomes of the products of queries and keys; see PagedAttentionParams.
+struct ScoreRule {
+  float scale = 1;
+  float softcap = 0;
+  int32_t window = 0;
+};
 
 // One sequence: q [q_len, H * D] are its last q_len tokens, k and v [kv_len, G * D] all of them.
 // `probabilities` is the type the naive version rounds them to before it multiplies with V.
 template <typename Real>
 Matrix<Real> Attention(const Matrix<Real>& q, const Matrix<Real>& k, const Matrix<Real>& v,
-                       int32_t head_dim, Real scale, DType probabilities);
-
-// The exact probability of every id under the sampling rules, and the plain log-softmax.
-std::vector<double> TokenProbabilities(const std::vector<float>& logits, const SamplingRow& row,
-                                       const std::vector<int32_t>& seen);
-std::vector<double> LogSoftmax(const std::vector<float>& logits);
+                       int32_t head_dim, const ScoreRule& rule, DType probabilities);
 
 }  // namespace quire::kernels::reference

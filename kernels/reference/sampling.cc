@@ -1,9 +1,10 @@
+#include "kernels/reference/sampling.h"
+
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <set>
-
-#include "kernels/reference/reference.h"
 
 namespace quire::kernels::reference {
 namespace {
@@ -36,15 +37,37 @@ void KeepFirst(const std::vector<size_t>& ranking, size_t count, std::vector<dou
   Renormalise(p);
 }
 
-}  // namespace
-
-std::vector<double> TokenProbabilities(const std::vector<float>& logits, const SamplingRow& row,
-                                       const std::vector<int32_t>& seen) {
-  std::vector<double> x(logits.begin(), logits.end());
+// Rules 1 to 4.
+std::vector<double> RuledLogits(const std::vector<float>& logits, const SamplingRow& row,
+                                const SamplingContext& context) {
+  std::vector<double> x(logits.size(), -std::numeric_limits<double>::infinity());
+  for (size_t id = 0; id < x.size(); ++id) {
+    const auto& allowed = context.allowed;
+    const bool is_allowed = std::count(allowed.begin(), allowed.end(), static_cast<int32_t>(id));
+    if (allowed.empty() || is_allowed) x[id] = logits[id];
+  }
+  std::vector<int32_t> seen = context.prompt;
+  seen.insert(seen.end(), context.generated.begin(), context.generated.end());
+  for (const LogitEdit& edit : context.edits) {
+    const bool applies = edit.after < 0 || (!seen.empty() && seen.back() == edit.after);
+    if (applies) x[static_cast<size_t>(edit.token)] += edit.bias;
+  }
   for (int32_t id : std::set<int32_t>(seen.begin(), seen.end())) {
     double& logit = x[static_cast<size_t>(id)];
     logit = logit > 0 ? logit / row.repetition_penalty : logit * row.repetition_penalty;
+    const auto times = std::count(context.generated.begin(), context.generated.end(), id);
+    if (times > 0) logit -= static_cast<double>(times) * row.frequency_penalty;
+    if (times > 0) logit -= row.presence_penalty;
   }
+  return x;
+}
+
+}  // namespace
+
+std::vector<double> TokenProbabilities(const std::vector<float>& logits, const SamplingRow& row,
+                                       const SamplingContext& context) {
+  std::vector<double> x = RuledLogits(logits, row, context);
+  if (!std::isfinite(*std::max_element(x.begin(), x.end()))) return {};
   if (row.temperature <= 0) {
     std::vector<double> p(x.size(), 0.0);
     p[static_cast<size_t>(std::max_element(x.begin(), x.end()) - x.begin())] = 1;

@@ -22,9 +22,10 @@ kernels::DType ChooseCompute(const BenchModelOptions& options, const ModelConfig
                                                          : kernels::DType::kBF16;
 }
 
-absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const BenchModelOptions& options) {
+absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const BenchModelOptions& options,
+                                                          kernels::DType compute) {
   if (options.model_dir.empty()) return std::make_unique<RandomSource>(kSeed);
-  return CheckpointSource::Open(options.model_dir);
+  return CheckpointSource::Open(options.model_dir, compute);
 }
 
 }  // namespace
@@ -89,7 +90,8 @@ void BenchModel::ShuffleBlocks() {
 
 absl::Status BenchModel::MakeRunner(const BenchModelOptions& options, const BenchSizes& sizes,
                                     const LoadProgress& progress) {
-  QUIRE_ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source, OpenWeights(options));
+  QUIRE_ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source,
+                         OpenWeights(options, compute_));
   QUIRE_ASSIGN_OR_RETURN(ModelWeights weights,
                          LoadWeights(config_, source.get(), device_.get(), compute_, progress));
   step_weight_bytes_ = weights.DeviceBytes();
@@ -124,7 +126,7 @@ void BenchModel::PlanStep(std::span<const BenchRow> rows) {
     tokens = tokens.subspan(num_tokens);
     blocks = blocks.subspan(num_blocks);
     plan_.num_tokens += row.tokens;
-    plan_.num_samples += row.sample ? 1 : 0;
+    plan_.num_logit_rows += row.sample ? 1 : 0;
     plan_.sequences.push_back(step);
   }
 }
@@ -142,24 +144,39 @@ absl::Status BenchModel::RunStep(std::span<const BenchRow> rows) {
   return runner_->Complete().status();
 }
 
+void BenchModel::AddAttention(const BenchRow& row, int32_t layer, StepCost* cost) const {
+  const LayerShape shape = config_.Layer(layer);
+  if (shape.kv_groups == 0) return;
+  double pairs = 0;
+  for (int32_t i = 0; i < row.tokens; ++i) {
+    const int32_t seen = row.start + i + 1;
+    pairs += shape.window > 0 ? std::min(seen, shape.window) : seen;
+  }
+  // Scores and weighted sum are 2 flops each.
+  cost->flops += 4.0 * shape.num_heads * config_.head_dim * pairs;
+  const int32_t tokens = row.start + row.tokens;
+  const int32_t read = shape.window > 0 ? std::min(tokens, shape.window + row.tokens - 1) : tokens;
+  cost->bytes += 2.0 * shape.kv_groups * config_.head_dim *
+                 static_cast<double>(kernels::DTypeBytes(layout_.dtype)) * read;
+}
+
 StepCost BenchModel::CostOf(std::span<const BenchRow> rows) const {
   const auto hidden = static_cast<double>(config_.hidden_size);
-  const auto mlp = static_cast<double>(config_.intermediate_size);
-  const double q_width = static_cast<double>(config_.num_heads) * config_.head_dim;
   const double head_flops = 2.0 * hidden * config_.vocab_size;
   double token_flops = 0;  // of the linear layers
-  for (int32_t groups : config_.kv_groups) {
-    const double kv_width = 2.0 * groups * config_.head_dim;
-    token_flops += 2 * (hidden * (2 * q_width + kv_width) + 3 * hidden * mlp);
+  for (int32_t l = 0; l < config_.num_layers; ++l) {
+    const LayerShape layer = config_.Layer(l);
+    if (layer.kv_groups > 0) {
+      token_flops += 4 * hidden * config_.head_dim * (layer.num_heads + layer.kv_groups);
+    }
+    token_flops += 6 * hidden * layer.intermediate_size;
   }
   StepCost cost;
   cost.bytes = static_cast<double>(step_weight_bytes_);
   for (const BenchRow& row : rows) {
-    // Query token i sees start + i + 1 tokens; scores and weighted sum are 2 flops each.
-    const double pairs = row.tokens * (row.start + (row.tokens + 1) / 2.0);
-    cost.flops += token_flops * row.tokens + 4 * q_width * pairs * config_.num_layers;
+    cost.flops += token_flops * row.tokens;
     if (row.sample) cost.flops += head_flops;
-    cost.bytes += static_cast<double>(layout_.TokenBytes()) * (row.start + row.tokens);
+    for (int32_t l = 0; l < config_.num_layers; ++l) AddAttention(row, l, &cost);
   }
   return cost;
 }

@@ -73,6 +73,7 @@ class BenchModel {
   void FillArena();
   void ShuffleBlocks();
   void PlanStep(std::span<const BenchRow> rows);
+  void AddAttention(const BenchRow& row, int32_t layer, StepCost* cost) const;
   absl::Status MakeRunner(const BenchModelOptions& options, const BenchSizes& sizes,
                           const LoadProgress& progress);
 

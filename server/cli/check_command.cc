@@ -9,7 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "core/base/status_macros.h"
 #include "core/capacity/capacity_planner.h"
-#include "core/text/chat_metadata.h"
+#include "core/engine/model_tokenizer.h"
 #include "core/text/tokenizer.h"
 #include "server/cli/check_files.h"
 #include "server/cli/check_model.h"
@@ -134,7 +134,8 @@ class ModelChecker {
   }
 
   absl::StatusOr<std::string> CheckTokenizer() {
-    QUIRE_ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer, LoadTokenizer(options_.model));
+    QUIRE_ASSIGN_OR_RETURN(std::unique_ptr<Tokenizer> tokenizer,
+                           LoadModelTokenizer(options_.model));
     if (tokenizer->vocab_size() > config_->vocab_size) {
       return absl::InvalidArgumentError(absl::StrCat("the tokenizer has ", tokenizer->vocab_size(),
                                                      " ids, but the model only ",
@@ -155,7 +156,7 @@ class ModelChecker {
 
   // A model without a known chat format still answers prompts, so that is no failure.
   absl::StatusOr<std::string> DescribeChat() {
-    QUIRE_ASSIGN_OR_RETURN(const ChatMetadata metadata, ReadChatMetadata(options_.model));
+    QUIRE_ASSIGN_OR_RETURN(const ChatMetadata metadata, LoadChatMetadata(options_.model));
     if (metadata.chat_template.empty()) return "no chat template: prompts go in as text";
     const absl::StatusOr<ChatFamily> family = DetectChatFamily(metadata);
     if (!family.ok()) {

@@ -96,7 +96,7 @@ absl::StatusOr<std::unique_ptr<CheckModel>> CheckModel::Load(const std::string& 
   QUIRE_RETURN_IF_ERROR(
       FromDevice(kernels::CreateDevice({.kind = "cpu", .threads = threads}, &model->device_),
                  "creating the device"));
-  QUIRE_ASSIGN_OR_RETURN(const auto source, CheckpointSource::Open(model_dir));
+  QUIRE_ASSIGN_OR_RETURN(const auto source, CheckpointSource::Open(model_dir, model->compute_));
   QUIRE_ASSIGN_OR_RETURN(model->weights_, LoadWeights(config, source.get(), model->device_.get(),
                                                       model->compute_, progress));
   model->weight_bytes_ = model->weights_.DeviceBytes();

@@ -27,7 +27,7 @@ int Generate(const Options& options) {
   InterruptCanceller canceller(&context);
   const auto stub = v1::InferenceService::NewStub(Connect(options.server));
   const auto reader = stub->Generate(&context, request);
-  AnswerPrinter printer(options.json);
+  AnswerPrinter printer(options.json, request.n() > 1);
   v1::GenerateResponse message;
   absl::Status printed;
   while (printed.ok() && reader->Read(&message)) printed = printer.Print(message);

@@ -24,7 +24,7 @@ struct InspectOptions {
 };
 
 absl::StatusOr<ModelConfig> FindModel(const std::string& model) {
-  if (std::filesystem::is_directory(model)) return LoadModelConfig(model);
+  if (std::filesystem::exists(model)) return LoadModelConfig(model);
   absl::StatusOr<ModelConfig> shape = NamedModelShape(model);
   if (shape.ok()) return shape;
   return absl::NotFoundError(absl::StrCat("'", model, "' is neither a model directory nor one of ",

@@ -15,9 +15,15 @@ struct GroupRange {
   int32_t max = 0;
 };
 
+// Over the layers that have attention.
 GroupRange KvGroupRange(const ModelConfig& config) {
-  const auto [min, max] = std::minmax_element(config.kv_groups.begin(), config.kv_groups.end());
-  return {*min, *max};
+  GroupRange range;
+  for (const int32_t groups : config.kv_groups) {
+    if (groups == 0) continue;
+    range.min = range.min == 0 ? groups : std::min(range.min, groups);
+    range.max = std::max(range.max, groups);
+  }
+  return range;
 }
 
 const char* AttentionKind(const ModelConfig& config) {

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
+#include "core/engine/model_tokenizer.h"
 #include "core/text/tokenizer.h"
 #include "core/text/utf8.h"
 #include "server/cli/commands.h"
@@ -56,7 +57,7 @@ absl::Status Decode(const Tokenizer& tokenizer, const TokenizeOptions& options) 
 }
 
 absl::Status Tokenize(const TokenizeOptions& options) {
-  QUIRE_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(options.model));
+  QUIRE_ASSIGN_OR_RETURN(const auto tokenizer, LoadModelTokenizer(options.model));
   if (!options.decode.empty()) return Decode(*tokenizer, options);
   QUIRE_ASSIGN_OR_RETURN(const std::vector<TokenId> ids,
                          tokenizer->Encode(TextOrStandardInput(options.text),
@@ -71,7 +72,7 @@ absl::Status Tokenize(const TokenizeOptions& options) {
 Command AddTokenizeCommand(CLI::App* root) {
   auto options = std::make_shared<TokenizeOptions>();
   CLI::App* app = root->add_subcommand("tokenize", "Turn text into token ids, or back, offline");
-  app->add_option("--model", options->model, "Model directory with a tokenizer.json")->required();
+  app->add_option("--model", options->model, "Model directory, or a .gguf file")->required();
   auto* text = app->add_option("text", options->text,
                                "The text (default: standard input, less one trailing newline)");
   app->add_option("--decode", options->decode, "Token ids to turn into text, such as 1,15,8")

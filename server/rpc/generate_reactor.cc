@@ -25,46 +25,71 @@ TimePoint ClientDeadline(grpc::CallbackServerContext* context, TimePoint now) {
   return now + std::chrono::duration_cast<Duration>(left);
 }
 
+std::vector<RequestId> TakeIds(Engine& engine, int32_t count) {
+  std::vector<RequestId> ids;
+  for (int32_t i = 0; i < count; ++i) ids.push_back(engine.NextRequestId());
+  return ids;
+}
+
 }  // namespace
 
 Base* GenerateReactor::Start(const GenerateServices& services, grpc::CallbackServerContext* context,
                              const v1::GenerateRequest& message) {
-  auto* const reactor = new GenerateReactor(services, context);
-  // gRPC deletes it after the status, which cannot be out before the handler has returned.
-  if (absl::Status status = reactor->Submit(message); !status.ok()) {
-    reactor->stream_->Refuse(status);
+  const TimePoint arrival = services.clock->Now();
+  const absl::StatusOr<GenerateCall> call =
+      services.codec->DecodeGenerate(message, arrival, ClientDeadline(context, arrival));
+  OutputShape shape;
+  if (call.ok()) shape = {.answers = call->answers, .message_interval = call->message_interval};
+  auto* const reactor = new GenerateReactor(services, context, arrival, shape);
+  absl::Status status = call.status();
+  if (call.ok()) {
+    status = reactor->Submit(*call, message);
+  } else {
+    ++services.counters->rejected_invalid;
   }
+  // gRPC deletes it after the status, which cannot be out before the handler has returned.
+  if (!status.ok()) reactor->stream_->Refuse(status);
   return reactor;
 }
 
 GenerateReactor::GenerateReactor(const GenerateServices& services,
-                                 grpc::CallbackServerContext* context)
+                                 grpc::CallbackServerContext* context, TimePoint arrival,
+                                 OutputShape shape)
     : services_(services),
       context_(context),
-      arrival_(services.clock->Now()),
-      id_(services.model->engine().NextRequestId()),
+      arrival_(arrival),
+      ids_(TakeIds(services.model->engine(), shape.answers)),
       stream_(std::make_shared<OutputStream>(static_cast<StreamWriter*>(this),
-                                             services.max_stream_buffer)) {}
+                                             services.max_stream_buffer, shape)) {}
 
-absl::Status GenerateReactor::Submit(const v1::GenerateRequest& message) {
-  absl::StatusOr<Request> request =
-      services_.codec->DecodeGenerate(message, arrival_, ClientDeadline(context_, arrival_));
-  if (!request.ok()) {
-    ++services_.counters->rejected_invalid;
-    return request.status();
-  }
-  request->id = id_;
+absl::Status GenerateReactor::Submit(const GenerateCall& call, const v1::GenerateRequest& message) {
   unsent_request_id_ =
-      message.has_request_id() ? message.request_id() : absl::StrCat("req-", id_.value());
+      message.has_request_id() ? message.request_id() : absl::StrCat("req-", ids_[0].value());
   if (absl::Status status = services_.streams->Add(stream_); !status.ok()) {
     ++services_.counters->rejected_streams;
     return status;
   }
-  services_.dispatcher->Register(id_, stream_, services_.model->tokenizer(),
-                                 request->sampling.logprobs);
-  absl::Status status = services_.model->engine().Submit(*std::move(request));
-  if (!status.ok()) services_.dispatcher->Unregister(id_);
+  Register(call);
+  absl::Status status = services_.model->engine().Submit(call.MakeRequests(ids_));
+  if (status.ok()) return status;
+  for (RequestId id : ids_) services_.dispatcher->Unregister(id);
   return status;
+}
+
+void GenerateReactor::Register(const GenerateCall& call) {
+  const SamplingParams& sampling = call.request.sampling;
+  const Tokenizer& tokenizer = sampling.skip_special_tokens
+                                   ? services_.model->tokenizer()
+                                   : services_.model->special_text_tokenizer();
+  for (size_t i = 0; i < ids_.size(); ++i) {
+    OutputFormat format{
+        .index = static_cast<int32_t>(i), .logprobs = sampling.logprobs, .echo = {}};
+    if (call.echo && i == 0) {
+      format.echo.text = tokenizer.Decode(call.request.prompt, sampling.skip_special_tokens);
+      format.echo.tokens = call.request.prompt;
+    }
+    services_.dispatcher->Register(ids_[i], stream_, tokenizer, std::move(format));
+  }
 }
 
 void GenerateReactor::OnWriteDone(bool ok) { stream_->WriteDone(ok); }
@@ -93,7 +118,7 @@ void GenerateReactor::Abort() { context_->TryCancel(); }
 
 void GenerateReactor::CancelRequest(CancelCause cause) {
   if (cause == CancelCause::kSlowReader) ++services_.counters->slow_readers;
-  services_.model->engine().Cancel(id_);
+  for (RequestId id : ids_) services_.model->engine().Cancel(id);
 }
 
 void GenerateReactor::Encode(const OutputChunk& chunk) {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "core/base/clock.h"
@@ -33,7 +34,8 @@ struct GenerateServices {
 // The reactor is gRPC's: created by Start, deleted by OnDone, which gRPC calls after the status is
 // out and no other reaction runs. Between the two the stream's lock guards its members.
 //
-//   handler          Start: validate -> add to LiveStreams -> register -> Engine::Submit
+//   handler          Start: validate -> add to LiveStreams -> register -> Engine::Submit, of all
+//                    of its answers at once
 //   output thread    OutputStream::Push -> StartWrite | StartWriteAndFinish | Finish
 //   gRPC threads     OnWriteDone -> OutputStream::WriteDone -> the next write
 //                    OnCancel -> OutputStream::ClientGone -> Engine::Cancel, CANCELLED
@@ -49,9 +51,12 @@ class GenerateReactor final : public grpc::ServerWriteReactor<v1::GenerateRespon
                                                                const v1::GenerateRequest& message);
 
  private:
-  GenerateReactor(const GenerateServices& services, grpc::CallbackServerContext* context);
+  // A call with `answers` answers, one for a call that was not understood.
+  GenerateReactor(const GenerateServices& services, grpc::CallbackServerContext* context,
+                  TimePoint arrival, OutputShape shape);
 
-  absl::Status Submit(const v1::GenerateRequest& message);
+  absl::Status Submit(const GenerateCall& call, const v1::GenerateRequest& message);
+  void Register(const GenerateCall& call);
 
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
@@ -68,7 +73,7 @@ class GenerateReactor final : public grpc::ServerWriteReactor<v1::GenerateRespon
   const GenerateServices services_;
   grpc::CallbackServerContext* const context_;
   const TimePoint arrival_;
-  const RequestId id_;
+  const std::vector<RequestId> ids_;  // of its answers, by index
   const std::shared_ptr<OutputStream> stream_;
   std::string unsent_request_id_;  // echoed with the first message
   v1::GenerateResponse response_;  // gRPC reads it until the write is done

@@ -40,7 +40,7 @@ grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* InferenceService::ListModels(grpc::CallbackServerContext* context,
                                                        const v1::ListModelsRequest* /*request*/,
                                                        v1::ListModelsResponse* response) {
-  EncodeModel(*services_.model, response->add_models());
+  EncodeModel(*services_.model, services_.codec->chat(), response->add_models());
   return Answer(context, absl::OkStatus());
 }
 
@@ -48,7 +48,8 @@ grpc::ServerUnaryReactor* InferenceService::GetModel(grpc::CallbackServerContext
                                                      const v1::GetModelRequest* request,
                                                      v1::GetModelResponse* response) {
   const absl::Status status = services_.codec->CheckModel(request->model());
-  if (status.ok()) EncodeModel(*services_.model, response->mutable_model());
+  if (status.ok())
+    EncodeModel(*services_.model, services_.codec->chat(), response->mutable_model());
   return Answer(context, status);
 }
 

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <limits>
-#include <random>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "server/rpc/id_fields.h"
 #include "server/rpc/status_codec.h"
 
 namespace quire::server {
@@ -14,53 +15,48 @@ namespace {
 
 constexpr int32_t kMaxInt = std::numeric_limits<int32_t>::max();
 
-uint64_t RandomSeed() {
-  std::random_device device;
-  return (uint64_t{device()} << 32) | device();
-}
-
-// Checks and converts ids; `field` is for the message.
-absl::StatusOr<std::vector<TokenId>> DecodeIds(const char* field,
-                                               const google::protobuf::RepeatedField<uint32_t>& ids,
-                                               int32_t vocab_size) {
-  std::vector<TokenId> result;
-  result.reserve(static_cast<size_t>(ids.size()));
-  for (int i = 0; i < ids.size(); ++i) {
-    if (ids[i] >= static_cast<uint32_t>(vocab_size)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          field, "[", i, "] is ", ids[i], "; ids of this model run from 0 to ", vocab_size - 1));
-    }
-    result.push_back(static_cast<TokenId>(ids[i]));
-  }
-  return result;
-}
-
-absl::Status CheckFits(const char* field, uint64_t value) {
-  if (value <= static_cast<uint64_t>(kMaxInt)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(field, " is ", value, "; it must be at most ", kMaxInt));
-}
-
 }  // namespace
 
 RequestCodec::RequestCodec(const ModelConfig* model, const Tokenizer* tokenizer,
-                           int32_t max_context_tokens, const RequestLimits& limits)
+                           int32_t max_context_tokens, const RequestLimits& limits, ChatFormat chat)
     : model_(model),
       tokenizer_(tokenizer),
       max_context_tokens_(max_context_tokens),
-      limits_(limits) {}
+      limits_(limits),
+      sampling_(model, tokenizer, limits),
+      chat_(std::move(chat)) {}
 
-absl::StatusOr<Request> RequestCodec::DecodeGenerate(const v1::GenerateRequest& message,
-                                                     TimePoint arrival,
-                                                     TimePoint client_deadline) const {
+std::vector<Request> GenerateCall::MakeRequests(std::span<const RequestId> ids) const {
+  std::vector<Request> requests(ids.size(), request);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    requests[i].id = ids[i];
+    requests[i].sampling.seed = SeedOfAnswer(request.sampling.seed, static_cast<int32_t>(i));
+    if (i > 0) requests[i].sampling.prompt_logprobs = -1;  // they share the prompt
+  }
+  return requests;
+}
+
+absl::StatusOr<GenerateCall> RequestCodec::DecodeGenerate(const v1::GenerateRequest& message,
+                                                          TimePoint arrival,
+                                                          TimePoint client_deadline) const {
   QUIRE_RETURN_IF_ERROR(CheckModel(message.model()));
   QUIRE_RETURN_IF_ERROR(CheckRequestId(message));
-  Request request;
+  GenerateCall call;
+  if (message.has_n()) {
+    QUIRE_ASSIGN_OR_RETURN(call.answers, DecodeCount("n", message.n(), 1, limits_.max_answers));
+  }
+  if (message.has_message_interval()) {
+    QUIRE_ASSIGN_OR_RETURN(call.message_interval,
+                           DecodeCount("message_interval", message.message_interval(), 1, kMaxInt));
+  }
+  call.echo = message.echo();
+  Request& request = call.request;
   QUIRE_ASSIGN_OR_RETURN(request.prompt, DecodePrompt(message));
-  QUIRE_ASSIGN_OR_RETURN(request.sampling, DecodeSampling(message, request.prompt.size()));
+  QUIRE_ASSIGN_OR_RETURN(const int32_t max_tokens, DecodeMaxTokens(message, request.prompt.size()));
+  QUIRE_ASSIGN_OR_RETURN(request.sampling, sampling_.Decode(message, max_tokens));
   request.arrival = arrival;
   request.deadline = ChooseDeadline(arrival, client_deadline);
-  return request;
+  return call;
 }
 
 absl::StatusOr<std::vector<TokenId>> RequestCodec::DecodeTokenize(
@@ -124,12 +120,28 @@ absl::StatusOr<std::vector<TokenId>> RequestCodec::DecodePrompt(
           prompt, DecodeIds("token_ids.ids", message.token_ids().ids(), model_->vocab_size));
       break;
     }
+    case v1::GenerateRequest::kChat: {
+      QUIRE_ASSIGN_OR_RETURN(prompt,
+                             DecodeChat(message.chat(), chat_, *tokenizer_, limits_.prompt_bytes));
+      break;
+    }
     case v1::GenerateRequest::PROMPT_NOT_SET:
-      return absl::InvalidArgumentError("prompt is missing; set text or token_ids");
+      return absl::InvalidArgumentError("prompt is missing; set text, token_ids or chat");
   }
   if (prompt.empty()) {
     return absl::InvalidArgumentError("prompt is empty; it must have at least one token");
   }
+  return TruncatePrompt(message, std::move(prompt));
+}
+
+absl::StatusOr<std::vector<TokenId>> RequestCodec::TruncatePrompt(
+    const v1::GenerateRequest& message, std::vector<TokenId> prompt) const {
+  if (!message.has_truncate_prompt_tokens()) return prompt;
+  QUIRE_ASSIGN_OR_RETURN(
+      const int32_t keep,
+      DecodeCount("truncate_prompt_tokens", message.truncate_prompt_tokens(), 1, kMaxInt));
+  const auto kept = std::min(static_cast<size_t>(keep), prompt.size());
+  prompt.erase(prompt.begin(), prompt.end() - static_cast<int64_t>(kept));
   return prompt;
 }
 
@@ -151,29 +163,6 @@ absl::StatusOr<std::vector<TokenId>> RequestCodec::EncodeText(
     }
   }
   return ids;
-}
-
-absl::StatusOr<SamplingParams> RequestCodec::DecodeSampling(const v1::GenerateRequest& message,
-                                                            size_t prompt_tokens) const {
-  QUIRE_RETURN_IF_ERROR(CheckFits("top_k", message.top_k()));
-  SamplingParams params;
-  params.temperature =
-      message.has_temperature() ? message.temperature() : model_->default_temperature;
-  params.top_p = message.has_top_p() ? message.top_p() : model_->default_top_p;
-  params.min_p = message.min_p();
-  params.top_k =
-      message.has_top_k() ? static_cast<int32_t>(message.top_k()) : model_->default_top_k;
-  params.repetition_penalty = message.has_repetition_penalty() ? message.repetition_penalty()
-                                                               : model_->default_repetition_penalty;
-  params.seed = message.has_seed() ? message.seed() : RandomSeed();
-  params.ignore_eos = message.ignore_eos();
-  params.logprobs = message.logprobs();
-  params.stop.assign(message.stop().begin(), message.stop().end());
-  QUIRE_ASSIGN_OR_RETURN(params.stop_token_ids,
-                         DecodeIds("stop_token_ids", message.stop_token_ids(), model_->vocab_size));
-  QUIRE_ASSIGN_OR_RETURN(params.max_tokens, DecodeMaxTokens(message, prompt_tokens));
-  QUIRE_RETURN_IF_ERROR(ValidateSamplingParams(params, limits_.sampling, model_->vocab_size));
-  return params;
 }
 
 absl::StatusOr<int32_t> RequestCodec::DecodeMaxTokens(const v1::GenerateRequest& message,

@@ -32,25 +32,48 @@ v1::AttentionKind EncodeAttentionKind(const ModelConfig& config) {
   return all_have(1) ? v1::ATTENTION_KIND_MQA : v1::ATTENTION_KIND_GQA;
 }
 
+template <typename Messages>
+void EncodeAlternatives(const std::vector<Alternatives>& lists, Messages* messages) {
+  for (const Alternatives& list : lists) {
+    v1::TopLogprobs* const message = messages->Add();
+    for (const TokenAlternative& alternative : list) {
+      message->add_token_ids(static_cast<uint32_t>(alternative.token));
+      message->add_logprobs(alternative.logprob);
+    }
+  }
+}
+
+void EncodePrompt(const PromptPiece& prompt, v1::GenerateResponse* message) {
+  message->set_prompt_text(prompt.text);
+  message->mutable_prompt_token_ids()->Add(prompt.tokens.begin(), prompt.tokens.end());
+  message->mutable_prompt_logprobs()->Add(prompt.logprobs.begin(), prompt.logprobs.end());
+  EncodeAlternatives(prompt.alternatives, message->mutable_prompt_top_logprobs());
+}
+
+void EncodeTotals(const AnswerTotals& totals, Duration total, v1::GenerateResponse* message) {
+  v1::Usage* usage = message->mutable_usage();
+  usage->set_prompt_tokens(static_cast<uint32_t>(totals.prompt_tokens));
+  usage->set_cached_tokens(static_cast<uint32_t>(totals.cached_tokens));
+  usage->set_generated_tokens(static_cast<uint32_t>(totals.generated_tokens));
+  v1::Timings* timings = message->mutable_timings();
+  timings->set_queue_seconds(ToSeconds(totals.queue_time));
+  timings->set_time_to_first_token_seconds(ToSeconds(totals.time_to_first_token));
+  timings->set_total_seconds(ToSeconds(total));
+}
+
 }  // namespace
 
 void EncodeChunk(const OutputChunk& chunk, Duration total, v1::GenerateResponse* message) {
   message->Clear();
+  message->set_index(static_cast<uint32_t>(chunk.index));
   message->set_text(chunk.text);
   message->mutable_token_ids()->Add(chunk.tokens.begin(), chunk.tokens.end());
   message->mutable_logprobs()->Add(chunk.logprobs.begin(), chunk.logprobs.end());
   message->set_token_offset(static_cast<uint32_t>(chunk.token_offset));
-  if (chunk.finish == nullptr) return;
-  const FinishInfo& finish = *chunk.finish;
-  message->set_finish_reason(EncodeFinishReason(finish.reason));
-  v1::Usage* usage = message->mutable_usage();
-  usage->set_prompt_tokens(static_cast<uint32_t>(finish.prompt_tokens));
-  usage->set_cached_tokens(static_cast<uint32_t>(finish.cached_tokens));
-  usage->set_generated_tokens(static_cast<uint32_t>(finish.generated_tokens));
-  v1::Timings* timings = message->mutable_timings();
-  timings->set_queue_seconds(ToSeconds(finish.queue_time));
-  timings->set_time_to_first_token_seconds(ToSeconds(finish.time_to_first_token));
-  timings->set_total_seconds(ToSeconds(total));
+  EncodeAlternatives(chunk.alternatives, message->mutable_top_logprobs());
+  EncodePrompt(chunk.prompt, message);
+  if (chunk.finish != nullptr) message->set_finish_reason(EncodeFinishReason(chunk.finish->reason));
+  if (chunk.totals != nullptr) EncodeTotals(*chunk.totals, total, message);
 }
 
 namespace {
@@ -66,7 +89,10 @@ void EncodeKvCache(const KvLayout& layout, int64_t num_blocks, v1::KvCache* mess
 
 }  // namespace
 
-void EncodeModel(ModelEngine& engine, v1::Model* message) {
+void EncodeModel(ModelEngine& engine, const ChatFormat& chat, v1::Model* message) {
+  if (chat.family.has_value()) {
+    message->set_chat_family(std::string(ChatFamilyName(*chat.family)));
+  }
   const ModelConfig& config = engine.config();
   message->set_name(config.name);
   message->set_architecture(config.architecture);

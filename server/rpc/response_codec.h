@@ -4,6 +4,7 @@
 #include "core/engine/model_engine.h"
 #include "quire/v1/inference.pb.h"
 #include "server/output_chunk.h"
+#include "server/rpc/chat_codec.h"
 
 namespace quire::server {
 
@@ -12,6 +13,6 @@ namespace quire::server {
 void EncodeChunk(const OutputChunk& chunk, Duration total, v1::GenerateResponse* message);
 
 // Describes the loaded model and its KV cache.
-void EncodeModel(ModelEngine& engine, v1::Model* message);
+void EncodeModel(ModelEngine& engine, const ChatFormat& chat, v1::Model* message);
 
 }  // namespace quire::server

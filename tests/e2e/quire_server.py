@@ -142,16 +142,21 @@ class QuireServer:
 
 
 class Answer:
-    """All of a stream, and the rules that every stream obeys."""
+    """All messages of one answer, and the rules that every answer obeys."""
 
-    def __init__(self, call):
-        self.call = call
+    def __init__(self, call, index=0):
+        self.call, self.index = call, index
         self.text, self.ids, self.logprobs, self.messages = "", [], [], []
+        self.top_logprobs = []
+        self.prompt_text, self.prompt_ids = "", []
+        self.prompt_logprobs, self.prompt_top_logprobs = [], []
 
     def read(self, at_most=None):
         """Reads to the end, or `at_most` messages; returns itself."""
         try:
             for message in self.call:
+                first = not self.messages
+                assert bool(message.request_id) == first, "request_id is the first message's"
                 self._add(message)
                 if at_most is not None and len(self.messages) >= at_most:
                     return self
@@ -162,8 +167,14 @@ class Answer:
     def _add(self, message):
         assert not self.finish_reason, "a message came after the last one"
         assert message.token_offset == len(self.ids), "a gap or a repeat"
-        assert bool(message.request_id) == (not self.messages), "request_id is the first message's"
+        assert message.index == self.index, "another answer's message"
+        assert not self.ids or not message.prompt_logprobs, "the prompt comes first"
         self.messages.append(message)
+        self.top_logprobs.extend(message.top_logprobs)
+        self.prompt_text += message.prompt_text
+        self.prompt_ids.extend(message.prompt_token_ids)
+        self.prompt_logprobs.extend(message.prompt_logprobs)
+        self.prompt_top_logprobs.extend(message.prompt_top_logprobs)
         self.text += message.text
         self.ids.extend(message.token_ids)
         self.logprobs.extend(message.logprobs)
@@ -171,6 +182,30 @@ class Answer:
     @property
     def finish_reason(self):
         return self.messages[-1].finish_reason if self.messages else 0
+
+    @property
+    def usage(self):
+        return self.messages[-1].usage
+
+    @property
+    def code(self):
+        return self.call.code()
+
+
+class Answers:
+    """A stream of several answers, by index."""
+
+    def __init__(self, call):
+        self.call, self.by_index, self.messages = call, {}, []
+        try:
+            for message in call:
+                assert not self.messages or not message.request_id, "request_id comes once"
+                assert not any(m.HasField("usage") for m in self.messages), "usage comes last"
+                self.messages.append(message)
+                answer = self.by_index.setdefault(message.index, Answer(call, message.index))
+                answer._add(message)
+        except grpc.RpcError:
+            pass
 
     @property
     def usage(self):

@@ -12,6 +12,7 @@ import unittest
 
 DEMO = pathlib.Path(os.environ["QUIRE_MODEL"])
 TINY_MODELS = pathlib.Path(__file__).parent.parent / "golden" / "data" / "models"
+QUANTIZED_MODELS = TINY_MODELS.parent / "quant"
 # Far more than a good model of this size takes, sanitizers included.
 MAX_SECONDS = 60
 MAX_RESIDENT_KIB = 2 << 20
@@ -237,8 +238,10 @@ class CheckTest(unittest.TestCase):
         self.assertIn("GQA: 6 query heads, 2 KV groups", results["kv layout"][1])
 
     def test_every_tiny_checkpoint_passes(self):
-        models = sorted(path.parent for path in TINY_MODELS.glob("*/config.json"))
-        self.assertTrue(models)
+        models = [folder for root in (TINY_MODELS, QUANTIZED_MODELS)
+                  for folder in sorted(root.iterdir())
+                  if (folder / "config.json").exists() or list(folder.glob("*.gguf"))]
+        self.assertGreater(len(models), 20)
         for model in models:
             with self.subTest(model=model.name):
                 code, results, _ = check(model, "--no-tokenizer")

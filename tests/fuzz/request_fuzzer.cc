@@ -16,7 +16,10 @@ struct Fixture {
     QUIRE_CHECK(loaded.ok()) << loaded.status().ToString();
     tokenizer = *std::move(loaded);
     model = *LoadModelConfig(QUIRE_SOURCE_DIR "/deploy/models/quire-demo");
-    codec = std::make_unique<RequestCodec>(&model, tokenizer.get(), 2048, RequestLimits{});
+    // The demo model's text is plain, so its tokenizer serves for the shape of a conversation.
+    codec =
+        std::make_unique<RequestCodec>(&model, tokenizer.get(), 2048, RequestLimits{},
+                                       ChatFormat{.family = ChatFamily::kChatMl, .why_none = ""});
   }
   std::unique_ptr<Tokenizer> tokenizer;
   ModelConfig model;
@@ -33,8 +36,8 @@ void DecodeOne(const Fixture& fixture, uint8_t kind, const uint8_t* data, int si
   if (kind % 3 == 0) {
     v1::GenerateRequest message;
     if (!message.ParseFromArray(data, size)) return;
-    const auto request = fixture.codec->DecodeGenerate(message, TimePoint{}, kNoDeadline);
-    if (request.ok()) CheckRequest(*request, fixture.model);
+    const auto call = fixture.codec->DecodeGenerate(message, TimePoint{}, kNoDeadline);
+    if (call.ok()) CheckRequest(call->request, fixture.model);
   } else if (kind % 3 == 1) {
     v1::TokenizeRequest message;
     if (message.ParseFromArray(data, size)) (void)fixture.codec->DecodeTokenize(message);

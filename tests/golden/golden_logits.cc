@@ -30,7 +30,23 @@ std::vector<T> Read(const Entries& entries, const std::string& name) {
 }  // namespace
 
 std::vector<std::string> GoldenModels() {
-  return {"mha", "gqa_wide_f16", "mqa_untied_sharded", "gqa_llama3_bias", kDemoModel};
+  return {"mha",
+          "gqa_wide_f16",
+          "mqa_untied_sharded",
+          "gqa_llama3_bias",
+          "mistral_window",
+          "qwen2_window_yarn",
+          "qwen3_head_norms",
+          "gemma2_softcap_window",
+          "gemma3_two_ropes",
+          "phi3_longrope_long",
+          "phi3_longrope_short",
+          "smollm3_no_rope",
+          "llama_linear_gelu",
+          "deci_groups",
+          "nemotron_nas_blocks",
+          "openelm_layers",
+          kDemoModel};
 }
 
 std::string GoldenModelDir(const std::string& model) {
@@ -50,9 +66,11 @@ std::vector<GoldenPrompt> ReadGoldenPrompts(const std::string& model) {
   std::vector<GoldenPrompt> prompts;
   for (int i = 0; entries.contains(absl::StrCat("prompt.", i, ".ids")); ++i) {
     const std::string prefix = absl::StrCat("prompt.", i, ".");
+    const bool rounded = entries.contains(prefix + "logits_bf16w");
     prompts.push_back({.ids = Read<TokenId>(entries, prefix + "ids"),
                        .logits = Read<float>(entries, prefix + "logits"),
-                       .logits_bf16_weights = Read<float>(entries, prefix + "logits_bf16w"),
+                       .logits_bf16_weights =
+                           Read<float>(entries, prefix + (rounded ? "logits_bf16w" : "logits")),
                        .logits_bf16 = Read<float>(entries, prefix + "logits_bf16"),
                        .greedy = Read<TokenId>(entries, prefix + "greedy"),
                        .margin = Read<float>(entries, prefix + "margin")});

@@ -47,12 +47,13 @@ class AttentionTest : public KvFixture {
                                                    int32_t q_len, const MatrixF& got) {
     const int64_t length = sequence.k.rows;
     const MatrixF q = RowsOf(sequence.q, length - q_len, length);
-    const float scale = 1 / std::sqrt(static_cast<float>(shape.head_dim));
+    const reference::ScoreRule rule{1 / std::sqrt(static_cast<float>(shape.head_dim)),
+                                    shape.softcap, shape.window};
     const MatrixD exact =
         reference::Attention<double>(Cast<double>(q), Cast<double>(sequence.k),
-                                     Cast<double>(sequence.v), shape.head_dim, scale, DType::kF32);
+                                     Cast<double>(sequence.v), shape.head_dim, rule, DType::kF32);
     const MatrixF naive =
-        reference::Attention<float>(q, sequence.k, sequence.v, shape.head_dim, scale, shape.act);
+        reference::Attention<float>(q, sequence.k, sequence.v, shape.head_dim, rule, shape.act);
     return IsClose(got, exact, Rounded(naive, shape.act));
   }
 };
@@ -73,9 +74,9 @@ TEST_P(AttentionTest, DecodeIsAsCloseToExactAsTheNaiveOneAtEveryLengthEdge) {
 
 TEST_P(AttentionTest, EveryHeadSizeGroupCountAndBlockSizeMatchesTheReference) {
   auto random = Random(2);
-  const KvShape shapes[] = {{4, 4, 64, 16, {}},  {4, 1, 64, 32, {}},  {6, 2, 80, 16, {}},
-                            {7, 1, 16, 64, {}},  {5, 5, 128, 16, {}}, {8, 2, 256, 16, {}},
-                            {71, 1, 16, 16, {}}, {3, 3, 48, 128, {}}, {6, 2, 16, 512, {}}};
+  const KvShape shapes[] = {{4, 4, 64, 16},  {4, 1, 64, 32},  {6, 2, 80, 16},
+                            {7, 1, 16, 64},  {5, 5, 128, 16}, {8, 2, 256, 16},
+                            {71, 1, 16, 16}, {3, 3, 48, 128}, {6, 2, 16, 512}};
   for (DType act : kActTypes) {
     for (KvShape shape : shapes) {
       shape.act = act;
@@ -198,6 +199,129 @@ TEST_P(AttentionTest, AnEmptyBatchIsFine) {
   auto random = Random(9);
   const Arena arena = MakeArena(shape, 1, random);
   EXPECT_TRUE(RunAttention(shape, arena, {}, MatrixF(0, 32)).data.empty());
+}
+
+struct Masking {
+  int32_t window;
+  float softcap;
+};
+// Windows around a token, a vector, a block, a chunk and a split, and wider than the sequence.
+constexpr Masking kMaskings[] = {{1, 0},   {2, 0},   {3, 5},   {15, 0},     {17, 2},
+                                 {127, 0}, {128, 0}, {129, 0}, {511, 0},    {512, 3},
+                                 {513, 0}, {0, 1},   {0, 50},  {1 << 24, 0}};
+constexpr Masking kChunkedMaskings[] = {{1, 0}, {7, 0}, {100, 3}, {128, 0}, {300, 0}, {513, 2}};
+
+TEST_P(AttentionTest, DecodeWithAWindowOrASoftCapMatchesTheReferenceAtEveryLengthEdge) {
+  auto random = Random(10);
+  for (DType act : kActTypes) {
+    for (const Masking& masking : kMaskings) {
+      const KvShape shape{4, 2, 16, 16, act, masking.window, masking.softcap};
+      for (int32_t length : {1, 2, 17, 129, 513, 640, 1030}) {
+        Arena arena = MakeArena(shape, shape.BlocksFor(length) + 1, random);
+        const Sequence sequence = NewSequence(shape, &arena, length, random);
+        EXPECT_TRUE(MatchesReference(shape, sequence, 1,
+                                     Attend(shape, arena, sequence, length - 1, length)))
+            << DTypeName(act) << " window " << shape.window << " softcap " << shape.softcap
+            << " length " << length;
+      }
+    }
+  }
+}
+
+TEST_P(AttentionTest, AWholePromptWithAWindowOrASoftCapMatchesTheReference) {
+  auto random = Random(11);
+  for (DType act : kActTypes) {
+    for (const Masking& masking : kMaskings) {
+      const KvShape shape{2, 1, 16, 16, act, masking.window, masking.softcap};
+      Arena arena = MakeArena(shape, 40, random);
+      const Sequence sequence = NewSequence(shape, &arena, 530, random);
+      EXPECT_TRUE(MatchesReference(shape, sequence, 530, Attend(shape, arena, sequence, 0, 530)))
+          << DTypeName(act) << " window " << shape.window << " softcap " << shape.softcap;
+    }
+  }
+}
+
+TEST_P(AttentionTest, AWindowWiderThanTheSequenceChangesNoBit) {
+  auto random = Random(12);
+  for (DType act : kActTypes) {
+    KvShape shape{6, 2, 48, 16, act};
+    Arena arena = MakeArena(shape, 50, random);
+    const Sequence sequence = NewSequence(shape, &arena, 700, random);
+    const MatrixF full = Attend(shape, arena, sequence, 0, 700);
+    for (int32_t window : {700, 701, 1 << 24}) {
+      shape.window = window;
+      EXPECT_TRUE(SameBits(Attend(shape, arena, sequence, 0, 700), full)) << window;
+    }
+  }
+}
+
+TEST_P(AttentionTest, ARowWithAWindowHasTheSameBitsInEveryChunking) {
+  auto random = Random(13);
+  for (DType act : kActTypes) {
+    for (const Masking& masking : kChunkedMaskings) {
+      for (int32_t heads : {1, 3}) {
+        const KvShape shape{heads, 1, 48, 16, act, masking.window, masking.softcap};
+        const int32_t length = 700;
+        Arena arena = MakeArena(shape, shape.BlocksFor(length) + 1, random);
+        const Sequence sequence = NewSequence(shape, &arena, length, random);
+        const MatrixF all = Attend(shape, arena, sequence, 0, length);
+        for (int32_t chunk : {1, 7, 100, 511}) {
+          for (int32_t begin = 0; begin < length; begin += chunk) {
+            if (chunk == 1 && begin % 13 != 0 && begin % 64 > 2) continue;  // enough of them
+            const int32_t end = std::min(begin + chunk, length);
+            ASSERT_TRUE(
+                SameBits(Attend(shape, arena, sequence, begin, end), RowsOf(all, begin, end)))
+                << DTypeName(act) << " heads " << heads << " window " << shape.window << " tokens "
+                << begin << " to " << end;
+          }
+        }
+      }
+    }
+  }
+}
+
+// Such blocks may hold another sequence's values by then, and their table entries anything: these
+// here lead far outside the arena.
+TEST_P(AttentionTest, BlocksBehindTheWindowAreNotRead) {
+  constexpr uint32_t kNowhere = 0xfffffff0u;
+  auto random = Random(14);
+  for (DType act : kActTypes) {
+    for (int32_t window : {1, 16, 20, 130, 520}) {
+      const KvShape shape{4, 2, 32, 16, act, window};
+      const int32_t length = 1100;
+      Arena arena = MakeArena(shape, shape.BlocksFor(length), random);
+      Sequence sequence = NewSequence(shape, &arena, length, random);
+      for (int32_t q_len : {1, 3, 40}) {
+        const MatrixF before = Attend(shape, arena, sequence, length - q_len, length);
+        const int32_t first_seen = std::max(0, length - q_len - window + 1);
+        Sequence cut = sequence;
+        std::fill_n(cut.blocks.begin(), first_seen / shape.block_tokens, kNowhere);
+        EXPECT_TRUE(SameBits(Attend(shape, arena, cut, length - q_len, length), before))
+            << "window " << window << " q_len " << q_len;
+      }
+    }
+  }
+}
+
+// In the block in which a window begins, what lies before it may be NaN as well.
+TEST_P(AttentionTest, WhatLiesBeforeItsWindowCannotReachAToken) {
+  auto random = Random(15);
+  for (DType act : kActTypes) {
+    for (int32_t window : {1, 9, 16, 64, 300}) {
+      const KvShape shape{4, 2, 32, 16, act, window};
+      for (int32_t length : {400, 401, 513}) {
+        Arena arena = MakeArena(shape, shape.BlocksFor(length), random);
+        Sequence sequence = NewSequence(shape, &arena, length, random);
+        const MatrixF clean = Attend(shape, arena, sequence, length - 1, length);
+        const auto unseen = static_cast<int64_t>(length - window) * shape.kv_width();
+        std::fill_n(sequence.k.data.begin(), unseen, NAN);
+        std::fill_n(sequence.v.data.begin(), unseen, INFINITY);
+        WriteKv(shape, arena, sequence);
+        EXPECT_TRUE(SameBits(Attend(shape, arena, sequence, length - 1, length), clean))
+            << DTypeName(act) << " window " << window << " length " << length;
+      }
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Cpu, AttentionTest, testing::ValuesIn(AllDevices()), DeviceParamName);

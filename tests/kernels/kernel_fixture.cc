@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cpu/float_convert.h"
+#include "kernels/api/float_convert.h"
 
 namespace quire::kernels {
 namespace {

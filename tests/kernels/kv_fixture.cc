@@ -39,7 +39,7 @@ KvFixture::Arena KvFixture::MakeArena(const KvShape& shape, int32_t blocks,
 
 MatrixF KvFixture::RunRope(const KvShape& shape, const Arena& arena,
                            const std::vector<SequencePart>& parts, const MatrixF& qkv,
-                           const MatrixF& cos_sin) {
+                           const MatrixF& cos_sin, const HeadNorms& norms) {
   const DeviceBatch batch = MakeBatch(parts);
   ops().BeginStep(batch.view);
   const DeviceBuffer qkv_buffer = UploadAs(qkv, DType::kF32);
@@ -48,6 +48,12 @@ MatrixF KvFixture::RunRope(const KvShape& shape, const Arena& arena,
   RopeWriteKvParams params;
   params.batch = &batch.view;
   params.qkv = qkv_buffer.as<float>();
+  const DeviceBuffer q_norm = Upload(norms.q);
+  const DeviceBuffer k_norm = Upload(norms.k);
+  if (!norms.q.empty()) params.q_norm = q_norm.as<float>();
+  if (!norms.k.empty()) params.k_norm = k_norm.as<float>();
+  params.norm_eps = kHeadNormEps;
+  params.rotary_dim = static_cast<int32_t>(cos_sin.cols);
   params.cos_sin = table.as<float>();
   params.num_heads = shape.heads;
   params.kv = arena.view;
@@ -68,6 +74,8 @@ MatrixF KvFixture::RunAttention(const KvShape& shape, const Arena& arena,
   params.q = q_buffer.data();
   params.num_heads = shape.heads;
   params.scale = 1 / std::sqrt(static_cast<float>(shape.head_dim));
+  params.softcap = shape.softcap;
+  params.window = shape.window;
   params.kv = arena.view;
   params.act = shape.act;
   params.out = out.data();
@@ -75,12 +83,12 @@ MatrixF KvFixture::RunAttention(const KvShape& shape, const Arena& arena,
   return DownloadAs(out, q.rows, q.cols, shape.act);
 }
 
-MatrixF CosSinTable(int32_t positions, int32_t head_dim, double theta) {
-  MatrixF table(positions, head_dim);
-  const int32_t half = head_dim / 2;
+MatrixF CosSinTable(int32_t positions, int32_t rotary_dim, double theta) {
+  MatrixF table(positions, rotary_dim);
+  const int32_t half = rotary_dim / 2;
   for (int32_t p = 0; p < positions; ++p) {
     for (int32_t i = 0; i < half; ++i) {
-      const double angle = theta == 0 ? 0 : p * std::pow(theta, -2.0 * i / head_dim);
+      const double angle = theta == 0 ? 0 : p * std::pow(theta, -2.0 * i / rotary_dim);
       table.at(p, i) = static_cast<float>(std::cos(angle));
       table.at(p, half + i) = static_cast<float>(std::sin(angle));
     }

@@ -13,6 +13,8 @@ struct KvShape {
   int32_t head_dim = 16;
   int32_t block_tokens = 16;
   DType act = DType::kBF16;
+  int32_t window = 0;
+  float softcap = 0;
 
   int64_t q_width() const { return static_cast<int64_t>(heads) * head_dim; }
   int64_t kv_width() const { return static_cast<int64_t>(groups) * head_dim; }
@@ -32,15 +34,23 @@ class KvFixture : public BatchFixture {
   };
   Arena MakeArena(const KvShape& shape, int32_t blocks, std::mt19937_64& random);
 
-  // qkv: [T, (H + 2G) * D]. Returns the rotated Q; K and V go into the arena.
+  // Weights of a norm of every head of Q and of K; none when empty.
+  struct HeadNorms {
+    std::vector<float> q;
+    std::vector<float> k;
+  };
+  static constexpr float kHeadNormEps = 1e-6f;
+
+  // qkv: [T, (H + 2G) * D]; cos_sin: [positions, rotary_dim], at most D wide and perhaps empty.
+  // Returns the rotated Q; K and V go into the arena.
   MatrixF RunRope(const KvShape& shape, const Arena& arena, const std::vector<SequencePart>& parts,
-                  const MatrixF& qkv, const MatrixF& cos_sin);
+                  const MatrixF& qkv, const MatrixF& cos_sin, const HeadNorms& norms = {});
   MatrixF RunAttention(const KvShape& shape, const Arena& arena,
                        const std::vector<SequencePart>& parts, const MatrixF& q);
 };
 
-// [positions, D] as RopeWriteKvParams wants it; theta 0 makes every rotation the identity.
-MatrixF CosSinTable(int32_t positions, int32_t head_dim, double theta);
+// [positions, rotary_dim] as RopeWriteKvParams wants it; theta 0 makes every rotation the identity.
+MatrixF CosSinTable(int32_t positions, int32_t rotary_dim, double theta);
 MatrixF Columns(const MatrixF& matrix, int64_t begin, int64_t end);
 // Matrices of equal height side by side, or of equal width one below the other.
 MatrixF Beside(const std::vector<MatrixF>& matrices);

@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "kernels/cpu/float_convert.h"
+#include "kernels/api/float_convert.h"
 #include "tests/kernels/kv_fixture.h"
 
 namespace quire::kernels {
@@ -52,8 +52,9 @@ TEST_P(RopeTest, RotatesQAndKAndStoresKAndVWhereTheLayoutSays) {
         const int64_t rotated = shape.q_width() + shape.kv_width();
         const MatrixF in = Columns(qkv, 0, rotated);
         const MatrixD exact =
-            reference::Rope<double>(Cast<double>(in), head_dim, positions, kTheta);
-        const MatrixF naive = Rounded(reference::Rope<float>(in, head_dim, positions, kTheta), act);
+            reference::Rope<double>(Cast<double>(in), head_dim, head_dim, positions, kTheta);
+        const MatrixF naive =
+            Rounded(reference::Rope<float>(in, head_dim, head_dim, positions, kTheta), act);
         std::vector<MatrixF> k_rows;
         for (int32_t p = 0; p < length; ++p) {
           k_rows.push_back(Beside({ReadRow(shape, arena, blocks, p, 0, true),
@@ -66,6 +67,67 @@ TEST_P(RopeTest, RotatesQAndKAndStoresKAndVWhereTheLayoutSays) {
         }
         EXPECT_TRUE(IsClose(Beside({q_out, Below(k_rows)}), exact, naive))
             << DTypeName(act) << " head_dim " << head_dim << " block " << block_tokens;
+      }
+    }
+  }
+}
+
+// Every head of Q and K is a row of its own to the norm; then it rotates in part.
+template <typename Real>
+reference::Matrix<Real> NormAndRotate(const reference::Matrix<Real>& qk, const KvShape& shape,
+                                      const std::vector<float>& q_norm,
+                                      const std::vector<float>& k_norm, int32_t rotary_dim,
+                                      const std::vector<int32_t>& positions, Real eps) {
+  reference::Matrix<Real> out = qk;
+  for (int64_t head = 0; head < shape.heads + shape.groups; ++head) {
+    const std::vector<float>& weights = head < shape.heads ? q_norm : k_norm;
+    if (weights.empty()) continue;
+    reference::Matrix<Real> one(qk.rows, shape.head_dim);
+    for (int64_t r = 0; r < one.rows; ++r) {
+      for (int64_t c = 0; c < one.cols; ++c) one.at(r, c) = qk.at(r, head * one.cols + c);
+    }
+    one = reference::RmsNorm<Real>(one, std::vector<Real>(weights.begin(), weights.end()), eps);
+    for (int64_t r = 0; r < one.rows; ++r) {
+      for (int64_t c = 0; c < one.cols; ++c) out.at(r, head * one.cols + c) = one.at(r, c);
+    }
+  }
+  if (rotary_dim == 0) return out;
+  return reference::Rope<Real>(out, shape.head_dim, rotary_dim, positions, kTheta);
+}
+
+TEST_P(RopeTest, NormalisesHeadsAndRotatesPartsOfThemAsTheReferenceDoes) {
+  auto random = Random(3);
+  for (DType act : kActTypes) {
+    for (int32_t head_dim : {16, 48, 128, 256}) {
+      for (int32_t rotary_dim : {0, 2, 10, head_dim - 4, head_dim}) {
+        for (bool norms : {false, true}) {
+          const KvShape shape{3, 2, head_dim, 16, act};
+          const int32_t length = 20;
+          Arena arena = MakeArena(shape, 2, random);
+          const std::vector<uint32_t> blocks = arena.Take(2);
+          const MatrixF qkv =
+              RandomMatrix(random, length, shape.q_width() + 2 * shape.kv_width(), 2, DType::kF32);
+          std::vector<int32_t> positions(static_cast<size_t>(length));
+          for (int32_t i = 0; i < length; ++i) positions[static_cast<size_t>(i)] = i;
+          HeadNorms weights;
+          if (norms) weights.q = RandomMatrix(random, 1, head_dim, 1, DType::kF32).data;
+          if (norms) weights.k = RandomMatrix(random, 1, head_dim, 1, DType::kF32).data;
+          const MatrixF q_out = RunRope(shape, arena, {{length, length, blocks}}, qkv,
+                                        CosSinTable(length, rotary_dim, kTheta), weights);
+          std::vector<MatrixF> k_rows;
+          for (int32_t p = 0; p < length; ++p) {
+            k_rows.push_back(Beside({ReadRow(shape, arena, blocks, p, 0, true),
+                                     ReadRow(shape, arena, blocks, p, 1, true)}));
+          }
+          const MatrixF qk = Columns(qkv, 0, shape.q_width() + shape.kv_width());
+          const MatrixD exact = NormAndRotate<double>(Cast<double>(qk), shape, weights.q, weights.k,
+                                                      rotary_dim, positions, kHeadNormEps);
+          const MatrixF naive = NormAndRotate<float>(qk, shape, weights.q, weights.k, rotary_dim,
+                                                     positions, kHeadNormEps);
+          EXPECT_TRUE(IsClose(Beside({q_out, Below(k_rows)}), exact, Rounded(naive, act)))
+              << DTypeName(act) << " head_dim " << head_dim << " rotary " << rotary_dim
+              << (norms ? " with norms" : "");
+        }
       }
     }
   }

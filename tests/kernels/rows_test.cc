@@ -31,22 +31,53 @@ class RowsTest : public BatchFixture {
     return DownloadAs(out, rows, x.cols, act);
   }
 
-  MatrixF RunSiluMul(const MatrixF& gate_up, DType act) {
+  MatrixF RunAddRmsNorm(const MatrixF& x, const std::vector<float>& weight,
+                        const MatrixF& residual) {
+    const DeviceBatch batch = MakePlainBatch(static_cast<int32_t>(x.rows));
+    const DeviceBuffer x_buffer = UploadAs(x, DType::kF32);
+    const DeviceBuffer weight_buffer = Upload(weight);
+    const DeviceBuffer out = UploadAs(residual, DType::kF32);
+    AddRmsNormParams params;
+    params.batch = &batch.view;
+    params.x = x_buffer.as<float>();
+    params.weight = weight_buffer.as<float>();
+    params.eps = 1e-5f;
+    params.width = static_cast<int32_t>(x.cols);
+    params.residual = out.as<float>();
+    ops().AddRmsNorm(params);
+    return DownloadAs(out, x.rows, x.cols, DType::kF32);
+  }
+
+  MatrixF RunSoftCap(const MatrixF& logits, float cap) {
+    std::vector<int32_t> rows(static_cast<size_t>(logits.rows));
+    const DeviceBatch batch = MakePlainBatch(static_cast<int32_t>(logits.rows), rows);
+    const DeviceBuffer buffer = UploadAs(logits, DType::kF32);
+    SoftCapParams params;
+    params.batch = &batch.view;
+    params.logits = buffer.as<float>();
+    params.vocab = static_cast<int32_t>(logits.cols);
+    params.cap = cap;
+    ops().SoftCap(params);
+    return DownloadAs(buffer, logits.rows, logits.cols, DType::kF32);
+  }
+
+  MatrixF RunGateMul(const MatrixF& gate_up, DType act, GateKind kind = GateKind::kSilu) {
     const DeviceBatch batch = MakePlainBatch(static_cast<int32_t>(gate_up.rows));
     const DeviceBuffer in = UploadAs(gate_up, DType::kF32);
     const DeviceBuffer out = NewBuffer(gate_up.data.size() * 4);
-    SiluMulParams params;
+    GateMulParams params;
+    params.kind = kind;
     params.batch = &batch.view;
     params.gate_up = in.as<float>();
     params.width = static_cast<int32_t>(gate_up.cols / 2);
     params.act = act;
     params.out = out.data();
-    ops().SiluMul(params);
+    ops().GateMul(params);
     return DownloadAs(out, gate_up.rows, gate_up.cols / 2, act);
   }
 
   MatrixF RunEmbed(const PackedWeights& table, const std::vector<int32_t>& ids,
-                   const std::vector<SampledToken>& previous = {}) {
+                   const std::vector<SampledToken>& previous = {}, float scale = 1) {
     const auto tokens = static_cast<int32_t>(ids.size());
     const DeviceBatch batch = MakeBatch({{tokens, tokens, {}}}, ids);
     const DeviceBuffer previous_buffer = Upload(previous);
@@ -56,6 +87,7 @@ class RowsTest : public BatchFixture {
     params.batch = &batch.view;
     params.table = &table;
     params.previous = previous_buffer.as<SampledToken>();
+    params.scale = scale;
     params.out = out.as<float>();
     ops().Embed(params);
     return DownloadAs(out, tokens, table.cols(), DType::kF32);
@@ -94,28 +126,77 @@ TEST_P(RowsTest, RmsNormOfLogitRowsGathersThemWithTheBitsTheyHaveInTheWhole) {
   }
 }
 
-TEST_P(RowsTest, SiluMulIsAsCloseToExactAsTheNaiveOneAndARowDoesNotDependOnOthers) {
+TEST_P(RowsTest, AddRmsNormIsAsCloseToExactAsTheNaiveOneAndARowDoesNotDependOnOthers) {
+  auto random = Random(6);
+  for (int64_t width : {1, 3, 15, 16, 17, 100, 2048}) {
+    const MatrixF x = RandomMatrix(random, 5, width, 2, DType::kF32);
+    const MatrixF residual = RandomMatrix(random, 5, width, 3, DType::kF32);
+    const std::vector<float> weight = RandomMatrix(random, 1, width, 1, DType::kF32).data;
+    MatrixD exact = reference::RmsNorm<double>(
+        Cast<double>(x), std::vector<double>(weight.begin(), weight.end()), 1e-5f);
+    MatrixF naive = reference::RmsNorm<float>(x, weight, 1e-5f);
+    for (size_t i = 0; i < residual.data.size(); ++i) {
+      exact.data[i] += residual.data[i];
+      naive.data[i] += residual.data[i];
+    }
+    const MatrixF got = RunAddRmsNorm(x, weight, residual);
+    EXPECT_TRUE(IsClose(got, exact, naive)) << "width " << width;
+    EXPECT_TRUE(SameBits(RunAddRmsNorm(RowsOf(x, 3, 4), weight, RowsOf(residual, 3, 4)),
+                         RowsOf(got, 3, 4)));
+  }
+}
+
+TEST_P(RowsTest, GateMulIsAsCloseToExactAsTheNaiveOneAndARowDoesNotDependOnOthers) {
   auto random = Random(3);
-  for (DType act : kActTypes) {
-    for (int64_t width : {1, 15, 16, 17, 100, 1000}) {
-      const MatrixF x = RandomMatrix(random, 20, 2 * width, 4, DType::kF32);
-      const MatrixF got = RunSiluMul(x, act);
-      EXPECT_TRUE(IsClose(got, reference::SiluMul<double>(Cast<double>(x)),
-                          Rounded(reference::SiluMul<float>(x), act)))
-          << DTypeName(act) << " width " << width;
-      EXPECT_TRUE(SameBits(RunSiluMul(RowsOf(x, 11, 12), act), RowsOf(got, 11, 12)));
+  for (GateKind kind : {GateKind::kSilu, GateKind::kGeluTanh}) {
+    for (DType act : kActTypes) {
+      for (int64_t width : {1, 15, 16, 17, 100, 1000}) {
+        const MatrixF x = RandomMatrix(random, 20, 2 * width, 4, DType::kF32);
+        const MatrixF got = RunGateMul(x, act, kind);
+        EXPECT_TRUE(IsClose(got, reference::GateMul<double>(Cast<double>(x), kind),
+                            Rounded(reference::GateMul<float>(x, kind), act)))
+            << DTypeName(act) << " width " << width << " kind " << static_cast<int>(kind);
+        EXPECT_TRUE(SameBits(RunGateMul(RowsOf(x, 11, 12), act, kind), RowsOf(got, 11, 12)));
+      }
     }
   }
 }
 
-TEST_P(RowsTest, SiluOfFarOutGatesIsZeroOrTheGate) {
-  MatrixF x(1, 8);
-  x.data = {-300, -1000, 300, 1000, 1, 1, 1, 1};
-  const MatrixF got = RunSiluMul(x, DType::kF32);
-  EXPECT_NEAR(got.data[0], 0, 1e-30);
-  EXPECT_NEAR(got.data[1], 0, 1e-30);
-  EXPECT_EQ(got.data[2], 300);
-  EXPECT_EQ(got.data[3], 1000);
+TEST_P(RowsTest, FarOutGatesGiveZeroOrTheGate) {
+  MatrixF x(1, 12);
+  x.data = {-300, -1000, -1e30f, 300, 1000, 1e30f, 1, 1, 1, 1, 1, 1};
+  for (GateKind kind : {GateKind::kSilu, GateKind::kGeluTanh}) {
+    const MatrixF got = RunGateMul(x, DType::kF32, kind);
+    EXPECT_NEAR(got.data[0], 0, 1e-30);
+    EXPECT_NEAR(got.data[1], 0, 1e-30);
+    EXPECT_NEAR(got.data[2], 0, 1e-7);
+    EXPECT_EQ(got.data[3], 300);
+    EXPECT_EQ(got.data[4], 1000);
+    EXPECT_EQ(got.data[5], 1e30f);
+  }
+}
+
+TEST_P(RowsTest, SoftCapIsAsCloseToExactAsTheNaiveOneAndKeepsSignsZerosAndNan) {
+  auto random = Random(7);
+  for (int64_t vocab : {1, 17, 300, 20000}) {
+    for (float cap : {0.5f, 30.0f}) {
+      const MatrixF x = RandomMatrix(random, 3, vocab, 20, DType::kF32);
+      const MatrixF got = RunSoftCap(x, cap);
+      EXPECT_TRUE(IsClose(got, reference::SoftCap<double>(Cast<double>(x), cap),
+                          reference::SoftCap<float>(x, cap)))
+          << "vocab " << vocab << " cap " << cap;
+      EXPECT_TRUE(SameBits(RunSoftCap(RowsOf(x, 1, 2), cap), RowsOf(got, 1, 2)));
+    }
+  }
+  MatrixF edges(1, 6);
+  edges.data = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, -1e-20f};
+  const MatrixF got = RunSoftCap(edges, 30);
+  EXPECT_TRUE(got.data[0] == 0 && !std::signbit(got.data[0]));
+  EXPECT_TRUE(got.data[1] == 0 && std::signbit(got.data[1]));
+  EXPECT_EQ(got.data[2], 30);
+  EXPECT_EQ(got.data[3], -30);
+  EXPECT_TRUE(std::isnan(got.data[4]));
+  EXPECT_NEAR(got.data[5], -1e-20f, 1e-26f);
 }
 
 TEST_P(RowsTest, EmbedReadsRowsOfThePackedTable) {
@@ -129,6 +210,9 @@ TEST_P(RowsTest, EmbedReadsRowsOfThePackedTable) {
         const auto at = static_cast<int64_t>(i);
         EXPECT_TRUE(SameBits(RowsOf(got, at, at + 1), RowsOf(table, ids[i], ids[i] + 1)));
       }
+      MatrixF scaled = got;
+      for (float& x : scaled.data) x *= 9.8125f;
+      EXPECT_TRUE(SameBits(RunEmbed(*Pack(table, dtype, dtype), ids, {}, 9.8125f), scaled));
     }
   }
 }
@@ -165,7 +249,8 @@ TEST_P(RowsTest, PackingRoundsTiesToEvenAndKeepsNanAndInfinity) {
 
 TEST_P(RowsTest, AnEmptyBatchIsFine) {
   EXPECT_TRUE(RunRmsNorm(MatrixF(0, 16), std::vector<float>(16), DType::kBF16).data.empty());
-  EXPECT_TRUE(RunSiluMul(MatrixF(0, 32), DType::kF32).data.empty());
+  EXPECT_TRUE(RunGateMul(MatrixF(0, 32), DType::kF32).data.empty());
+  EXPECT_TRUE(RunSoftCap(MatrixF(0, 32), 1).data.empty());
 }
 
 INSTANTIATE_TEST_SUITE_P(Cpu, RowsTest, testing::ValuesIn(AllDevices()), DeviceParamName);

@@ -5,86 +5,22 @@
 #include <numeric>
 
 #include "kernels/cpu/philox.h"
-#include "tests/kernels/batch_fixture.h"
+#include "tests/kernels/sample_fixture.h"
 
 namespace quire::kernels {
 namespace {
 
-class SampleTest : public BatchFixture {
+class SampleTest : public SampleFixture {
  protected:
-  std::vector<SampledToken> Run(const MatrixF& logits, const std::vector<SamplingRow>& rows,
-                                const std::vector<int32_t>& history = {}) {
-    const auto count = static_cast<int32_t>(logits.rows);
-    const DeviceBatch batch =
-        MakePlainBatch(count, std::vector<int32_t>(static_cast<size_t>(count)));
-    const DeviceBuffer logits_buffer = UploadAs(logits, DType::kF32);
-    const DeviceBuffer rows_buffer = Upload(rows);
-    const DeviceBuffer history_buffer = Upload(history);
-    const DeviceBuffer out = NewBuffer(rows.size() * sizeof(SampledToken));
-    SampleParams params;
-    params.batch = &batch.view;
-    params.logits = logits_buffer.as<float>();
-    params.vocab = static_cast<int32_t>(logits.cols);
-    params.rows = rows_buffer.as<SamplingRow>();
-    params.history = history_buffer.as<int32_t>();
-    params.out = out.as<SampledToken>();
-    ops().Sample(params);
-    return Download<SampledToken>(out, rows.size());
+  std::vector<SampledToken> Run(const MatrixF& logits, const std::vector<SamplingRow>& rules) {
+    std::vector<Row> rows;
+    for (const SamplingRow& row : rules) rows.push_back({.rules = row});
+    return Sample(logits, rows).tokens;
   }
-
-  SampledToken RunOne(const std::vector<float>& logits, const SamplingRow& row,
-                      const std::vector<int32_t>& history = {}) {
-    MatrixF matrix(1, static_cast<int64_t>(logits.size()));
-    matrix.data = logits;
-    return Run(matrix, {row}, history)[0];
-  }
-
-  // Pearson's statistic of `draws` draws against the exact probabilities, over ids expected at
-  // least five times; the rest is one bin. An id of probability zero must not be drawn.
-  void ExpectDistribution(const std::vector<float>& logits, SamplingRow row,
-                          const std::vector<int32_t>& history, int64_t draws) {
-    const std::vector<double> p = reference::TokenProbabilities(logits, row, history);
-    row.history_count = static_cast<int32_t>(history.size());
-    MatrixF matrix(draws, static_cast<int64_t>(logits.size()));
-    std::vector<SamplingRow> rows;
-    for (int64_t i = 0; i < draws; ++i) {
-      std::copy(logits.begin(), logits.end(), matrix.data.begin() + i * matrix.cols);
-      row.counter = static_cast<uint64_t>(i);
-      rows.push_back(row);
-    }
-    std::vector<double> counts(p.size());
-    for (const SampledToken& token : Run(matrix, rows, history)) {
-      ASSERT_GE(token.token_id, 0);
-      ASSERT_GT(p[static_cast<size_t>(token.token_id)], 0) << "id " << token.token_id;
-      ++counts[static_cast<size_t>(token.token_id)];
-    }
-    double statistic = 0;
-    double rest = 0;
-    double rest_count = 0;
-    int bins = 0;
-    for (size_t id = 0; id < p.size(); ++id) {
-      const double expected = p[id] * static_cast<double>(draws);
-      if (expected < 5) {
-        rest += expected;
-        rest_count += counts[id];
-        continue;
-      }
-      statistic += (counts[id] - expected) * (counts[id] - expected) / expected;
-      ++bins;
-    }
-    if (rest > 0) {
-      statistic += (rest_count - rest) * (rest_count - rest) / std::max(rest, 5.0);
-      ++bins;
-    }
-    // Five standard deviations above the mean of the chi-square distribution.
-    const double freedom = std::max(bins - 1, 1);
-    EXPECT_LT(statistic, freedom + 5 * std::sqrt(2 * freedom) + 5) << "seed " << row.seed;
+  SampledToken RunOne(const std::vector<float>& logits, const SamplingRow& rules) {
+    return SampleOne(logits, {.rules = rules});
   }
 };
-
-std::vector<float> RandomLogits(std::mt19937_64& random, int64_t vocab, float scale) {
-  return RandomMatrix(random, 1, vocab, scale, DType::kF32).data;
-}
 
 TEST_P(SampleTest, GreedyTakesTheLowestOfTheBestIdsAndItsLogProbability) {
   auto random = Random(1);
@@ -123,22 +59,18 @@ TEST_P(SampleTest, RowsWithNanOrNothingFiniteFailAndOthersDoNot) {
 TEST_P(SampleTest, DrawsFollowTheExactProbabilitiesOfEveryRule) {
   auto random = Random(2);
   const std::vector<float> logits = RandomLogits(random, 700, 2);
-  SamplingRow rows[8];
+  SamplingRow rows[7];
   for (SamplingRow& row : rows) row.temperature = 1;
   rows[1].temperature = 0.3f;
   rows[2].top_k = 20;
   rows[3].top_p = 0.7f;
   rows[4].min_p = 0.1f;
   rows[5].top_k = 50, rows[5].top_p = 0.8f, rows[5].min_p = 0.05f;
-  rows[6].repetition_penalty = 1.7f;
-  rows[7].top_p = 0.9f, rows[7].temperature = 2;
+  rows[6].top_p = 0.9f, rows[6].temperature = 2;
   for (size_t i = 0; i < std::size(rows); ++i) {
     SCOPED_TRACE("rule set " + std::to_string(i));
     rows[i].seed = 1000 + i;
-    const bool penalty = rows[i].repetition_penalty != 1;
-    ExpectDistribution(logits, rows[i],
-                       penalty ? std::vector<int32_t>{3, 3, 699, 0, 5} : std::vector<int32_t>(),
-                       4000);
+    ExpectDistribution(logits, {.rules = rows[i]}, 4000);
   }
 }
 
@@ -146,7 +78,7 @@ TEST_P(SampleTest, FewIdsAreDrawnExactlyAsOftenAsTheyShould) {
   SamplingRow row;
   row.temperature = 1;
   row.seed = 42;
-  ExpectDistribution({0, 1, 2, -std::numeric_limits<float>::infinity(), 2}, row, {}, 20000);
+  ExpectDistribution({0, 1, 2, -std::numeric_limits<float>::infinity(), 2}, {.rules = row}, 20000);
 }
 
 TEST_P(SampleTest, TopKOneIsGreedyAndEqualProbabilitiesCountFromTheLowestId) {
@@ -189,30 +121,6 @@ TEST_P(SampleTest, ExtremesOfTheRulesKeepAtLeastTheBestId) {
     EXPECT_GE(RunOne(logits, row).token_id, 0);
     row.top_k = 0;
   }
-}
-
-TEST_P(SampleTest, ThePenaltyCountsEachSeenIdOnceAndLeavesTheLogProbabilityAlone) {
-  std::vector<float> logits(50, -5.0f);
-  logits[10] = 4;
-  logits[11] = 3;
-  logits[12] = -1;
-  SamplingRow row;
-  row.repetition_penalty = 1.3f;
-  row.history_count = 3;
-  EXPECT_EQ(RunOne(logits, row, {10, 10, 10}).token_id, 10);  // 4 / 1.3 > 3, if only once
-  row.repetition_penalty = 1.5f;
-  row.history_start = 1;
-  row.history_count = 3;
-  SampledToken token = RunOne(logits, row, {11, 10, 10, 10, 11});  // 4 / 1.5 < 3
-  EXPECT_EQ(token.token_id, 11);
-  EXPECT_NEAR(token.logprob, reference::LogSoftmax(logits)[11], 1e-5);
-  row.history_start = 0;
-  row.history_count = 2;
-  token = RunOne(logits, row, {11, 10});  // both: 4 / 1.5 > 3 / 1.5
-  EXPECT_EQ(token.token_id, 10);
-  EXPECT_NEAR(token.logprob, reference::LogSoftmax(logits)[10], 1e-5);
-  row.repetition_penalty = 1;
-  EXPECT_EQ(RunOne(logits, row, {11, 10}).token_id, 10);
 }
 
 TEST_P(SampleTest, ATokenDependsOnItsLogitsSeedAndCounterAlone) {

@@ -29,12 +29,15 @@ struct Submitted {
   int32_t max_tokens = 0;
   bool cancelled = false;
   bool has_deadline = false;
+  SamplingParams rules;
 };
 
 // What happened over all seeds: a simulation that never reaches a case proves nothing about it.
 struct Coverage {
   std::array<uint64_t, kNumFinishReasons> finished{};
   uint64_t queue_full = 0, too_long = 0, discarded = 0, mixed_steps = 0, device_failures = 0;
+  // Whole answers that a rule changed, and prompts scored to their end.
+  uint64_t penalised = 0, delayed_ends = 0, avoided_words = 0, restricted = 0, scored = 0;
 
   void Add(const EngineStats& stats, bool failed) {
     for (size_t i = 0; i < finished.size(); ++i) finished[i] += stats.finished[i];
@@ -63,7 +66,19 @@ class Simulation {
     CheckEnd();
   }
 
-  void AddTo(Coverage* coverage) const { coverage->Add(h_.engine.Stats(), h_.engine.failed()); }
+  void AddTo(Coverage* coverage) {
+    coverage->Add(h_.engine.Stats(), h_.engine.failed());
+    for (const auto& [id, record] : accepted_) {
+      const RecordingSink::Record& seen = h_.sink.of(id);
+      const SamplingParams& rules = record.rules;
+      if (seen.prompt_logprobs.size() + 1 == record.prompt.size()) ++coverage->scored;
+      if (seen.tokens == h_.Expected(record.prompt, record.max_tokens)) continue;
+      if (rules.repetition_penalty != 1 || rules.presence_penalty != 0) ++coverage->penalised;
+      if (rules.min_tokens > 0) ++coverage->delayed_ends;
+      if (!rules.bad_words.empty()) ++coverage->avoided_words;
+      if (!rules.allowed_token_ids.empty()) ++coverage->restricted;
+    }
+  }
 
  private:
   int Uniform(int low, int high) { return std::uniform_int_distribution<int>(low, high)(rng_); }
@@ -93,6 +108,7 @@ class Simulation {
     if (Chance(0.1)) o.model.fail_launch = Uniform(0, 200);
     o.engine.max_running_requests = Uniform(1, 12);
     o.engine.max_step_tokens = o.engine.max_running_requests + Uniform(0, 80);
+    o.engine.max_scored_tokens = Uniform(1, 40);
     o.engine.max_context_tokens = Uniform(40, 300);
     o.engine.max_queued_requests = Uniform(1, 30);
     o.engine.max_queued_tokens = Uniform(100, 3000);
@@ -114,6 +130,8 @@ class Simulation {
       for (TokenId& token : record.prompt) token = Uniform(0, 999);
       record.max_tokens = Uniform(1, 60);
       Request request = h_.MakeRequest(record.prompt, record.max_tokens);
+      AddRules(record, &request.sampling);
+      record.rules = request.sampling;
       if (Chance(plan_.deadline_share)) {
         record.has_deadline = true;
         request.deadline = h_.clock.Now() + std::chrono::milliseconds(Uniform(0, 300));
@@ -121,6 +139,31 @@ class Simulation {
       const RequestId id = request.id;
       const absl::Status status = h_.engine.Submit(std::move(request));
       if (status.ok()) accepted_[id] = std::move(record);
+    }
+  }
+
+  void AddRules(const Submitted& record, SamplingParams* rules) {
+    if (Chance(0.2)) rules->repetition_penalty = 1.1f;
+    if (Chance(0.2)) rules->presence_penalty = 0.5f;
+    if (Chance(0.2)) rules->min_tokens = Uniform(1, record.max_tokens);
+    if (Chance(0.2)) rules->prompt_logprobs = Uniform(0, 3);
+    if (Chance(0.2)) rules->top_logprobs = Uniform(1, 3);
+    if (Chance(0.1)) {
+      for (int n = Uniform(1, 5); n > 0; --n) rules->allowed_token_ids.push_back(Uniform(0, 999));
+      if (Chance(0.2)) rules->logit_bias = {{rules->allowed_token_ids[0], -100}};
+    }
+    if (!Chance(0.3)) return;
+    // Words that the answer so far holds: each sends it another way.
+    std::vector<TokenId> text = record.prompt;
+    for (int n = Uniform(1, 4); n > 0; --n) {
+      const std::vector<TokenId> answer = h_.Expected(record.prompt, record.max_tokens, *rules);
+      if (answer.empty()) return;
+      text.resize(record.prompt.size());
+      text.insert(text.end(), answer.begin(), answer.end());
+      const int end =
+          Uniform(static_cast<int>(record.prompt.size()) + 1, static_cast<int>(text.size()));
+      const int length = Uniform(1, std::min(end, 4));
+      rules->bad_words.emplace_back(text.begin() + end - length, text.begin() + end);
     }
   }
 
@@ -146,6 +189,7 @@ class Simulation {
     ASSERT_LE(stats.running, plan_.options.engine.max_running_requests);
     ASSERT_LE(stats.waiting, plan_.options.engine.max_queued_requests);
     ASSERT_LE(h_.runner.max_step_tokens_seen(), plan_.options.engine.max_step_tokens);
+    ASSERT_LE(h_.runner.max_logit_rows_seen(), plan_.options.engine.MaxLogitRows());
     ASSERT_LE(h_.engine.steps_in_flight(), static_cast<size_t>(plan_.options.model.depth));
     // Work conserving: a step that found nothing to do leaves nobody behind.
     if (!worked) {
@@ -168,7 +212,8 @@ class Simulation {
     const RecordingSink::Record& record = h_.sink.of(id);
     ASSERT_EQ(record.terminals, 1) << "request " << id.value();
     ASSERT_EQ(record.events_after_terminal, 0);
-    const std::vector<TokenId> expected = h_.Expected(submitted.prompt, submitted.max_tokens);
+    const std::vector<TokenId> expected =
+        h_.Expected(submitted.prompt, submitted.max_tokens, submitted.rules);
     const FinishReason reason = record.finish->reason;
     ASSERT_EQ(record.finish->generated_tokens, static_cast<int32_t>(record.tokens.size()));
     if (reason == FinishReason::kStop || reason == FinishReason::kLength) {
@@ -180,6 +225,10 @@ class Simulation {
       EXPECT_LE(record.tokens.size(), expected.size());
       EXPECT_TRUE(std::equal(record.tokens.begin(), record.tokens.end(), expected.begin()));
     }
+    EXPECT_TRUE(record.scores_in_order);
+    if (submitted.rules.prompt_logprobs >= 0 && !record.tokens.empty()) {
+      EXPECT_EQ(record.prompt_logprobs, ExpectedScores(submitted.prompt));
+    }
     if (reason == FinishReason::kCancelled) {
       EXPECT_TRUE(submitted.cancelled);
     }
@@ -189,6 +238,16 @@ class Simulation {
     if (reason == FinishReason::kError && !h_.engine.failed()) {
       EXPECT_EQ(record.tokens, expected);
     }
+  }
+
+  static std::vector<float> ExpectedScores(const std::vector<TokenId>& prompt) {
+    std::vector<float> scores;
+    uint64_t hash = kEmptyPrefix;
+    for (size_t i = 0; i + 1 < prompt.size(); ++i) {
+      hash = Extend(hash, prompt[i]);
+      scores.push_back(ScoreOf(hash, prompt[i + 1]));
+    }
+    return scores;
   }
 
   std::mt19937_64 rng_;
@@ -226,6 +285,11 @@ TEST(EngineSimulation, EveryInvariantHoldsUnderRandomLoad) {
   EXPECT_GT(coverage.discarded, 10u);
   EXPECT_GT(coverage.mixed_steps, 10u);
   EXPECT_GT(coverage.device_failures, 5u);
+  EXPECT_GT(coverage.penalised, 100u);
+  EXPECT_GT(coverage.delayed_ends, 100u);
+  EXPECT_GT(coverage.avoided_words, 100u);
+  EXPECT_GT(coverage.restricted, 100u);
+  EXPECT_GT(coverage.scored, 100u);
 }
 
 }  // namespace

@@ -97,10 +97,12 @@ struct EngineHarness {
   }
 
   // The tokens the model must give for a prompt, up to its end token or `max_tokens`.
-  std::vector<TokenId> Expected(std::vector<TokenId> prefix, int32_t max_tokens) const {
+  std::vector<TokenId> Expected(std::vector<TokenId> prefix, int32_t max_tokens,
+                                const SamplingParams& rules = {}) const {
+    const size_t prompt_tokens = prefix.size();
     std::vector<TokenId> tokens;
     while (static_cast<int32_t>(tokens.size()) < max_tokens) {
-      const auto next = FakeModelRunner::ExpectedToken(options.model, prefix);
+      const auto next = ExpectedToken(options.model, prefix, prompt_tokens, rules);
       if (!next.has_value()) break;
       tokens.push_back(*next);
       prefix.push_back(*next);

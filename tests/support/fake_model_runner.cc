@@ -1,50 +1,18 @@
 #include "tests/support/fake_model_runner.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 
 namespace quire::testing {
-namespace {
-
-constexpr uint64_t kEmptyPrefix = 0x9e3779b97f4a7c15u;
-
-uint64_t Mix(uint64_t x) {
-  x ^= x >> 33;
-  x *= 0xff51afd7ed558ccdu;
-  x ^= x >> 33;
-  x *= 0xc4ceb9fe1a85ec53u;
-  return x ^ (x >> 33);
-}
-
-uint64_t Extend(uint64_t prefix_hash, TokenId token) {
-  return Mix(prefix_hash * 31 + static_cast<uint64_t>(token) + 1);
-}
-
-}  // namespace
-
-std::optional<TokenId> FakeModelRunner::ExpectedToken(const Options& options,
-                                                      std::span<const TokenId> prefix) {
-  uint64_t hash = kEmptyPrefix;
-  for (TokenId token : prefix) hash = Extend(hash, token);
-  const TokenId id = Sample(options, hash).token_id;
-  return id < 0 ? std::nullopt : std::optional<TokenId>(id);
-}
-
-kernels::SampledToken FakeModelRunner::Sample(const Options& options, uint64_t prefix_hash) {
-  const uint64_t draw = Mix(prefix_hash ^ 0x5bd1e995);
-  if (options.nan_period > 0 && draw % options.nan_period == 0) return {};
-  if (options.eos >= 0 && (draw >> 20) % options.eos_period == 0) return {options.eos, -1.0f};
-  const auto id = static_cast<TokenId>((draw >> 32) % static_cast<uint64_t>(options.vocab));
-  return {id, -static_cast<float>(draw % 1000) / 100.0f};
-}
-
 absl::Status FakeModelRunner::LaunchForward(const BatchInput& input) {
   if (launches_++ == options_.fail_launch) return absl::InternalError("planted launch failure");
   QUIRE_CHECK(launched_.size() <= static_cast<size_t>(options_.depth));
   max_step_tokens_seen_ = std::max<int64_t>(max_step_tokens_seen_, input.counts.tokens);
+  max_logit_rows_seen_ = std::max<int64_t>(max_logit_rows_seen_, input.counts.logit_rows);
   CheckAliasing(input);
   launched_.push_back({input, false});
   return absl::OkStatus();
@@ -62,19 +30,49 @@ absl::StatusOr<std::span<const kernels::SampledToken>> FakeModelRunner::Complete
   const Launched step = std::move(launched_.front());
   launched_.pop_front();
   result_.clear();
-  for (size_t s = 0; s < step.input.kv_len.size(); ++s) {
-    const uint64_t hash = RunSequence(step.input, s);
-    const auto& rows = step.input.logit_rows;
-    const int32_t last = step.input.q_start[s + 1] - 1;
-    if (std::find(rows.begin(), rows.end(), last) == rows.end()) continue;
-    result_.push_back(Sample(options_, hash));
+  alternatives_.clear();
+  hashes_.clear();
+  for (size_t s = 0; s < step.input.kv_len.size(); ++s) RunSequence(step.input, s);
+  for (size_t i = 0; i < step.input.logit_rows.size(); ++i) {
+    const uint64_t hash = hashes_.at(static_cast<size_t>(step.input.logit_rows[i]));
+    const kernels::SamplingRow& row = step.input.sampling.at(i);
+    result_.push_back(Sample(step.input, row, hash));
+    std::vector<kernels::TokenLogprob>& alternatives = alternatives_.emplace_back();
+    for (int32_t n = 0; n < row.alternatives; ++n) {
+      alternatives.push_back(AlternativeAt(options_, hash, n));
+    }
   }
-  QUIRE_CHECK(result_.size() == step.input.logit_rows.size());
   previous_ = result_;
   return std::span<const kernels::SampledToken>(result_);
 }
 
-uint64_t FakeModelRunner::RunSequence(const BatchInput& input, size_t s) {
+kernels::SampledToken FakeModelRunner::Sample(const BatchInput& input,
+                                              const kernels::SamplingRow& row,
+                                              uint64_t hash) const {
+  if (row.target >= 0) return {row.target, ScoreOf(hash, row.target)};
+  const auto part = [](const auto& all, int32_t start, int32_t count) {
+    return std::span(all).subspan(static_cast<size_t>(start), static_cast<size_t>(count));
+  };
+  const TokenId last =
+      row.history_row < 0 ? -1 : previous_.at(static_cast<size_t>(row.history_row)).token_id;
+  if (row.history_row >= 0 && last < 0) return {};
+  if (row.repetition_penalty != 1 || row.frequency_penalty != 0 || row.presence_penalty != 0) {
+    const auto known = part(input.history, row.history_start, row.history_count);
+    std::vector<TokenId> history(known.begin(), known.end());
+    if (last >= 0) history.push_back(last);
+    hash = Penalised(hash, history, row.history_generated + (last >= 0 ? 1 : 0));
+  }
+  const auto edits = part(input.edits, row.edits_start, row.edits_count);
+  return DrawToken(options_, hash, part(input.allowed, row.allowed_start, row.allowed_count),
+                   [&](TokenId id) {
+                     return std::ranges::any_of(edits, [&](const kernels::LogitEdit& edit) {
+                       return edit.token == id && std::isinf(edit.bias) &&
+                              (edit.after < 0 || edit.after == last);
+                     });
+                   });
+}
+
+void FakeModelRunner::RunSequence(const BatchInput& input, size_t s) {
   const int32_t first = input.q_start[s], end = input.q_start[s + 1];
   const int32_t start = input.positions[static_cast<size_t>(first)];
   uint64_t hash = ReadPrefix(input, 0, s, start);
@@ -85,13 +83,13 @@ uint64_t FakeModelRunner::RunSequence(const BatchInput& input, size_t s) {
     TokenId token = input.token_ids[static_cast<size_t>(row)];
     if (token < 0) token = previous_.at(static_cast<size_t>(-1 - token)).token_id;
     hash = Extend(hash, token);
+    hashes_.push_back(hash);
     for (size_t c = 0; c < options_.windows.size(); ++c) {
       CellAt(input, c, s, input.positions[static_cast<size_t>(row)]) = {start + row - first, token,
                                                                         hash};
     }
   }
   if (input.kv_len[s] != start + end - first) Violation("kv_len is not the last position plus one");
-  return hash;
 }
 
 uint64_t FakeModelRunner::ReadPrefix(const BatchInput& input, size_t c, size_t s, int32_t end) {

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <deque>
 #include <map>
-#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -12,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "core/base/ids.h"
 #include "core/model/model_runner.h"
+#include "tests/support/fake_sampling.h"
 
 namespace quire::testing {
 
@@ -21,25 +21,15 @@ namespace quire::testing {
 // So an aliased block, a stale table, a skipped position or a wrong feedback shows at once, and a
 // test can predict every token with ExpectedToken(). Every cache class holds all cells; in one with
 // a window, cells behind it are not looked at, and what is seen must agree with the other classes.
+// Sampling rules count too: a row draws nothing that its edits or allowed ids exclude, and
+// penalties mix the history it was given into the draw.
 //
 // With depth 1 a step is computed when it is completed, as on a device that runs behind the host,
 // and a launch that names a block which an unfinished step of another sequence still uses is
 // reported.
 class FakeModelRunner final : public ModelRunner {
  public:
-  struct Options {
-    int depth = 0;
-    int32_t block_tokens = 16;
-    // By cache class: 0 for none, else at least 2; and the size of a block.
-    std::vector<int32_t> windows = {0};
-    std::vector<uint32_t> block_units = {1};
-    int32_t vocab = 1000;
-    TokenId eos = -1;  // >= 0: one token in eos_period is this one
-    uint32_t eos_period = 0;
-    uint32_t nan_period = 0;   // > 0: one row in nan_period has no finite logits
-    int64_t fail_launch = -1;  // the n-th LaunchForward (from 0) fails
-    int64_t fail_complete = -1;
-  };
+  using Options = FakeModelOptions;
 
   explicit FakeModelRunner(const Options& options) : options_(options) {}
 
@@ -47,13 +37,13 @@ class FakeModelRunner final : public ModelRunner {
   absl::Status LaunchForward(const BatchInput& input) override;
   absl::Status LaunchSample(const BatchInput& input) override;
   absl::StatusOr<std::span<const kernels::SampledToken>> Complete() override;
-
-  // What the model says after `prefix`; nullopt where its output is not finite.
-  static std::optional<TokenId> ExpectedToken(const Options& options,
-                                              std::span<const TokenId> prefix);
+  std::span<const kernels::TokenLogprob> Alternatives(int32_t row) const override {
+    return alternatives_.at(static_cast<size_t>(row));
+  }
 
   const std::vector<std::string>& violations() const { return violations_; }
   int64_t max_step_tokens_seen() const { return max_step_tokens_seen_; }
+  int64_t max_logit_rows_seen() const { return max_logit_rows_seen_; }
 
  private:
   struct Cell {
@@ -66,7 +56,6 @@ class FakeModelRunner final : public ModelRunner {
     bool sampled = false;
   };
 
-  static kernels::SampledToken Sample(const Options& options, uint64_t prefix_hash);
   // Who names a stretch of the arena in a step.
   struct Owner {
     uint32_t end = 0;
@@ -75,20 +64,25 @@ class FakeModelRunner final : public ModelRunner {
   };
   using Owners = std::map<uint32_t, Owner>;  // by the start of the stretch
 
+  kernels::SampledToken Sample(const BatchInput& input, const kernels::SamplingRow& row,
+                               uint64_t prefix_hash) const;
   Owners OwnersOf(const BatchInput& input);
   void CheckAliasing(const BatchInput& input);
   Cell& CellAt(const BatchInput& input, size_t cache_class, size_t sequence, int32_t position);
   uint64_t ReadPrefix(const BatchInput& input, size_t cache_class, size_t sequence, int32_t end);
-  uint64_t RunSequence(const BatchInput& input, size_t sequence);
+  void RunSequence(const BatchInput& input, size_t sequence);
   void Violation(std::string text);
 
   const Options options_;
   std::map<std::pair<uint32_t, int32_t>, Cell> cells_;  // by block offset and slot
   std::deque<Launched> launched_;
+  std::vector<uint64_t> hashes_;  // of the prefix up to each query token of a step
   std::vector<kernels::SampledToken> previous_, result_;
+  std::vector<std::vector<kernels::TokenLogprob>> alternatives_;
   std::vector<std::string> violations_;
   int64_t launches_ = 0, completions_ = 0;
   int64_t max_step_tokens_seen_ = 0;
+  int64_t max_logit_rows_seen_ = 0;
 };
 
 }  // namespace quire::testing

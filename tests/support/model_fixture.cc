@@ -88,7 +88,7 @@ BatchInput ModelFixture::MakeInput(const std::vector<Chunk>& chunks) {
     step.tokens = chunk.tokens;
     step.blocks[0] = sequence.blocks;
     plan.num_tokens += step.num_tokens;
-    plan.num_samples += 1;
+    plan.num_logit_rows += 1;
     plan.sequences.push_back(step);
     sequence.length += step.num_tokens;
     QUIRE_CHECK(sequence.length <= options_.max_context);

@@ -4,6 +4,7 @@
 
 #include "core/base/check.h"
 #include "core/capacity/model_kv_layout.h"
+#include "core/engine/sampling_sizing.h"
 #include "core/model/weight_source.h"
 #include "core/model/weights.h"
 #include "kernels/api/device_factory.h"
@@ -38,10 +39,12 @@ ModelHarness::ModelHarness(const Options& options) : options_(options) {
       .sequences = options.engine.max_running_requests,
       .table_entries = options.engine.max_running_requests *
                        layouts[0].BlocksFor(options.engine.max_context_tokens),
-      .logit_rows = options.engine.max_running_requests};
+      .logit_rows = options.engine.MaxLogitRows()};
   runner_ = OrDie(TransformerRunner::Create(
       device_.get(), config_, std::move(weights), ModelLayerViews(layouts, arena_memory_.data()),
-      {.capacity = capacity, .max_context = options.engine.max_context_tokens}));
+      {.capacity = capacity,
+       .max_context = options.engine.max_context_tokens,
+       .sampling = SamplingCapacityFor(options.engine, config_.eos_token_ids.size())}));
   engine_ = std::make_unique<Engine>(
       options.engine, EngineDependencies{.runner = runner_.get(),
                                          .kv = kv_.get(),

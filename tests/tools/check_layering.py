@@ -32,6 +32,7 @@ ALLOWED = {
         "core/base",
         "core/text",
         "core/capacity",
+        "core/engine/model_tokenizer.h",
         "core/model/model_config.h",
         "kernels/api/types.h",
         "proto",

@@ -3,7 +3,8 @@
 One safetensors file a model; for prompt i it holds
   prompt.<i>.ids          I32 [T]      the prompt, first token included
   prompt.<i>.logits       F32 [T, V]   stored weights, float32 arithmetic
-  prompt.<i>.logits_bf16w F32 [T, V]   weights rounded to BF16, float32 arithmetic
+  prompt.<i>.logits_bf16w F32 [T, V]   weights rounded to BF16, float32 arithmetic; not there where
+                                       they equal `logits`, as those of a checkpoint in BF16 do
   prompt.<i>.logits_bf16  F32 [T, V]   weights and activations in BF16 throughout
   prompt.<i>.greedy       I32 [64]     greedy continuation, not stopped by the end token
   prompt.<i>.margin       F32 [64]     best logit minus second best, at each of those steps
@@ -15,30 +16,26 @@ import pathlib
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from torch import Tensor, nn
+
+from .reference import load_model
 
 NEW_TOKENS = 64
 
 
-def _load(folder: pathlib.Path, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
-  return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype,
-                                              attn_implementation="eager").eval()
-
-
-def _load_rounded(folder: pathlib.Path) -> PreTrainedModel:
+def _load_rounded(folder: pathlib.Path) -> nn.Module:
   """Rounds the parameters alone: Module.to() would round the rotation frequencies too."""
-  model = _load(folder)
+  model = load_model(folder)
   for parameter in model.parameters():
     parameter.copy_(parameter.bfloat16().float())
   return model
 
 
-def _logits(model: PreTrainedModel, ids: list[int]) -> Tensor:
+def _logits(model: nn.Module, ids: list[int]) -> Tensor:
   return model(torch.tensor([ids])).logits[0].float()
 
 
-def _greedy(model: PreTrainedModel, ids: list[int]) -> tuple[Tensor, Tensor]:
+def _greedy(model: nn.Module, ids: list[int]) -> tuple[Tensor, Tensor]:
   """Recomputes the whole sequence each step: slower than a cache, but nothing to get wrong."""
   text, margins = list(ids), []
   for _ in range(NEW_TOKENS):
@@ -50,14 +47,17 @@ def _greedy(model: PreTrainedModel, ids: list[int]) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def write_logits(folder: pathlib.Path, prompts: list[list[int]], out: pathlib.Path) -> None:
-  stored, rounded, naive = _load(folder), _load_rounded(folder), _load(folder, torch.bfloat16)
+  stored, naive = load_model(folder), load_model(folder, torch.bfloat16)
+  rounded = _load_rounded(folder)
   tensors: dict[str, Tensor] = {}
   for i, ids in enumerate(prompts):
     greedy, margin = _greedy(stored, ids)
     tensors |= {f"prompt.{i}.ids": torch.tensor(ids, dtype=torch.int32),
                 f"prompt.{i}.logits": _logits(stored, ids),
-                f"prompt.{i}.logits_bf16w": _logits(rounded, ids),
                 f"prompt.{i}.logits_bf16": _logits(naive, ids),
                 f"prompt.{i}.greedy": greedy, f"prompt.{i}.margin": margin}
+    in_bf16 = _logits(rounded, ids)
+    if not torch.equal(in_bf16, tensors[f"prompt.{i}.logits"]):
+      tensors[f"prompt.{i}.logits_bf16w"] = in_bf16
   save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, out)
   out.chmod(0o644)

@@ -7,7 +7,8 @@
 // Causal attention over paged KV (FlashAttention-2, Dao 2023, on packed query heads). The running
 // (max, sum, out) of a row restarts at every multiple of kSplitTokens tokens, the KV inside a split
 // is taken in chunks at multiples of kAttentionChunk, and no masked position takes part in any sum:
-// so a row's bits depend on its own position, query and KV alone.
+// so a row's bits depend on its own position, query and KV alone. With a window a row leaves out
+// the splits and chunks that lie before it.
 
 namespace quire::kernels {
 namespace {
@@ -50,10 +51,20 @@ class AttentionKernel {
   AttentionKernel(const AttentionTask& task, AttentionScratch& scratch)
       : t_(task), s_(scratch), dim_(task.head_dim), dim_words_(task.head_dim / E::kPerWord) {}
 
-  // The first row that sees token `kv`; rows see more and more.
-  int32_t FirstRowThatSees(int32_t kv) const {
-    const int32_t token = kv - t_.first_position;
-    return Smaller(t_.rows, Larger(0, token * t_.q_per_group - t_.row_begin));
+  // The first row of the query token at `position` or of a later one.
+  int32_t FirstRowFrom(int64_t position) const {
+    const int64_t row = (position - t_.first_position) * t_.q_per_group - t_.row_begin;
+    return static_cast<int32_t>(Smaller<int64_t>(t_.rows, Larger<int64_t>(0, row)));
+  }
+  // The rows that see any of the tokens [begin, end): those that come neither before all of them
+  // nor so late that their windows lie behind them.
+  Range RowsThatSee(int32_t begin, int32_t end) const {
+    const int32_t last = t_.window == 0 ? t_.rows : FirstRowFrom(int64_t{end} + t_.window - 1);
+    return {FirstRowFrom(begin), last};
+  }
+  // The tokens of the chunk at `kv` that row r sees.
+  Range TokensSeen(int32_t r, int32_t kv) const {
+    return {Larger(0, first_[r] - kv), Smaller(kChunk, limit_[r] - kv)};
   }
   int64_t RowOffset(int32_t r) const {
     const int32_t row = t_.row_begin + r;
@@ -64,32 +75,36 @@ class AttentionKernel {
   void AllSplits() {
     for (int32_t r = 0; r < t_.rows; ++r) {
       limit_[r] = t_.first_position + (t_.row_begin + r) / t_.q_per_group + 1;
+      first_[r] = t_.window == 0 ? 0 : Larger(0, limit_[r] - t_.window);
       __builtin_memcpy(s_.q + r * dim_words_,
                        t_.q + RowOffset(r) * static_cast<int64_t>(sizeof(typename E::Storage)),
                        static_cast<size_t>(dim_words_) * 4);
     }
     const int32_t kv_end = limit_[t_.rows - 1];
-    FindSpans(0, kv_end, next_);
-    for (int32_t split = 0; split < kv_end; split += kSplitTokens) {
-      const int32_t first_row = FirstRowThatSees(split);
-      Restart(first_row);
+    const int32_t first_chunk = first_[0] / kChunk * kChunk;
+    FindSpans(first_chunk, kv_end, next_);
+    for (int32_t split = first_[0] / kSplitTokens * kSplitTokens; split < kv_end;
+         split += kSplitTokens) {
+      const Range rows = RowsThatSee(split, split + kSplitTokens);
+      Restart(rows);
       const int32_t split_end = Smaller(split + kSplitTokens, kv_end);
-      for (int32_t kv = split; kv < split_end; kv += kChunk) Chunk(kv, kv_end);
-      Merge(first_row, split == 0);
+      for (int32_t kv = Larger(split, first_chunk); kv < split_end; kv += kChunk) Chunk(kv, kv_end);
+      Merge(rows, split);
     }
     for (int32_t r = 0; r < t_.rows; ++r) StoreOut(r);
   }
 
-  void Restart(int32_t first_row) {
-    for (int32_t r = first_row; r < t_.rows; ++r) {
+  void Restart(Range rows) {
+    for (int32_t r = rows.begin; r < rows.end; ++r) {
       s_.max[r] = -__builtin_inff();
       V::Store(s_.sum + r * V::kLanes, V::Zero());
       for (int32_t d = 0; d < dim_; d += V::kLanes) V::Store(s_.out + r * dim_ + d, V::Zero());
     }
   }
 
-  void Merge(int32_t first_row, bool first_split) {
-    for (int32_t r = first_row; r < t_.rows; ++r) {
+  void Merge(Range rows, int32_t split) {
+    for (int32_t r = rows.begin; r < rows.end; ++r) {
+      const bool first_split = first_[r] >= split;
       const float sum = V::ReduceAdd(V::Load(s_.sum + r * V::kLanes));
       const float old_max = first_split ? -__builtin_inff() : s_.merged_max[r];
       const float new_max = Larger(old_max, s_.max[r]);
@@ -117,26 +132,45 @@ class AttentionKernel {
   void Chunk(int32_t kv, int32_t kv_end) {
     for (int32_t i = 0; i < kSpans; ++i) spans_[i] = next_[i];
     FindSpans(kv + kChunk, kv_end, next_);
-    const int32_t first_row = FirstRowThatSees(kv);
-    const RowTiles tiles(t_.rows - first_row, kMaxRows);
+    const Range seeing = RowsThatSee(kv, kv + kChunk);
+    const RowTiles tiles(seeing.end - seeing.begin, kMaxRows);
     for (int32_t i = 0; i < tiles.tiles; ++i) {
-      const int32_t row = first_row + tiles.Begin(i);
+      const int32_t row = seeing.begin + tiles.Begin(i);
       const int32_t rows = tiles.Count(i);
-      const int32_t shortest = Smaller(kChunk, limit_[row] - kv);
-      const int32_t longest = Smaller(kChunk, limit_[row + rows - 1] - kv);
+      const Range first = TokensSeen(row, kv);
+      const Range last = TokensSeen(row + rows - 1, kv);
       fetch_keys_ = Share(dim_words_, i, tiles.tiles);
       fetch_values_ = Share(kChunkWords, i, tiles.tiles);
-      ScoreRows<kMaxRows>(row, rows, longest);
-      for (int32_t r = 0; r < rows; ++r) Softmax(row + r, r, Smaller(kChunk, limit_[row + r] - kv));
-      const int32_t common = shortest / E::kPerWord;
-      AddValues<kMaxRows>(row, rows, common);
-      for (int32_t r = 0; r < rows; ++r) {
-        AddLastValues(row + r, r, common, Smaller(kChunk, limit_[row + r] - kv));
-      }
+      const Range any = {first.begin / V::kLanes * V::kLanes, last.end};
+      ScoreRows<kMaxRows>(row, rows, any);
+      if (t_.cap_log2 > 0) CapScores(rows, any);
+      for (int32_t r = 0; r < rows; ++r) Softmax(row + r, r, TokensSeen(row + r, kv));
+      AddAllValues(row, rows, kv, {WordsUpTo(last.begin), first.end / E::kPerWord});
     }
   }
 
-  // Where the chunk at `kv` lies; spans at or behind kv_end are left as they are.
+  static int32_t WordsUpTo(int32_t tokens) { return (tokens + E::kPerWord - 1) / E::kPerWord; }
+
+  // A row's values come in order of their tokens, whichever rows share its tile: what it sees
+  // before the words that are common to the tile, those, and what it sees after them.
+  void AddAllValues(int32_t row, int32_t rows, int32_t kv, Range common) {
+    if (common.begin > 0) {
+      for (int32_t r = 0; r < rows; ++r) {
+        const Range seen = TokensSeen(row + r, kv);
+        RescaleOut(row + r, r);
+        const int32_t end = Smaller(common.begin, WordsUpTo(seen.end));
+        AddEdgeValues(row + r, r, {seen.begin / E::kPerWord, end}, seen);
+      }
+    }
+    AddValues<kMaxRows>(row, rows, common);
+    for (int32_t r = 0; r < rows; ++r) {
+      const Range seen = TokensSeen(row + r, kv);
+      AddEdgeValues(row + r, r, {Larger(common.begin, common.end), WordsUpTo(seen.end)}, seen);
+    }
+  }
+
+  // Where the chunk at `kv` lies; spans at or behind kv_end are left as they are. Those before all
+  // windows may lead anywhere, but nothing is read through them.
   void FindSpans(int32_t kv, int32_t kv_end, KvSpan* spans) const {
     for (int32_t i = 0; i < kSpans && kv + i * kSpan < kv_end; ++i) {
       const int32_t token = kv + i * kSpan;
@@ -147,16 +181,25 @@ class AttentionKernel {
     }
   }
 
-  // scores[row][token] = scale * q . k for `tokens` tokens, rounded up to whole vectors.
+  // scores[row][token] = scale * q . k for `tokens`, rounded up to whole vectors.
   template <int kRows>
-  void ScoreRows(int32_t row, int32_t rows, int32_t tokens) {
+  void ScoreRows(int32_t row, int32_t rows, Range tokens) {
     if constexpr (kRows > 0) {
       if (rows != kRows) return ScoreRows<kRows - 1>(row, rows, tokens);
-      int32_t token = 0;
-      for (; token + kVecs * V::kLanes <= tokens; token += kVecs * V::kLanes) {
+      int32_t token = tokens.begin;
+      for (; token + kVecs * V::kLanes <= tokens.end; token += kVecs * V::kLanes) {
         ScoreTile<kRows, kVecs>(row, token);
       }
-      for (; token < tokens; token += V::kLanes) ScoreTile<kRows, 1>(row, token);
+      for (; token < tokens.end; token += V::kLanes) ScoreTile<kRows, 1>(row, token);
+    }
+  }
+
+  void CapScores(int32_t rows, Range tokens) {
+    for (int32_t i = 0; i < rows; ++i) {
+      float* scores = s_.scores + i * kChunk;
+      for (int32_t t = tokens.begin; t < tokens.end; t += V::kLanes) {
+        V::Store(scores + t, V::Mul(Tanh<V>(V::Load(scores + t)), V::Set1(t_.cap_log2)));
+      }
     }
   }
 
@@ -182,7 +225,7 @@ class AttentionKernel {
     for (int r = 0; r < kRows; ++r) {
       for (int j = 0; j < kTileVecs; ++j) {
         V::Store(s_.scores + r * kChunk + token + j * V::kLanes,
-                 V::Mul(acc[r][j], V::Set1(t_.scale_log2)));
+                 V::Mul(acc[r][j], V::Set1(t_.score_scale)));
       }
     }
   }
@@ -206,42 +249,62 @@ class AttentionKernel {
     }
   }
 
+  // x, the vector of tokens from t on, with `rest` in the lanes of tokens that are not seen.
+  static F32 SeenLanes(F32 x, int32_t t, Range seen, F32 rest) {
+    const F32 head = V::FirstN(x, Smaller(seen.end - t, V::kLanes), rest);
+    return t < seen.begin ? V::FirstN(rest, seen.begin - t, head) : head;
+  }
+
   // Turns the scores of row r, the i-th of its tile, into probabilities relative to the running
-  // maximum; those behind its `tokens` tokens are 0 up to the end of the vector.
-  void Softmax(int32_t r, int32_t i, int32_t tokens) {
+  // maximum; in the vectors in which the tokens `seen` begin and end, those of the others are 0.
+  void Softmax(int32_t r, int32_t i, Range seen) {
     const F32 lowest = V::Set1(-__builtin_inff());
     const float* scores = s_.scores + i * kChunk;
-    const int32_t whole = tokens / V::kLanes * V::kLanes;
+    const int32_t first = seen.begin / V::kLanes * V::kLanes;
+    const int32_t begin = seen.begin > first ? first + V::kLanes : first;
+    const int32_t end = seen.end / V::kLanes * V::kLanes;
+    const bool cut_begin = seen.begin > first;
+    const bool cut_end = end < seen.end && end >= begin;  // a vector cut at both ends is the first
     F32 max = lowest;
-    for (int32_t t = 0; t < whole; t += V::kLanes) max = V::Max(max, V::Load(scores + t));
-    if (whole < tokens) {
-      max = V::Max(max, V::FirstN(V::Load(scores + whole), tokens - whole, lowest));
-    }
+    if (cut_begin) max = V::Max(max, SeenLanes(V::Load(scores + first), first, seen, lowest));
+    for (int32_t t = begin; t < end; t += V::kLanes) max = V::Max(max, V::Load(scores + t));
+    if (cut_end) max = V::Max(max, SeenLanes(V::Load(scores + end), end, seen, lowest));
     const float old_max = s_.max[r];
     const float new_max = Larger(old_max, V::ReduceMax(max));
     // 2^0 is exactly 1: not to compute it changes nothing.
     const F32 rescale = new_max > old_max ? Exp2<V>(V::Set1(old_max - new_max)) : V::Set1(1.0f);
     F32 sum = V::Mul(V::Load(s_.sum + r * V::kLanes), rescale);
     auto* probs = reinterpret_cast<typename E::Storage*>(s_.probs + i * kChunkWords);
-    for (int32_t t = 0; t < whole; t += V::kLanes) {
+    const auto cut = [&](int32_t t) {
+      const F32 all = Exp2OfFinite<V>(V::Sub(V::Load(scores + t), V::Set1(new_max)));
+      const F32 p = SeenLanes(all, t, seen, V::Zero());
+      sum = V::Add(sum, p);
+      E::StoreN(probs + t, p, V::kLanes);
+    };
+    if (cut_begin) cut(first);
+    for (int32_t t = begin; t < end; t += V::kLanes) {
       const F32 p = Exp2OfFinite<V>(V::Sub(V::Load(scores + t), V::Set1(new_max)));
       sum = V::Add(sum, p);
       E::StoreN(probs + t, p, V::kLanes);
     }
-    if (whole < tokens) {
-      const F32 all = Exp2OfFinite<V>(V::Sub(V::Load(scores + whole), V::Set1(new_max)));
-      const F32 p = V::FirstN(all, tokens - whole, V::Zero());
-      sum = V::Add(sum, p);
-      E::StoreN(probs + whole, p, V::kLanes);
-    }
+    if (cut_end) cut(end);
     V::Store(s_.sum + r * V::kLanes, sum);
     s_.max[r] = new_max;
     s_.rescale[i] = V::Lane0(rescale);
   }
 
-  // out[row] = out[row] * rescale[row] + probs[row] * V over `words` words of tokens.
+  // out[row] = out[row] * rescale[row], once for a chunk: the scale becomes 1.
+  void RescaleOut(int32_t r, int32_t i) {
+    for (int32_t d = 0; d < dim_; d += V::kLanes) {
+      float* out = s_.out + r * dim_ + d;
+      V::Store(out, V::Mul(V::Load(out), V::Set1(s_.rescale[i])));
+    }
+    s_.rescale[i] = 1;
+  }
+
+  // out[row] = out[row] * rescale[row] + probs[row] * V over these words of tokens.
   template <int kRows>
-  void AddValues(int32_t row, int32_t rows, int32_t words) {
+  void AddValues(int32_t row, int32_t rows, Range words) {
     if constexpr (kRows > 0) {
       if (rows != kRows) return AddValues<kRows - 1>(row, rows, words);
       int32_t d = 0;
@@ -253,7 +316,7 @@ class AttentionKernel {
   }
 
   template <int kRows, int kTileVecs>
-  void ValueTile(int32_t row, int32_t d, int32_t words) {
+  void ValueTile(int32_t row, int32_t d, Range words) {
     F32 acc[kRows][kTileVecs];
     for (int r = 0; r < kRows; ++r) {
       for (int j = 0; j < kTileVecs; ++j) {
@@ -263,11 +326,12 @@ class AttentionKernel {
     }
     const uint32_t* probs = s_.probs;
     constexpr int32_t kSpanWords = kSpan / E::kPerWord;
-    for (int32_t begin = 0; begin < words; begin += kSpanWords) {
-      const int32_t span = begin / kSpanWords;
-      const uint32_t* v = spans_[span].v + d;
-      const int32_t end = Smaller(begin + kSpanWords, words);
-      for (int32_t word = begin; word < end; ++word, v += dim_) {
+    for (int32_t word = words.begin; word < words.end;) {
+      const int32_t span = word / kSpanWords;
+      const int32_t begin = span * kSpanWords;
+      const uint32_t* v = spans_[span].v + (word - begin) * dim_ + d;
+      const int32_t end = Smaller(begin + kSpanWords, words.end);
+      for (; word < end; ++word, v += dim_) {
         typename V::Words values[kTileVecs];
         if (fetch_values_.Has(word)) {
           PrefetchValues<kTileVecs>(span, (word - begin) * dim_ + d);
@@ -286,20 +350,21 @@ class AttentionKernel {
     }
   }
 
-  // The values row r, the i-th of its tile, sees beyond those that all rows of its tile see: words
-  // [begin, tokens) and, of a half-visible last word, only the visible half. What lies behind may
-  // be NaN.
-  void AddLastValues(int32_t r, int32_t i, int32_t begin, int32_t tokens) {
+  // Words of values that row r, the i-th of its tile, sees, but not all rows of its tile; of a word
+  // that is half visible, only that half. What is not seen may be NaN.
+  void AddEdgeValues(int32_t r, int32_t i, Range words, Range seen) {
     constexpr int32_t kSpanWords = kSpan / E::kPerWord;
-    const int32_t words = (tokens + E::kPerWord - 1) / E::kPerWord;
-    for (int32_t word = begin; word < words; ++word) {
+    for (int32_t word = words.begin; word < words.end; ++word) {
       const uint32_t* v = spans_[word / kSpanWords].v + word % kSpanWords * dim_;
-      const bool half = (word + 1) * E::kPerWord > tokens;
+      const bool no_low = word * E::kPerWord < seen.begin;
+      const bool no_high = (word + 1) * E::kPerWord > seen.end;
       const typename V::Words p = V::SetWord(s_.probs[i * kChunkWords + word]);
       for (int32_t d = 0; d < dim_; d += V::kLanes) {
-        const typename V::Words all = V::LoadWords(v + d);
+        typename V::Words values = V::LoadWords(v + d);
+        if (no_high) values = V::LowHalves(values);
+        if (no_low) values = V::HighHalves(values);
         float* out = s_.out + r * dim_ + d;
-        V::Store(out, E::Dot(V::Load(out), p, half ? V::LowHalves(all) : all));
+        V::Store(out, E::Dot(V::Load(out), p, values));
       }
     }
   }
@@ -308,11 +373,12 @@ class AttentionKernel {
   AttentionScratch& s_;
   const int32_t dim_;
   const int32_t dim_words_;
-  int32_t limit_[kAttentionRows] = {};  // how many KV tokens each row sees
-  KvSpan spans_[kSpans] = {};           // of the chunk at hand
-  KvSpan next_[kSpans] = {};            // of the chunk behind it
-  Range fetch_keys_ = {};               // words of head_dim
-  Range fetch_values_ = {};             // words of tokens
+  int32_t limit_[kAttentionRows] = {};  // each row sees the KV tokens [first_, limit_)
+  int32_t first_[kAttentionRows] = {};
+  KvSpan spans_[kSpans] = {};  // of the chunk at hand
+  KvSpan next_[kSpans] = {};   // of the chunk behind it
+  Range fetch_keys_ = {};      // words of head_dim
+  Range fetch_values_ = {};    // words of tokens
 };
 
 }  // namespace

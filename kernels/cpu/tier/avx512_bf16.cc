@@ -10,17 +10,16 @@ namespace {
 
 template <class E>
 constexpr ElementKernels kElementKernels = {
-    LinearKernel<E, 12, 2>::Run,
-    AttentionKernel<E, 6, 4>::Run,
-    RopeToken<E>,
-    RmsNormRow<E>,
-    SiluMulRow<E>,
+    LinearKernel<E, 12, 2>::Run, AttentionKernel<E, 6, 4>::Run, RopeToken<E>, RmsNormRow<E>,
+    GateMulRow<E, Silu>,         GateMulRow<E, GeluTanh>,
 };
 
 constexpr TierKernels kKernels = {
     12,
     kElementKernels<F32Element<Avx512>>,
     kElementKernels<Bf16Element<Avx512>>,
+    AddRmsNormRow<Avx512>,
+    SoftCapRow<Avx512>,
     RangeOfLogits<Avx512>,
     FirstEqual<Avx512>,
     ExpWeights<Avx512>,

@@ -72,5 +72,23 @@ typename V::F32 Exp2OfFinite(typename V::F32 x) {
 
 inline constexpr float kLog2E = 1.44269504f;
 
+// tanh(x): an odd minimax polynomial (relative error 3e-9) where 1 - e^-2|x| would cancel, else
+// (1 - e^-2|x|) / (1 + e^-2|x|). NaN stays NaN.
+template <class V>
+typename V::F32 Tanh(typename V::F32 x) {
+  const typename V::F32 a = V::Abs(x);
+  const typename V::F32 square = V::Mul(a, a);
+  typename V::F32 p = V::Set1(-0.00589515618f);
+  p = V::MulAdd(p, square, V::Set1(0.0207959712f));
+  p = V::MulAdd(p, square, V::Set1(-0.0537838303f));
+  p = V::MulAdd(p, square, V::Set1(0.133319236f));
+  p = V::MulAdd(p, square, V::Set1(-0.333332977f));
+  const typename V::F32 small = V::MulAdd(V::Mul(a, square), p, a);
+  const typename V::F32 e = Exp2<V>(V::Mul(a, V::Set1(-2 * kLog2E)));
+  const typename V::F32 one = V::Set1(1.0f);
+  const typename V::F32 large = V::Div(V::Sub(one, e), V::Add(one, e));
+  return V::CopySign(V::IfLess(a, V::Set1(0.6f), small, large), x);
+}
+
 }  // namespace
 }  // namespace quire::kernels

@@ -10,17 +10,16 @@ namespace {
 
 template <class E>
 constexpr ElementKernels kElementKernels = {
-    LinearKernel<E, 4, 2>::Run,
-    AttentionKernel<E, 3, 2>::Run,
-    RopeToken<E>,
-    RmsNormRow<E>,
-    SiluMulRow<E>,
+    LinearKernel<E, 4, 2>::Run, AttentionKernel<E, 3, 2>::Run, RopeToken<E>, RmsNormRow<E>,
+    GateMulRow<E, Silu>,        GateMulRow<E, GeluTanh>,
 };
 
 constexpr TierKernels kKernels = {
     4,
     kElementKernels<F32Element<Portable>>,
     kElementKernels<Bf16Element<Portable>>,
+    AddRmsNormRow<Portable>,
+    SoftCapRow<Portable>,
     RangeOfLogits<Portable>,
     FirstEqual<Portable>,
     ExpWeights<Portable>,

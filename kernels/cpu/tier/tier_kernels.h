@@ -42,7 +42,9 @@ struct AttentionTask {
   int32_t row_begin;
   int32_t rows;            // at most kAttentionRows
   int32_t first_position;  // of the sequence's first query token
-  float scale_log2;        // scale * log2(e)
+  int32_t window;          // row r sees this many tokens up to its own; 0: all of them
+  float score_scale;       // of q . k: makes scores in units of log2(e), or of the cap where
+  float cap_log2;          // this, cap * log2(e), is not 0
   const uint32_t* blocks;  // the sequence's block table, in units of offset_unit bytes
   size_t offset_unit;
   const std::byte* k;  // K and V tile of this group in a block at offset 0
@@ -53,28 +55,32 @@ struct AttentionTask {
 inline constexpr int32_t kAttentionRows = 64;
 inline constexpr int32_t kSplitTokens = 512;     // kAttentionSplit of kernels/api
 inline constexpr int32_t kAttentionChunk = 128;  // tokens of KV between two rescalings
-inline constexpr int32_t kMaxHeadDim = 256;
+inline constexpr int32_t kTierHeadDim = 256;     // kMaxHeadDim of kernels/api
 inline constexpr int32_t kMaxLanes = 16;
 inline constexpr int32_t kMaxTileRows = 8;
 
 // One worker's working memory for attention.
 struct alignas(64) AttentionScratch {
-  uint32_t q[kAttentionRows * kMaxHeadDim];
+  uint32_t q[kAttentionRows * kTierHeadDim];
   float scores[kMaxTileRows * kAttentionChunk];  // of a tile of rows
   uint32_t probs[kMaxTileRows * kAttentionChunk];
   float rescale[kMaxTileRows];
-  float out[kAttentionRows * kMaxHeadDim];     // of the running split
-  float merged[kAttentionRows * kMaxHeadDim];  // of the splits before it
+  float out[kAttentionRows * kTierHeadDim];     // of the running split
+  float merged[kAttentionRows * kTierHeadDim];  // of the splits before it
   float sum[kAttentionRows * kMaxLanes];
   float max[kAttentionRows];
   float merged_sum[kAttentionRows];
   float merged_max[kAttentionRows];
 };
 
-// One token's heads: rotate Q and K, store Q, K and V.
+// One token's heads: normalise and rotate Q and K, store Q, K and V.
 struct RopeTask {
   const float* qkv;
-  const float* cos_sin;  // head_dim / 2 cosines, then as many sines
+  const float* q_norm;  // [head_dim], or both null
+  const float* k_norm;
+  float norm_eps;
+  int32_t rotary_dim;
+  const float* cos_sin;  // rotary_dim / 2 cosines, then as many sines
   std::byte* q_out;      // act [num_heads, head_dim]
   std::byte* k;          // this token's block: K tile of group 0, V tile of group 0
   std::byte* v;
@@ -93,6 +99,7 @@ struct ElementKernels {
   void (*rope)(const RopeTask& task);
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t width, void* out);
   void (*silu_mul)(const float* gate, const float* up, int64_t width, void* out);
+  void (*gelu_tanh_mul)(const float* gate, const float* up, int64_t width, void* out);
 };
 
 struct LogitsRange {
@@ -108,6 +115,9 @@ struct TierKernels {
   ElementKernels f32;
   ElementKernels bf16;
 
+  void (*add_rms_norm)(const float* x, const float* weight, float eps, int64_t width,
+                       float* residual);
+  void (*soft_cap)(float* x, int64_t n, float cap);
   LogitsRange (*logits_range)(const float* x, int64_t n);
   int64_t (*find_first)(const float* x, int64_t n, float value);  // n when there is none
   // weights[i] = exp2((x[i] - max) * scale_log2), the largest of which is exactly 1; block_sums

@@ -33,6 +33,14 @@ struct Avx512 {
   static F32 Div(F32 a, F32 b) { return _mm512_div_ps(a, b); }
   static F32 MulAdd(F32 a, F32 b, F32 c) { return _mm512_fmadd_ps(a, b, c); }
   static F32 Max(F32 a, F32 b) { return _mm512_max_ps(a, b); }  // b where either is NaN
+  static F32 Abs(F32 x) { return _mm512_abs_ps(x); }
+  static F32 CopySign(F32 magnitude, F32 sign) {
+    return _mm512_or_ps(magnitude, _mm512_and_ps(sign, Set1(-0.0f)));
+  }
+  // Lane by lane: a < b ? x : y, which is y where a or b is NaN.
+  static F32 IfLess(F32 a, F32 b, F32 x, F32 y) {
+    return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), x);
+  }
   static float ReduceAdd(F32 x) { return _mm512_reduce_add_ps(x); }
   static float ReduceMax(F32 x) { return _mm512_reduce_max_ps(x); }
   static float Lane0(F32 x) { return _mm512_cvtss_f32(x); }
@@ -54,6 +62,7 @@ struct Avx512 {
   static Words LoadWords(const uint32_t* p) { return _mm512_loadu_si512(p); }
   static Words SetWord(uint32_t word) { return _mm512_set1_epi32(static_cast<int>(word)); }
   static Words LowHalves(Words x) { return _mm512_and_si512(x, _mm512_set1_epi32(0xffff)); }
+  static Words HighHalves(Words x) { return _mm512_andnot_si512(_mm512_set1_epi32(0xffff), x); }
   static F32 DotF32(F32 acc, Words a, Words b) {
     return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b), acc);
   }

@@ -56,6 +56,14 @@ struct Portable {
   static F32 MulAdd(F32 a, F32 b, F32 c) { return a * b + c; }
   // b where either is NaN
   static F32 Max(F32 a, F32 b) { return Select(reinterpret_cast<Words>(a > b), a, b); }
+  static F32 Abs(F32 x) { return AsF32(AsWords(x) & SetWord(0x7fffffffu)); }
+  static F32 CopySign(F32 magnitude, F32 sign) {
+    return AsF32(AsWords(magnitude) | (AsWords(sign) & SetWord(0x80000000u)));
+  }
+  // Lane by lane: a < b ? x : y, which is y where a or b is NaN.
+  static F32 IfLess(F32 a, F32 b, F32 x, F32 y) {
+    return Select(reinterpret_cast<Words>(a < b), x, y);
+  }
   static float ReduceAdd(F32 x) { return (x[0] + x[2]) + (x[1] + x[3]); }
   static float ReduceMax(F32 x) {
     const F32 swapped = {x[2], x[3], x[0], x[1]};
@@ -95,6 +103,7 @@ struct Portable {
   }
   static Words SetWord(uint32_t word) { return Words{word, word, word, word}; }
   static Words LowHalves(Words x) { return x & SetWord(0xffff); }
+  static Words HighHalves(Words x) { return x & SetWord(0xffff0000u); }
   static F32 DotF32(F32 acc, Words a, Words b) { return acc + AsF32(a) * AsF32(b); }
   static F32 DotBf16(F32 acc, Words a, Words b) {
     const Words high = SetWord(0xffff0000u);

@@ -59,6 +59,8 @@ TEST(ConfigTest, FlagsReachTheirFields) {
                                          "100",
                                          "--max-running",
                                          "9",
+                                         "--max-scored-tokens",
+                                         "21",
                                          "--max-queued",
                                          "8",
                                          "--max-queued-tokens",
@@ -77,6 +79,20 @@ TEST(ConfigTest, FlagsReachTheirFields) {
                                          "3",
                                          "--max-stop-token-ids",
                                          "4",
+                                         "--max-logit-bias",
+                                         "31",
+                                         "--max-allowed-token-ids",
+                                         "32",
+                                         "--max-bad-words",
+                                         "33",
+                                         "--max-bad-word-tokens",
+                                         "34",
+                                         "--max-bad-word-bytes",
+                                         "35",
+                                         "--max-logprobs",
+                                         "36",
+                                         "--max-n",
+                                         "37",
                                          "--default-deadline",
                                          "2s",
                                          "--max-deadline",
@@ -124,6 +140,17 @@ TEST(ConfigTest, FlagsReachTheirFields) {
   EXPECT_FALSE(config.reflection);
   EXPECT_EQ(config.max_message_bytes, 8 << 10);
   EXPECT_EQ(config.max_connection_streams, 11);
+  EXPECT_EQ(config.engine.max_scored_tokens, 21);
+  EXPECT_EQ(config.requests.bad_word_bytes, 35);
+  EXPECT_EQ(config.requests.max_answers, 37);
+  for (const SamplingLimits& limits : {config.requests.sampling, config.engine.sampling}) {
+    EXPECT_EQ(limits.max_stop_token_ids, 4);
+    EXPECT_EQ(limits.max_logit_biases, 31);
+    EXPECT_EQ(limits.max_allowed_token_ids, 32);
+    EXPECT_EQ(limits.max_bad_words, 33);
+    EXPECT_EQ(limits.max_bad_word_tokens, 34);
+    EXPECT_EQ(limits.max_top_logprobs, 36);
+  }
   EXPECT_EQ(config.max_stream_buffer, size_t{2} << 10);
   EXPECT_EQ(config.output_threads, 2);
   EXPECT_EQ(config.drain_timeout, std::chrono::minutes(1));

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <condition_variable>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -24,6 +26,7 @@ class FakeStreamWriter final : public StreamWriter {
   void StartWriteAndFinish(OutputChunk last, const absl::Status& status) override {
     std::lock_guard lock(mu_);
     last_message_ = std::make_unique<FinishInfo>(*last.finish);
+    totals_ = std::make_unique<AnswerTotals>(*last.totals);
     AddLocked(std::move(last));
     EndLocked(status);
   }
@@ -58,6 +61,8 @@ class FakeStreamWriter final : public StreamWriter {
   std::string text() const { return Get(text_); }
   std::vector<TokenId> tokens() const { return Get(tokens_); }
   std::vector<float> logprobs() const { return Get(logprobs_); }
+  std::vector<float> prompt_logprobs() const { return Get(prompt_logprobs_); }
+  std::vector<Alternatives> alternatives() const { return Get(alternatives_); }
   std::vector<CancelCause> cancels() const { return Get(cancels_); }
   std::vector<absl::Status> statuses() const { return Get(statuses_); }
   int messages() const { return Get(messages_); }
@@ -67,6 +72,9 @@ class FakeStreamWriter final : public StreamWriter {
   bool broke_the_rules() const { return Get(writes_overlap_) || Get(gap_); }
   // What the last message said; null without one. Once the status is there.
   const FinishInfo* last_message() const { return last_message_.get(); }
+  const AnswerTotals* totals() const { return totals_.get(); }
+  // Each message: "index:text", with "." for the end of its answer and "|" for a prompt's echo.
+  std::vector<std::string> summaries() const { return Get(summaries_); }
 
  private:
   template <typename T>
@@ -75,7 +83,15 @@ class FakeStreamWriter final : public StreamWriter {
     return member;
   }
   void AddLocked(OutputChunk chunk) {
-    gap_ |= chunk.token_offset != static_cast<int64_t>(tokens_.size()) || !statuses_.empty();
+    int64_t& offset = offsets_[chunk.index];
+    gap_ |= chunk.token_offset != offset || !statuses_.empty();
+    offset += static_cast<int64_t>(chunk.tokens.size());
+    summaries_.push_back(std::to_string(chunk.index) + ":" +
+                         (chunk.prompt.empty() ? "" : chunk.prompt.text + "|") + chunk.text +
+                         (chunk.finish != nullptr ? "." : ""));
+    prompt_logprobs_.insert(prompt_logprobs_.end(), chunk.prompt.logprobs.begin(),
+                            chunk.prompt.logprobs.end());
+    alternatives_.insert(alternatives_.end(), chunk.alternatives.begin(), chunk.alternatives.end());
     ++messages_;
     text_ += chunk.text;
     tokens_.insert(tokens_.end(), chunk.tokens.begin(), chunk.tokens.end());
@@ -94,7 +110,12 @@ class FakeStreamWriter final : public StreamWriter {
   std::vector<float> logprobs_;
   std::vector<CancelCause> cancels_;
   std::vector<absl::Status> statuses_;
+  std::map<int32_t, int64_t> offsets_;  // by index
+  std::vector<std::string> summaries_;
+  std::vector<float> prompt_logprobs_;
+  std::vector<Alternatives> alternatives_;
   std::unique_ptr<FinishInfo> last_message_;
+  std::unique_ptr<AnswerTotals> totals_;
   int messages_ = 0;
   int aborts_ = 0;
   bool write_in_flight_ = false;
@@ -102,15 +123,18 @@ class FakeStreamWriter final : public StreamWriter {
   bool gap_ = false;
 };
 
-inline OutputChunk TokenChunk(TokenId token, std::string text) {
+inline OutputChunk TokenChunk(TokenId token, std::string text, int32_t index = 0) {
   OutputChunk chunk;
+  chunk.index = index;
   chunk.tokens = {token};
   chunk.text = std::move(text);
   return chunk;
 }
 
-inline OutputChunk EndChunk(FinishReason reason, absl::Status status = absl::OkStatus()) {
+inline OutputChunk EndChunk(FinishReason reason, absl::Status status = absl::OkStatus(),
+                            int32_t index = 0) {
   OutputChunk chunk;
+  chunk.index = index;
   chunk.finish = std::make_unique<FinishInfo>();
   chunk.finish->reason = reason;
   chunk.finish->status = std::move(status);

@@ -46,8 +46,8 @@ class OutputDispatcherTest : public ::testing::TestWithParam<int> {
     std::shared_ptr<OutputStream> stream = std::make_shared<OutputStream>(&writer, 1 << 20);
   };
 
-  void Register(RequestId id, Client& client, bool logprobs = false) {
-    dispatcher_->Register(id, client.stream, tokenizer_, logprobs);
+  void Register(RequestId id, Client& client, OutputFormat format = {}) {
+    dispatcher_->Register(id, client.stream, tokenizer_, std::move(format));
   }
   void Finish() { dispatcher_.reset(); }
   // Waits until the thread of `id` has handled what was given to it before.
@@ -135,12 +135,69 @@ TEST_P(OutputDispatcherTest, SpecialTokensAreReportedAndShowNoText) {
 
 TEST_P(OutputDispatcherTest, LogprobsComeOnlyWhereAskedFor) {
   Client with, without;
-  Register(RequestId(1), with, /*logprobs=*/true);
+  Register(RequestId(1), with, {.index = 0, .logprobs = true, .echo = {}});
   Register(RequestId(2), without);
   dispatcher_->Deliver(Step(Token(RequestId(1), 'a'), Token(RequestId(2), 'a')));
   Finish();
   EXPECT_THAT(with.writer.logprobs(), ElementsAre(-0.5f));
   EXPECT_THAT(without.writer.logprobs(), IsEmpty());
+}
+
+TEST_P(OutputDispatcherTest, AlternativesTravelWithTheirTokens) {
+  Client client;
+  Register(RequestId(1), client, {.index = 0, .logprobs = true, .echo = {}});
+  TokenEvent event = Token(RequestId(1), 'a');
+  event.alternatives = {{'b', -0.25f}, {'a', -0.5f}};
+  dispatcher_->Deliver(Step(std::move(event)));
+  Finish();
+  EXPECT_THAT(client.writer.alternatives(), ElementsAre(Alternatives{{'b', -0.25f}, {'a', -0.5f}}));
+}
+
+TEST_P(OutputDispatcherTest, TheEchoGoesOutOnceWithTheFirstPieceAndScoresFollow) {
+  Client client;
+  OutputFormat format;
+  format.echo.text = "ab";
+  format.echo.tokens = {'a', 'b'};
+  Register(RequestId(1), client, std::move(format));
+  for (int32_t first : {1, 2}) {
+    TokenEvent scores;
+    scores.request = RequestId(1);
+    scores.prompt_scores = std::make_unique<PromptScores>();
+    scores.prompt_scores->first = first;
+    scores.prompt_scores->logprobs = {-1.0f * static_cast<float>(first)};
+    dispatcher_->Deliver(Step(std::move(scores)));
+  }
+  dispatcher_->Deliver(Step(Token(RequestId(1), 'c'), End(RequestId(1), FinishReason::kStop)));
+  Finish();
+  client.writer.FinishWrite(client.stream.get());
+  EXPECT_THAT(client.writer.prompt_logprobs(), ElementsAre(-1, -2));
+  EXPECT_EQ(client.writer.summaries()[0], "0:ab|");
+  EXPECT_EQ(client.writer.text(), "c");
+}
+
+TEST_P(OutputDispatcherTest, AnswersOfOneCallKeepTheirIndex) {
+  FakeStreamWriter writer;
+  const auto stream = std::make_shared<OutputStream>(
+      &writer, 1 << 20, OutputShape{.answers = 3, .message_interval = 100});
+  for (uint64_t i = 0; i < 3; ++i) {
+    OutputFormat format;
+    format.index = static_cast<int32_t>(i);
+    dispatcher_->Register(RequestId(10 + i), stream, tokenizer_, std::move(format));
+  }
+  for (char c : {'a', 'b'}) {
+    dispatcher_->Deliver(Step(Token(RequestId(10), c),
+                              Token(RequestId(11), static_cast<char>(c + 10)),
+                              Token(RequestId(12), static_cast<char>(c + 20))));
+  }
+  for (uint64_t i = 0; i < 3; ++i) {
+    dispatcher_->Deliver(Step(End(RequestId(10 + i), FinishReason::kStop)));
+  }
+  Finish();
+  while (writer.FinishWrite(stream.get())) {
+  }
+  EXPECT_THAT(writer.summaries(), ::testing::UnorderedElementsAre("0:ab.", "1:kl.", "2:uv."));
+  EXPECT_THAT(writer.statuses(), ElementsAre(absl::OkStatus()));
+  EXPECT_FALSE(writer.broke_the_rules());
 }
 
 TEST_P(OutputDispatcherTest, EventsOfUnknownAndEndedRequestsAreDropped) {

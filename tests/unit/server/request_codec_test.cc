@@ -35,7 +35,9 @@ class RequestCodecTest : public ::testing::Test {
 
   RequestCodec Codec() const { return RequestCodec(&model_, &tokenizer_, kContext, limits_); }
   absl::StatusOr<Request> Decode(const v1::GenerateRequest& message) const {
-    return Codec().DecodeGenerate(message, now_, kNoDeadline);
+    absl::StatusOr<GenerateCall> call = Codec().DecodeGenerate(message, now_, kNoDeadline);
+    if (!call.ok()) return call.status();
+    return call->request;
   }
   static v1::GenerateRequest Text(const std::string& text) {
     v1::GenerateRequest message;
@@ -142,7 +144,7 @@ struct BadRequest {
 std::vector<BadRequest> BadRequests() {
   using M = v1::GenerateRequest*;
   return {
-      {"no prompt", [](M m) { m->clear_prompt(); }, {"prompt", "text or token_ids"}},
+      {"no prompt", [](M m) { m->clear_prompt(); }, {"prompt", "set text, token_ids or chat"}},
       {"no ids", [](M m) { m->mutable_token_ids(); }, {"prompt is empty"}},
       {"id too large",
        [](M m) { m->mutable_token_ids()->add_ids(300); },
@@ -252,7 +254,7 @@ TEST_F(RequestCodecTest, TheDeadlineIsTheCallsOwnTheDefaultOrTheCap) {
         Case{seconds(5), seconds(7), t + seconds(2), t + seconds(2)}}) {
     limits_.default_deadline = c.fallback;
     limits_.max_deadline = c.cap;
-    EXPECT_EQ(Codec().DecodeGenerate(Text("a"), now_, c.client)->deadline, c.expected);
+    EXPECT_EQ(Codec().DecodeGenerate(Text("a"), now_, c.client)->request.deadline, c.expected);
   }
 }
 

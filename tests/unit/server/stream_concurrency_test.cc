@@ -214,7 +214,7 @@ TEST(StreamConcurrencyTest, EveryCallGetsOneStatusWhateverCancelsCrossIt) {
       auto* const call = new FakeCall(&world, RequestId(i), &outcomes[i]);
       const std::shared_ptr<OutputStream> stream = call->stream();
       ASSERT_TRUE(world.streams.Add(stream).ok());
-      world.dispatcher.Register(RequestId(i), stream, world.tokenizer, false);
+      world.dispatcher.Register(RequestId(i), stream, world.tokenizer);
       world.engine.Submit(RequestId(i), lengths[i]);
       if (random() % 3 == 0) victims.push_back(stream);
       if (random() % 2 == 0 && !victims.empty()) {
@@ -244,7 +244,7 @@ TEST(StreamConcurrencyTest, AStormOfAbortsEndsEveryCallOnce) {
       auto* const call = new FakeCall(&world, RequestId(i), &outcomes[i]);
       const std::shared_ptr<OutputStream> stream = call->stream();
       ASSERT_TRUE(world.streams.Add(stream).ok());
-      world.dispatcher.Register(RequestId(i), stream, world.tokenizer, false);
+      world.dispatcher.Register(RequestId(i), stream, world.tokenizer);
       world.engine.Submit(RequestId(i), 1 << 20);
       world.reactions.Post([stream] { stream->ClientGone(); });
     }

@@ -12,7 +12,8 @@
 
 namespace quire::testing {
 
-// Says token 1 for every logit row, at no cost; keeps what was launched on request.
+// Says token 1 for every logit row but those that score a prompt, which fail; keeps what was
+// launched on request.
 class EndlessRunner final : public ModelRunner {
  public:
   explicit EndlessRunner(int depth = 0) : depth_(depth) {}
@@ -22,22 +23,27 @@ class EndlessRunner final : public ModelRunner {
     if (on_launch) {
       if (absl::Status status = on_launch(input); !status.ok()) return status;
     }
-    rows_.push_back(input.logit_rows.size());
+    launched_.push_back(input.sampling);
     return absl::OkStatus();
   }
   absl::Status LaunchSample(const BatchInput&) override { return absl::OkStatus(); }
   absl::StatusOr<std::span<const kernels::SampledToken>> Complete() override {
-    tokens_.assign(rows_.front(), {.token_id = 1, .logprob = -1});
-    rows_.pop_front();
+    tokens_.clear();
+    for (const kernels::SamplingRow& row : launched_.front()) {
+      tokens_.push_back({.token_id = row.target >= 0 ? kernels::kNotFinite : 1, .logprob = -1});
+    }
+    launched_.pop_front();
     return std::span<const kernels::SampledToken>(tokens_);
   }
+
+  std::span<const kernels::TokenLogprob> Alternatives(int32_t) const override { return {}; }
 
   // Called on the engine thread before each launch; an error fails the device.
   std::function<absl::Status(const BatchInput&)> on_launch;
 
  private:
   const int depth_;
-  std::deque<size_t> rows_;
+  std::deque<std::vector<kernels::SamplingRow>> launched_;
   std::vector<kernels::SampledToken> tokens_;
 };
 

@@ -12,11 +12,14 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-Request MakeRequest(uint64_t id, size_t prompt_tokens) {
-  Request request;
-  request.id = RequestId(id);
-  request.prompt.assign(prompt_tokens, 1);
-  return request;
+// One request; `count` with successive ids.
+std::vector<Request> MakeRequest(uint64_t id, size_t prompt_tokens, size_t count = 1) {
+  std::vector<Request> requests(count);
+  for (Request& request : requests) {
+    request.id = RequestId(id++);
+    request.prompt.assign(prompt_tokens, 1);
+  }
+  return requests;
 }
 
 EngineInbox MakeInbox(int32_t max_requests, int64_t max_tokens) {
@@ -74,6 +77,23 @@ TEST(EngineInboxTest, APromptBeyondTheTokenBoundGetsIntoAnEmptyQueue) {
   EXPECT_EQ(inbox.Submit(MakeRequest(2, 1)).code(), absl::StatusCode::kResourceExhausted);
 }
 
+TEST(EngineInboxTest, SeveralRequestsGetInTogetherOrNotAtAll) {
+  EngineInbox inbox = MakeInbox(4, 10);
+  std::atomic<int64_t> live = 0;
+  EXPECT_TRUE(inbox.Submit(MakeRequest(1, 3, 2), &live).ok());
+  EXPECT_EQ(inbox.Submit(MakeRequest(3, 1, 3), &live).code(), absl::StatusCode::kResourceExhausted)
+      << "one request too many";
+  EXPECT_EQ(inbox.Submit(MakeRequest(6, 3, 2), &live).code(), absl::StatusCode::kResourceExhausted)
+      << "two prompt tokens too many";
+  EXPECT_EQ(live, 2);
+  EXPECT_EQ(inbox.rejections().queue_full, 5u);
+  EXPECT_TRUE(inbox.Submit(MakeRequest(8, 2, 2), &live).ok());
+  EXPECT_EQ(live, 4);
+  const EngineInbox::Messages messages = inbox.Take();
+  ASSERT_EQ(messages.submits.size(), 4u);
+  EXPECT_EQ(messages.submits[3].id, RequestId(9));
+}
+
 TEST(EngineInboxTest, OnceClosedItTakesNoSubmitsAndTellsTheFirstReason) {
   EngineInbox inbox = MakeInbox(10, 100);
   ASSERT_TRUE(inbox.Submit(MakeRequest(1, 1)).ok());
@@ -92,8 +112,16 @@ TEST(EngineInboxTest, CancelsAndAbortsGetInFullAndClosed) {
   inbox.Cancel(RequestId(1));
   inbox.AbortAll();
   const EngineInbox::Messages messages = inbox.Take();
-  EXPECT_EQ(messages.cancels.size(), 2u);
+  EXPECT_THAT(messages.cancels, ElementsAre(RequestId(1)));
   EXPECT_TRUE(messages.abort_all);
+}
+
+TEST(EngineInboxTest, CancelsOfOneRequestTakeOnePlaceUntilTheyAreTaken) {
+  EngineInbox inbox = MakeInbox(1, 100);
+  for (int i = 0; i < 1000; ++i) inbox.Cancel(RequestId(1 + i % 2));
+  EXPECT_THAT(inbox.Take().cancels, ElementsAre(RequestId(1), RequestId(2)));
+  inbox.Cancel(RequestId(2));
+  EXPECT_THAT(inbox.Take().cancels, ElementsAre(RequestId(2)));
 }
 
 TEST(EngineInboxTest, CountsEachKindOfRefusal) {

@@ -100,7 +100,7 @@ class EngineLoopLoadTest : public ::testing::TestWithParam<int> {
     ASSERT_EQ(record.events_after_terminal, 0);
     std::vector<TokenId> prefix = {submitted.first, 5};
     for (TokenId token : record.tokens) {
-      ASSERT_EQ(token, FakeModelRunner::ExpectedToken(model, prefix));
+      ASSERT_EQ(token, ExpectedToken(model, prefix, 2, {}));
       prefix.push_back(token);
     }
     if (record.finish->reason == FinishReason::kLength) {

@@ -100,6 +100,30 @@ TEST_P(EngineStatsTest, StepsAreCountedByWhatTheyHold) {
   EXPECT_EQ(Observations(stats.step_duration), 5u);
 }
 
+TEST_P(EngineStatsTest, AStepIsCountedAsPlannedEvenWhenItsRequestsEndedOnTheWay) {
+  EndlessRunner runner(GetParam());
+  EngineOptions engine = BareEngine::DefaultOptions();
+  engine.max_running_requests = 1;
+  engine.max_step_tokens = 8;
+  BareEngine e(&runner, engine);
+  const RequestId decoding = e.Submit(e.MakeRequest({1}, 100));
+  e.engine.Step();
+  e.engine.Step();
+  e.engine.Cancel(decoding);
+  e.RunUntilIdle();
+  EXPECT_EQ(e.engine.Stats().prefill_steps, 1u);
+  EXPECT_EQ(e.engine.Stats().decode_steps, 1u);
+  EXPECT_EQ(e.engine.Stats().prompt_tokens, 1u);
+  const RequestId prefilling = e.Submit(e.MakeRequest(std::vector<TokenId>(20, 2), 5));
+  e.engine.Step();
+  e.engine.Step();
+  e.engine.Cancel(prefilling);
+  e.RunUntilIdle();
+  EXPECT_EQ(e.engine.Stats().prefill_steps, 3u);
+  EXPECT_EQ(e.engine.Stats().decode_steps, 1u);
+  EXPECT_EQ(e.engine.Stats().prompt_tokens, 17u) << "computed, though nobody needs it";
+}
+
 TEST_P(EngineStatsTest, LatenciesAreMeasuredFromArrivalAndBetweenTokens) {
   EndlessRunner runner(GetParam());
   BareEngine e(&runner);
@@ -130,6 +154,16 @@ TEST_P(EngineStatsTest, TimeInsideTheRunnerIsToldFromTimeOutsideIt) {
   e.RunUntilIdle();
   EXPECT_NEAR(e.engine.Stats().forward_seconds, .021, 1e-9);
   EXPECT_NEAR(e.engine.Stats().schedule_seconds, 0, 1e-9);
+}
+
+TEST_P(EngineStatsTest, TimeOutsideTheRunnerHoldsTheDeliveryOfEvents) {
+  EndlessRunner runner(GetParam());
+  BareEngine e(&runner);
+  e.log.on_deliver = [&e] { e.clock.Advance(milliseconds(5)); };
+  e.Submit(e.MakeRequest({1}, 3));
+  e.RunUntilIdle();
+  EXPECT_NEAR(e.engine.Stats().schedule_seconds, .015, 1e-9);
+  EXPECT_NEAR(e.engine.Stats().forward_seconds, 0, 1e-9);
 }
 
 INSTANTIATE_TEST_SUITE_P(Depths, EngineStatsTest, ::testing::Values(0, 1),

@@ -125,6 +125,19 @@ TEST_P(EngineStepTest, KvGrowsAsTheSequenceDoes) {
   e.RunUntilIdle();
 }
 
+TEST_P(EngineStepTest, APenaltySeesEveryTokenSoFarEvenThatStillOnTheDevice) {
+  EngineHarness::Options options = EngineHarness::DefaultOptions();
+  options.model.depth = GetParam();
+  EngineHarness h(options);
+  Request request = h.MakeRequest(Prompt(20), 12);
+  request.sampling.repetition_penalty = 1.1f;
+  const SamplingParams rules = request.sampling;
+  const RequestId id = request.id;
+  ASSERT_TRUE(h.engine.Submit(std::move(request)).ok());
+  ASSERT_TRUE(h.RunUntilIdle());
+  EXPECT_EQ(h.sink.of(id).tokens, h.Expected(Prompt(20), 12, rules));
+}
+
 INSTANTIATE_TEST_SUITE_P(Depths, EngineStepTest, ::testing::Values(0, 1),
                          [](const auto& p) { return "Depth" + std::to_string(p.param); });
 

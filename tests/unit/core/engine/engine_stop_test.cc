@@ -24,7 +24,7 @@ class EngineStopTest : public ::testing::TestWithParam<int> {
   EngineStopTest() : runner_({.depth = GetParam()}), e_(&runner_, Options(), Rules()) {
     std::vector<TokenId> prefix = {1};
     for (int i = 0; i < 40; ++i) {
-      expected_.push_back(*FakeModelRunner::ExpectedToken({.depth = GetParam()}, prefix));
+      expected_.push_back(*ExpectedToken({}, prefix, 1, {}));
       prefix.push_back(expected_.back());
     }
   }
@@ -112,6 +112,17 @@ TEST_P(EngineStopTest, WhatMayBecomeAStopStringIsHeldBack) {
     EXPECT_EQ(record.hold_backs[n], expected) << "after token " << n;
   }
   EXPECT_EQ(record.hold_backs[7], 6u);
+}
+
+TEST_P(EngineStopTest, TheLastEventHoldsNothingBack) {
+  const std::string stop = Text(8).substr(10) + "!";
+  const EventLog::Record record = Run([&stop](SamplingParams* p) {
+    p->stop = {stop};
+    p->max_tokens = 8;  // ends within what may become the stop string
+  });
+  EXPECT_EQ(record.finish->reason, FinishReason::kLength);
+  EXPECT_EQ(record.hold_backs[6], 4u);
+  EXPECT_EQ(record.hold_backs[7], 0u);
 }
 
 TEST_P(EngineStopTest, AStoppedRequestDiscardsAtMostOneRowAStepInFlight) {

@@ -48,6 +48,28 @@ TEST(EngineSubmitTest, ARequestMustFitTheWholeKvCache) {
   EXPECT_EQ(h.engine.Stats().finished[static_cast<size_t>(FinishReason::kLength)], 1u);
 }
 
+TEST(EngineSubmitTest, SeveralRequestsAreAcceptedTogetherOrNotAtAll) {
+  EngineHarness::Options options = EngineHarness::DefaultOptions();
+  options.engine.max_queued_requests = 4;
+  options.engine.max_context_tokens = 100;
+  EngineHarness h(options);
+  const auto submit = [&h](std::vector<int32_t> max_tokens) {
+    std::vector<Request> requests;
+    for (int32_t n : max_tokens) requests.push_back(h.MakeRequest({1, 2}, n));
+    return h.engine.Submit(std::move(requests));
+  };
+  EXPECT_TRUE(submit({3, 4, 5}).ok());
+  EXPECT_EQ(submit({1, 1}).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(submit({1, 99}).code(), absl::StatusCode::kInvalidArgument) << "one is too long";
+  EXPECT_EQ(submit({1, 1, 1, 1, 1}).code(), absl::StatusCode::kInvalidArgument)
+      << "more than the queue can ever hold";
+  EXPECT_EQ(h.engine.live_requests(), 3);
+  ASSERT_TRUE(h.RunUntilIdle());
+  EXPECT_EQ(h.sink.terminals(), 3u);
+  EXPECT_EQ(h.engine.Stats().accepted, 3u);
+  EXPECT_EQ(h.engine.Stats().generated_tokens, 12u);
+}
+
 TEST(EngineSubmitTest, AFullQueueRefusesAndKeepsNothing) {
   EngineHarness::Options options = EngineHarness::DefaultOptions();
   options.engine.max_running_requests = 1;

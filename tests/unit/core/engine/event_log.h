@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -24,7 +25,11 @@ class EventLog final : public OutputSink {
     int events_after_terminal = 0;
   };
 
+  // Called in Deliver, on the engine thread.
+  std::function<void()> on_deliver;
+
   void Deliver(std::vector<TokenEvent> events) override {
+    if (on_deliver) on_deliver();
     const std::lock_guard lock(mu_);
     ++deliveries_;
     for (TokenEvent& event : events) {

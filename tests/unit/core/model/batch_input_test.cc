@@ -46,7 +46,7 @@ class BuildBatchInputTest : public ::testing::Test {
     plan.id = StepId(9);
     for (const SequenceStep& step : steps) {
       plan.num_tokens += step.num_tokens;
-      plan.num_samples += step.sample ? 1 : 0;
+      plan.num_logit_rows += step.sample ? 1 : 0;
     }
     plan.sequences = std::move(steps);
     return plan;
@@ -111,6 +111,65 @@ TEST_F(BuildBatchInputTest, GivesEachSamplingRowItsPartOfTheHistory) {
   EXPECT_EQ(input_.sampling[1].history_start, 2);
   EXPECT_EQ(input_.sampling[1].history_count, 3);
   EXPECT_THAT(input_.history, ElementsAre(4, 5, 1, 2, 3));
+}
+
+TEST_F(BuildBatchInputTest, ATokenFedBackFollowsTheHistory) {
+  SequenceStep fed_back = Decode();
+  fed_back.tokens = {};
+  fed_back.feedback_row = 4;
+  fed_back.history_generated = 1;
+  BuildBatchInput(Plan({fed_back, Decode()}), {&kAddressing, 1}, &input_);
+  EXPECT_EQ(input_.sampling[0].history_row, 4);
+  EXPECT_EQ(input_.sampling[0].history_count, 2);
+  EXPECT_EQ(input_.sampling[0].history_generated, 1);
+  EXPECT_EQ(input_.sampling[1].history_row, -1);
+  EXPECT_EQ(input_.sampling[1].history_generated, 0);
+}
+
+TEST_F(BuildBatchInputTest, GivesEachSamplingRowItsEditsAndAllowedIds) {
+  const std::vector<kernels::LogitEdit> edits = {{7, -1, 1}, {8, -1, 2}, {9, 3, 4}};
+  const std::vector<TokenId> allowed = {5, 6};
+  SequenceStep first = Decode(), second = Chunk();
+  first.edits_count = 2;
+  second.edits_start = 2;
+  second.edits_count = 1;
+  second.allowed = allowed;
+  StepPlan plan = Plan({first, second});
+  plan.edits = edits;
+  BuildBatchInput(plan, {&kAddressing, 1}, &input_);
+  ASSERT_EQ(input_.edits.size(), 3u);
+  EXPECT_EQ(input_.edits[2].after, 3);
+  EXPECT_EQ(input_.sampling[0].edits_start, 0);
+  EXPECT_EQ(input_.sampling[0].edits_count, 2);
+  EXPECT_EQ(input_.sampling[0].allowed_count, 0);
+  EXPECT_EQ(input_.sampling[1].edits_start, 2);
+  EXPECT_EQ(input_.sampling[1].edits_count, 1);
+  EXPECT_EQ(input_.sampling[1].allowed_start, 0);
+  EXPECT_EQ(input_.sampling[1].allowed_count, 2);
+  EXPECT_THAT(input_.allowed, ElementsAre(5, 6));
+  BuildBatchInput(Plan({Decode()}), {&kAddressing, 1}, &input_);
+  EXPECT_THAT(input_.edits, IsEmpty());
+  EXPECT_THAT(input_.allowed, IsEmpty());
+}
+
+TEST_F(BuildBatchInputTest, ScoresTheFirstTokensOfAChunkBeforeItsSample) {
+  const std::vector<TokenId> targets = {51, 52};
+  SequenceStep scored = Chunk();
+  scored.targets = targets;
+  scored.num_targets = 2;
+  scored.target_alternatives = 3;
+  StepPlan plan = Plan({Decode(), scored});
+  plan.num_logit_rows += 2;
+  BuildBatchInput(plan, {&kAddressing, 1}, &input_);
+  EXPECT_THAT(input_.logit_rows, ElementsAre(0, 1, 2, 3));
+  ASSERT_EQ(input_.sampling.size(), 4u);
+  for (size_t row : {size_t{1}, size_t{2}}) {
+    EXPECT_EQ(input_.sampling[row].target, targets[row - 1]);
+    EXPECT_EQ(input_.sampling[row].alternatives, 3);
+    EXPECT_EQ(input_.sampling[row].history_count, 0);
+  }
+  EXPECT_EQ(input_.sampling[3].target, -1);
+  EXPECT_EQ(input_.sampling[3].seed, 11u);
 }
 
 TEST_F(BuildBatchInputTest, WantsLogitsOfSamplingSequencesAlone) {

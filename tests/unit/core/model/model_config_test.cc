@@ -50,10 +50,12 @@ TEST(LoadModelConfig, ReadsShapeAndConstants) {
   EXPECT_EQ(config->max_positions, 256);
   EXPECT_FLOAT_EQ(config->rms_norm_eps, 1e-6f);
   EXPECT_TRUE(config->tie_word_embeddings);
-  EXPECT_FALSE(config->attention_bias);
+  EXPECT_FALSE(config->qkv_bias);
+  EXPECT_FALSE(config->o_bias);
   EXPECT_FALSE(config->mlp_bias);
   EXPECT_EQ(config->rope.theta, 5000.0);
-  EXPECT_EQ(config->rope.factor, 1.0);
+  EXPECT_EQ(config->rope.kind, RopeKind::kDefault);
+  EXPECT_EQ(config->Layer(1).window, 0);
   EXPECT_EQ(config->checkpoint_dtype, kernels::DType::kF16);
   EXPECT_THAT(config->eos_token_ids, ElementsAre(2));
 }
@@ -102,6 +104,7 @@ TEST(LoadModelConfig, ReadsRopeInAllThreeSpellings) {
     const auto loaded = Load(config);
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     EXPECT_EQ(loaded->rope.theta, 5000.0);
+    EXPECT_EQ(loaded->rope.kind, RopeKind::kLlama3);
     EXPECT_EQ(loaded->rope.factor, 8.0);
     EXPECT_EQ(loaded->rope.low_freq_factor, 1.0);
     EXPECT_EQ(loaded->rope.high_freq_factor, 4.0);
@@ -159,13 +162,25 @@ TEST_P(LoadModelConfigRefuses, AndNamesTheField) {
 INSTANTIATE_TEST_SUITE_P(
     Table, LoadModelConfigRefuses,
     ::testing::Values(
-        BadConfig{R"({"architectures": null})", "'architectures' must be [\"LlamaForCausalLM\"]"},
+        BadConfig{
+            R"({"architectures": null})",
+            "'architectures' must be a list with one of the supported names, DeciLMForCausalLM, "
+            "Gemma2ForCausalLM, Gemma3ForCausalLM, LlamaForCausalLM, MistralForCausalLM, "
+            "OpenELMForCausalLM, Phi3ForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, "
+            "SmolLM3ForCausalLM"},
         BadConfig{R"({"architectures": []})", "'architectures'"},
         BadConfig{R"({"architectures": "LlamaForCausalLM"})", "'architectures'"},
         BadConfig{R"({"architectures": [7]})", "'architectures'"},
         BadConfig{R"({"architectures": ["MambaForCausalLM"]})", "found [\"MambaForCausalLM\"]"},
         BadConfig{R"({"quantization_config": {"bits": 4}})",
-                  "'quantization_config' must be absent"},
+                  "quantization_config: field 'quant_method' must be one of those"},
+        BadConfig{R"({"num_local_experts": 8})", "'num_local_experts' must be absent"},
+        BadConfig{R"({"num_experts": 60})", "'num_experts'"},
+        BadConfig{R"({"n_routed_experts": 2})", "'n_routed_experts'"},
+        BadConfig{R"({"attention_chunk_size": 8192})", "'attention_chunk_size'"},
+        BadConfig{R"({"use_bidirectional_attention": true})", "'use_bidirectional_attention'"},
+        BadConfig{R"({"logits_scaling": 8.0})", "'logits_scaling'"},
+        BadConfig{R"({"clip_qkv": "all"})", "'clip_qkv'"},
         BadConfig{R"({"vocab_size": null})", "'vocab_size' must be an integer"},
         BadConfig{R"({"vocab_size": 0})", "'vocab_size' must be an integer in [1, 4194304]"},
         BadConfig{R"({"vocab_size": 4194305})", "found 4194305"},
@@ -192,12 +207,28 @@ INSTANTIATE_TEST_SUITE_P(
         BadConfig{R"({"rms_norm_eps": null})", "'rms_norm_eps'"},
         BadConfig{R"({"tie_word_embeddings": 1})", "'tie_word_embeddings' must be true or false"},
         BadConfig{R"({"attention_bias": "yes"})", "'attention_bias'"},
-        BadConfig{R"({"hidden_act": "gelu"})", "'hidden_act' must be \"silu\""},
+        BadConfig{R"({"hidden_act": "gelu"})",
+                  "'hidden_act' must be \"silu\" or \"gelu_pytorch_tanh\""},
         BadConfig{R"({"torch_dtype": "float8_e4m3fn"})", "'torch_dtype'"},
         BadConfig{R"({"dtype": 16})", "'dtype'"}, BadConfig{R"({"rope_theta": 0})", "'rope_theta'"},
         BadConfig{R"({"rope_scaling": 4})", "'rope_scaling' must be an object"},
-        BadConfig{R"({"rope_scaling": {"rope_type": "yarn", "factor": 4}})", "found \"yarn\""},
-        BadConfig{R"({"rope_scaling": {"type": "linear", "factor": 4}})", "found \"linear\""},
+        BadConfig{R"({"rope_scaling": {"rope_type": "dynamic", "factor": 4}})",
+                  "another kind than \"dynamic\""},
+        BadConfig{R"({"rope_scaling": {"type": "mrope"}})",
+                  "\"default\", \"linear\", \"llama3\", \"yarn\" or \"longrope\""},
+        BadConfig{R"({"rope_scaling": {"type": "linear"}})", "'factor' must be a number"},
+        BadConfig{R"({"rope_scaling": {"type": "linear", "factor": 0.5}})", "found 0.5"},
+        BadConfig{R"({"rope_scaling": {"type": "yarn", "beta_fast": 1, "beta_slow": 2}})",
+                  "'beta_fast' must be at least beta_slow"},
+        BadConfig{R"({"rope_theta": 1, "rope_scaling": {"type": "yarn"}})", "'rope_theta'"},
+        BadConfig{R"({"rope_scaling": {"type": "longrope", "short_factor": [1]}})",
+                  "'short_factor' must be a list of 8 numbers"},
+        BadConfig{R"({"rope_scaling": {"type": "longrope", "short_factor": [1,1,1,1,1,1,1,0]}})",
+                  "'short_factor'"},
+        BadConfig{
+            R"({"original_max_position_embeddings": 1, "rope_scaling": {"type": "longrope"}})",
+            "'original_max_position_embeddings'"},
+        BadConfig{R"({"rope_parameters": {"full_attention": {}}})", "'full_attention'"},
         BadConfig{R"({"rope_parameters": {"partial_rotary_factor": 0.5}})",
                   "'partial_rotary_factor' must be 1"},
         BadConfig{R"({"rope_scaling": {"rope_type": "llama3"}})", "'factor'"},
@@ -272,8 +303,10 @@ TEST(GenerationConfig, IsCheckedLikeTheConfig) {
 TEST(NumParameters, MatchesThePublishedCounts) {
   EXPECT_EQ(NamedModelShape("llama-3.2-1b")->NumParameters(), 1235814400);
   EXPECT_EQ(NamedModelShape("llama-3.1-8b")->NumParameters(), 8030261248);
-  // Qwen's 494032768 and the bias of the output projection that Llama's form adds.
-  EXPECT_EQ(NamedModelShape("qwen2.5-0.5b")->NumParameters(), 494032768 + 24 * 896);
+  EXPECT_EQ(NamedModelShape("qwen2.5-0.5b")->NumParameters(), 494032768);
+  EXPECT_EQ(NamedModelShape("qwen3-0.6b")->NumParameters(), 596049920);
+  EXPECT_EQ(NamedModelShape("mistral-7b")->NumParameters(), 7241732096);
+  EXPECT_EQ(NamedModelShape("gemma-2-2b")->NumParameters(), 2614341888);
 }
 
 TEST(NumParameters, CountsBiasesOfBothBlocks) {

@@ -84,7 +84,8 @@ class RecordingDevice final : public kernels::Device, private kernels::Ops {
   size_t allocated_bytes = 0;
   size_t memory_limit = SIZE_MAX;
   int32_t id_base = 0;
-  std::vector<int32_t> embedded_ids;  // token ids of the last step, negative ones looked up
+  std::vector<int32_t> embedded_ids;      // token ids of the last step, negative ones looked up
+  std::vector<const float*> rope_tables;  // of every RopeWriteKv
   std::vector<kernels::SamplingRow> sampling;  // of the last Sample
   std::vector<int32_t> history;                // of the last Sample
 
@@ -103,7 +104,7 @@ class RecordingDevice final : public kernels::Device, private kernels::Ops {
       const int32_t id = p.batch->token_ids[t];
       embedded_ids.push_back(id >= 0 ? id : p.previous[-1 - id].token_id);
     }
-    log.push_back("Embed");
+    log.push_back(p.scale == 1 ? "Embed" : absl::StrCat("Embed * ", p.scale));
   }
   void RmsNorm(const kernels::RmsNormParams& p) override {
     log.push_back(p.logit_rows_only ? "RmsNorm of logit rows" : "RmsNorm");
@@ -113,12 +114,22 @@ class RecordingDevice final : public kernels::Device, private kernels::Ops {
                                p.bias != nullptr ? " +bias" : "", p.accumulate ? " +=" : ""));
   }
   void RopeWriteKv(const kernels::RopeWriteKvParams& p) override {
-    log.push_back(absl::StrCat("RopeWriteKv at ", p.kv.layer_offset));
+    log.push_back(absl::StrCat("RopeWriteKv at ", p.kv.layer_offset, " rotating ", p.rotary_dim,
+                               p.q_norm != nullptr ? " with norms" : ""));
+    rope_tables.push_back(p.cos_sin);
   }
   void PagedAttention(const kernels::PagedAttentionParams& p) override {
-    log.push_back(absl::StrCat("PagedAttention at ", p.kv.layer_offset));
+    log.push_back(absl::StrCat("PagedAttention at ", p.kv.layer_offset, " heads ", p.num_heads,
+                               " window ", p.window, " scale ", p.scale, " softcap ", p.softcap));
   }
-  void SiluMul(const kernels::SiluMulParams&) override { log.push_back("SiluMul"); }
+  void AddRmsNorm(const kernels::AddRmsNormParams&) override { log.push_back("AddRmsNorm"); }
+  void GateMul(const kernels::GateMulParams& p) override {
+    log.push_back(
+        absl::StrCat(p.kind == kernels::GateKind::kSilu ? "SiluMul " : "GeluTanhMul ", p.width));
+  }
+  void SoftCap(const kernels::SoftCapParams& p) override {
+    log.push_back(absl::StrCat("SoftCap ", p.cap));
+  }
   void Sample(const kernels::SampleParams& p) override {
     const int32_t rows = p.batch->counts->logit_rows;
     sampling.assign(p.rows, p.rows + rows);

@@ -23,7 +23,8 @@ ModelConfig TinyConfig() {
   c.kv_groups = {1, 1};
   c.head_dim = 2;
   c.max_positions = 64;
-  c.attention_bias = true;
+  c.qkv_bias = true;
+  c.o_bias = true;
   return c;
 }
 
@@ -34,13 +35,18 @@ constexpr TransformerRunnerOptions kOptions = {
 class TransformerRunnerTest : public ::testing::TestWithParam<int> {
  protected:
   absl::StatusOr<std::unique_ptr<TransformerRunner>> Create(
-      const TransformerRunnerOptions& options = kOptions) {
+      const TransformerRunnerOptions& options = kOptions,
+      const ModelConfig& config = TinyConfig()) {
     RandomSource source(1);
-    auto weights = LoadWeights(TinyConfig(), &source, &device_, DType::kBF16, nullptr);
-    const std::vector<kernels::KvLayerView> layers = {
-        {.layer_offset = 0, .block_tokens = 16, .kv_groups = 1, .head_dim = 2},
-        {.layer_offset = 256, .block_tokens = 16, .kv_groups = 1, .head_dim = 2}};
-    return TransformerRunner::Create(&device_, TinyConfig(), *std::move(weights), layers, options);
+    auto weights = LoadWeights(config, &source, &device_, DType::kBF16, nullptr);
+    std::vector<kernels::KvLayerView> layers;
+    for (const int32_t groups : config.kv_groups) {
+      layers.push_back({.layer_offset = 256 * layers.size(),
+                        .block_tokens = 16,
+                        .kv_groups = groups,
+                        .head_dim = 2});
+    }
+    return TransformerRunner::Create(&device_, config, *std::move(weights), layers, options);
   }
   // One sequence of these tokens, of which the last is sampled.
   static BatchInput Input(std::vector<int32_t> ids, int32_t position = 0, bool sample = true) {
@@ -80,15 +86,16 @@ TEST_P(TransformerRunnerTest, RunsTheOperationsOfADecoderInOrder) {
   ASSERT_TRUE(runner.ok()) << runner.status();
   Launch(runner->get(), Input({1, 2, 3}));
   const auto layer = [](const std::string& offset) {
-    return std::vector<std::string>{"RmsNorm",
-                                    "Linear 3x8x4 +bias",
-                                    "RopeWriteKv at " + offset,
-                                    "PagedAttention at " + offset,
-                                    "Linear 3x4x4 +bias +=",
-                                    "RmsNorm",
-                                    "Linear 3x6x4",
-                                    "SiluMul",
-                                    "Linear 3x4x3 +="};
+    return std::vector<std::string>{
+        "RmsNorm",
+        "Linear 3x8x4 +bias",
+        "RopeWriteKv at " + offset + " rotating 2",
+        "PagedAttention at " + offset + " heads 2 window 0 scale 0.707107 softcap 0",
+        "Linear 3x4x4 +bias +=",
+        "RmsNorm",
+        "Linear 3x6x4",
+        "SiluMul 3",
+        "Linear 3x4x3 +="};
   };
   std::vector<std::string> expected = {"BeginStep 3", "Embed"};
   for (const char* offset : {"0", "256"}) {
@@ -98,6 +105,75 @@ TEST_P(TransformerRunnerTest, RunsTheOperationsOfADecoderInOrder) {
     expected.push_back(op);
   }
   EXPECT_EQ(device_.log, expected);
+}
+
+// Everything that Gemma adds, on two layers of which one has a window and a rotation of its own.
+TEST_P(TransformerRunnerTest, DoesWhatEachFieldOfTheConfigurationAsksFor) {
+  ModelConfig config = TinyConfig();
+  config.hidden_size = 6;
+  config.qkv_bias = false;
+  config.o_bias = false;
+  config.windows = {8, 0};
+  config.window_rope = RopeConfig{.theta = 100};
+  config.post_norms = true;
+  config.qk_norm = true;
+  config.scale_embeddings = true;
+  config.gate = kernels::GateKind::kGeluTanh;
+  config.attention_scale = 0.25f;
+  config.attention_softcap = 50;
+  config.logit_softcap = 30;
+  auto runner = Create(kOptions, config);
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  Launch(runner->get(), Input({1}));
+  const auto layer = [](const std::string& offset, const std::string& window) {
+    return std::vector<std::string>{
+        "RmsNorm",
+        "Linear 1x8x6",
+        "RopeWriteKv at " + offset + " rotating 2 with norms",
+        "PagedAttention at " + offset + " heads 2 window " + window + " scale 0.25 softcap 50",
+        "Linear 1x6x4",
+        "AddRmsNorm",
+        "RmsNorm",
+        "Linear 1x6x6",
+        "GeluTanhMul 3",
+        "Linear 1x6x3",
+        "AddRmsNorm"};
+  };
+  // sqrt(6) = 2.44949 in bf16
+  std::vector<std::string> expected = {"BeginStep 1", "Embed * 2.45312"};
+  for (const std::string& op : layer("0", "8")) expected.push_back(op);
+  for (const std::string& op : layer("256", "0")) expected.push_back(op);
+  for (const char* op : {"RmsNorm of logit rows", "Linear 1x5x6", "SoftCap 30", "Sample 1"}) {
+    expected.push_back(op);
+  }
+  EXPECT_EQ(device_.log, expected);
+  ASSERT_EQ(device_.rope_tables.size(), 2u);
+  EXPECT_NE(device_.rope_tables[0], device_.rope_tables[1]);
+}
+
+TEST_P(TransformerRunnerTest, GivesEachLayerItsOwnShapeAndLeavesOutBlocksThatItLacks) {
+  ModelConfig config = TinyConfig();
+  config.num_layers = 3;
+  config.num_heads = 4;
+  config.layer_heads = {4, 2, 2};
+  config.kv_groups = {2, 0, 1};
+  config.layer_intermediate_sizes = {3, 1, 0};
+  config.layer_rotates = {1, 1, 0};
+  config.qkv_bias = false;
+  config.o_bias = false;
+  auto runner = Create(kOptions, config);
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  Launch(runner->get(), Input({1}));
+  const std::string rest = " window 0 scale 0.707107 softcap 0";
+  EXPECT_THAT(device_.log,
+              ElementsAre("BeginStep 1", "Embed",  //
+                          "RmsNorm", "Linear 1x16x4", "RopeWriteKv at 0 rotating 2",
+                          "PagedAttention at 0 heads 4" + rest, "Linear 1x4x8 +=", "RmsNorm",
+                          "Linear 1x6x4", "SiluMul 3", "Linear 1x4x3 +=",             //
+                          "RmsNorm", "Linear 1x2x4", "SiluMul 1", "Linear 1x4x1 +=",  //
+                          "RmsNorm", "Linear 1x8x4", "RopeWriteKv at 512 rotating 0",
+                          "PagedAttention at 512 heads 2" + rest,
+                          "Linear 1x4x4 +=", "RmsNorm of logit rows", "Linear 1x5x4", "Sample 1"));
 }
 
 TEST_P(TransformerRunnerTest, HandsTheSamplerItsRowsAndHistory) {

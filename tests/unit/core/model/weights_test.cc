@@ -3,9 +3,9 @@
 #include <cmath>
 #include <map>
 
-#include "core/model/float_convert.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "kernels/api/float_convert.h"
 #include "tests/support/temp_dir.h"
 #include "tests/unit/core/model/recording_device.h"
 #include "tests/unit/core/model/safetensors_builder.h"
@@ -52,10 +52,10 @@ std::map<std::string, Tensor> TinyTensors(const ModelConfig& config) {
       if (bias) tensors[layer + name + ".bias"] = {{shape[0]}, "F32", value++};
     };
     add("input_layernorm", {4}, false);
-    add("self_attn.q_proj", {4, 4}, config.attention_bias);
-    add("self_attn.k_proj", {2, 4}, config.attention_bias);
-    add("self_attn.v_proj", {2, 4}, config.attention_bias);
-    add("self_attn.o_proj", {4, 4}, config.attention_bias);
+    add("self_attn.q_proj", {4, 4}, config.qkv_bias);
+    add("self_attn.k_proj", {2, 4}, config.qkv_bias);
+    add("self_attn.v_proj", {2, 4}, config.qkv_bias);
+    add("self_attn.o_proj", {4, 4}, config.o_bias);
     add("post_attention_layernorm", {4}, false);
     add("mlp.gate_proj", {3, 4}, config.mlp_bias);
     add("mlp.up_proj", {3, 4}, config.mlp_bias);
@@ -124,20 +124,21 @@ TEST_F(LoadWeightsTest, StacksWhatIsMultipliedTogether) {
   std::vector<float> qkv(16, tensors[layer + "self_attn.q_proj.weight"].value);
   qkv.insert(qkv.end(), 8, tensors[layer + "self_attn.k_proj.weight"].value);
   qkv.insert(qkv.end(), 8, tensors[layer + "self_attn.v_proj.weight"].value);
-  EXPECT_EQ(Floats(*weights->layers[1].qkv.matrix), qkv);
-  EXPECT_EQ(weights->layers[1].qkv.matrix->rows(), 8);
+  EXPECT_EQ(Floats(*weights->layers[1].attention.qkv.matrix), qkv);
+  EXPECT_EQ(weights->layers[1].attention.qkv.matrix->rows(), 8);
   std::vector<float> gate_up(12, tensors[layer + "mlp.gate_proj.weight"].value);
   gate_up.insert(gate_up.end(), 12, tensors[layer + "mlp.up_proj.weight"].value);
-  EXPECT_EQ(Floats(*weights->layers[1].gate_up.matrix), gate_up);
-  EXPECT_EQ(Floats(weights->layers[1].mlp_norm),
+  EXPECT_EQ(Floats(*weights->layers[1].feed_forward.gate_up.matrix), gate_up);
+  EXPECT_EQ(Floats(weights->layers[1].feed_forward.norm),
             std::vector<float>(4, tensors[layer + "post_attention_layernorm.weight"].value));
   EXPECT_EQ(Floats(weights->final_norm), std::vector<float>(4, 2));
-  EXPECT_EQ(weights->layers[1].qkv.bias_data(), nullptr);
+  EXPECT_EQ(weights->layers[1].attention.qkv.bias_data(), nullptr);
 }
 
 TEST_F(LoadWeightsTest, StacksBiasesAsTheirMatrices) {
   ModelConfig config = TinyConfig();
-  config.attention_bias = true;
+  config.qkv_bias = true;
+  config.o_bias = true;
   config.mlp_bias = true;
   std::map<std::string, Tensor> tensors = TinyTensors(config);
   const auto weights = Load(config, tensors);
@@ -146,10 +147,80 @@ TEST_F(LoadWeightsTest, StacksBiasesAsTheirMatrices) {
   const float q = tensors[attention + "q_proj.bias"].value;
   const float k = tensors[attention + "k_proj.bias"].value;
   const float v = tensors[attention + "v_proj.bias"].value;
-  EXPECT_THAT(Floats(weights->layers[0].qkv.bias), ElementsAre(q, q, q, q, k, k, v, v));
-  EXPECT_EQ(weights->layers[0].o.bias.bytes(), 4 * sizeof(float));
-  EXPECT_EQ(weights->layers[0].gate_up.bias.bytes(), 6 * sizeof(float));
-  EXPECT_EQ(weights->layers[0].down.bias.bytes(), 4 * sizeof(float));
+  EXPECT_THAT(Floats(weights->layers[0].attention.qkv.bias), ElementsAre(q, q, q, q, k, k, v, v));
+  EXPECT_EQ(weights->layers[0].attention.o.bias.bytes(), 4 * sizeof(float));
+  EXPECT_EQ(weights->layers[0].feed_forward.gate_up.bias.bytes(), 6 * sizeof(float));
+  EXPECT_EQ(weights->layers[0].feed_forward.down.bias.bytes(), 4 * sizeof(float));
+}
+
+TEST_F(LoadWeightsTest, ReadsProjectionsThatAreStoredStacked) {
+  ModelConfig config = TinyConfig();
+  config.tensors.qkv = {"self_attn.qkv_proj"};
+  config.tensors.gate_up = {"mlp.gate_up_proj"};
+  std::map<std::string, Tensor> tensors = TinyTensors(config);
+  for (const std::string layer : {"model.layers.0.", "model.layers.1."}) {
+    for (const char* part : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                             "mlp.gate_proj", "mlp.up_proj"}) {
+      tensors.erase(layer + part + ".weight");
+    }
+    tensors[layer + "self_attn.qkv_proj.weight"] = {{8, 4}, "F32", 91};
+    tensors[layer + "mlp.gate_up_proj.weight"] = {{6, 4}, "F32", 92};
+  }
+  const auto weights = Load(config, tensors);
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  EXPECT_EQ(Floats(*weights->layers[1].attention.qkv.matrix), std::vector<float>(32, 91));
+  EXPECT_EQ(Floats(*weights->layers[1].feed_forward.gate_up.matrix), std::vector<float>(24, 92));
+  tensors["model.layers.0.mlp.gate_up_proj.weight"].shape = {3, 4};
+  ExpectRefused(tensors, "config.json makes it [6, 4]", config);
+}
+
+// All that Gemma 3 adds: norms behind the blocks and of heads, stored less one.
+TEST_F(LoadWeightsTest, ReadsAllNormsOfAModelThatStoresThemLessOne) {
+  ModelConfig config = TinyConfig();
+  config.norm_weights_plus_one = true;
+  config.post_norms = true;
+  config.qk_norm = true;
+  config.tensors.mlp_norm = "pre_feedforward_layernorm";
+  std::map<std::string, Tensor> tensors = TinyTensors(config);
+  for (const std::string layer : {"model.layers.0.", "model.layers.1."}) {
+    tensors[layer + "post_attention_layernorm.weight"] = {{4}, "F32", 50};
+    tensors[layer + "pre_feedforward_layernorm.weight"] = {{4}, "F32", 51};
+    tensors[layer + "post_feedforward_layernorm.weight"] = {{4}, "F32", 52};
+    tensors[layer + "self_attn.q_norm.weight"] = {{2}, "F32", 53};
+    tensors[layer + "self_attn.k_norm.weight"] = {{2}, "F32", -0.5f};
+  }
+  const auto weights = Load(config, tensors);
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  const LayerWeights& layer = weights->layers[1];
+  EXPECT_EQ(Floats(layer.attention.post_norm), std::vector<float>(4, 51));
+  EXPECT_EQ(Floats(layer.feed_forward.norm), std::vector<float>(4, 52));
+  EXPECT_EQ(Floats(layer.feed_forward.post_norm), std::vector<float>(4, 53));
+  EXPECT_EQ(Floats(layer.attention.q_norm), std::vector<float>(2, 54));
+  EXPECT_EQ(Floats(layer.attention.k_norm), std::vector<float>(2, 0.5f));
+  EXPECT_EQ(Floats(weights->final_norm), std::vector<float>(4, 3));
+  EXPECT_EQ(weights->DeviceBytes(), config.NumParameters() * 4);
+}
+
+TEST_F(LoadWeightsTest, LoadsNothingForBlocksThatALayerLacks) {
+  ModelConfig config = TinyConfig();
+  config.kv_groups = {0, 1};
+  config.layer_intermediate_sizes = {3, 0};
+  std::map<std::string, Tensor> tensors = TinyTensors(config);
+  for (const char* name : {"input_layernorm", "self_attn.q_proj", "self_attn.k_proj",
+                           "self_attn.v_proj", "self_attn.o_proj"}) {
+    tensors.erase(std::string("model.layers.0.") + name + ".weight");
+  }
+  for (const char* name :
+       {"post_attention_layernorm", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"}) {
+    tensors.erase(std::string("model.layers.1.") + name + ".weight");
+  }
+  const auto weights = Load(config, tensors);
+  ASSERT_TRUE(weights.ok()) << weights.status();
+  EXPECT_EQ(weights->layers[0].attention.qkv.matrix, nullptr);
+  EXPECT_EQ(weights->layers[1].feed_forward.down.matrix, nullptr);
+  EXPECT_EQ(weights->DeviceBytes(), config.NumParameters() * 4);
+  tensors["model.layers.0.input_layernorm.weight"] = {{4}, "F32", 0};
+  ExpectRefused(tensors, "holds tensor 'model.layers.0.input_layernorm.weight'", config);
 }
 
 TEST_F(LoadWeightsTest, KeepsAnOutputLayerOfItsOwnOnlyWhenItIsNotTied) {
@@ -169,7 +240,8 @@ TEST_F(LoadWeightsTest, KeepsAnOutputLayerOfItsOwnOnlyWhenItIsNotTied) {
 
 TEST_F(LoadWeightsTest, AccountsForEveryByteItPutsOnTheDevice) {
   ModelConfig config = TinyConfig();
-  config.attention_bias = true;
+  config.qkv_bias = true;
+  config.o_bias = true;
   const auto weights = Load(config, TinyTensors(config));
   ASSERT_TRUE(weights.ok()) << weights.status();
   EXPECT_EQ(weights->DeviceBytes(), config.NumParameters() * 4);
@@ -202,17 +274,18 @@ TEST_F(LoadWeightsTest, RefusesATypeItCannotRead) {
 TEST_F(LoadWeightsTest, RefusesParametersThatTheConfigurationHasNoUseFor) {
   for (const char* name :
        {"model.layers.0.self_attn.q_proj.bias", "model.layers.2.mlp.up_proj.weight",
-        "model.layers.0.self_attn.q_norm.weight"}) {
+        "model.layers.0.self_attn.q_norm.weight", "model.layers.0.mlp.up_proj.weight_scale",
+        "model.steps"}) {
     std::map<std::string, Tensor> tensors = TinyTensors(TinyConfig());
     tensors[name] = {{4}, "F32", 0};
     ExpectRefused(tensors, std::string("holds tensor '") + name + "'");
   }
 }
 
-TEST_F(LoadWeightsTest, IgnoresBuffersOfAnyType) {
+TEST_F(LoadWeightsTest, IgnoresFrequenciesThatOldCheckpointsStore) {
   std::map<std::string, Tensor> tensors = TinyTensors(TinyConfig());
   tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = {{1}, "F32", 1};
-  tensors["model.steps"] = {{1}, "U8", 0};
+  tensors["model.rotary_emb.inv_freq"] = {{1}, "U8", 1};
   EXPECT_TRUE(Load(TinyConfig(), tensors).ok());
 }
 
@@ -242,7 +315,7 @@ std::vector<float> RandomTensor(RandomSource* source, const std::string& name, i
   const TensorSpec spec = {.name = name, .rows = 1, .cols = cols};
   const auto matrices = source->Fetch({&spec, 1});
   std::vector<float> values(static_cast<size_t>(cols));
-  ConvertToFloat((*matrices)[0].data, (*matrices)[0].dtype, values.size(), values.data());
+  kernels::ConvertToFloat((*matrices)[0].data, (*matrices)[0].dtype, values.size(), values.data());
   return values;
 }
 
@@ -269,28 +342,6 @@ TEST(RandomSource, HasTheStatedSpreadAndNormsOfOne) {
   EXPECT_NEAR(sum / kCount, 0, 3e-4);
   EXPECT_NEAR(std::sqrt(squares / kCount), 0.02, 2e-4);
   EXPECT_EQ(RandomTensor(&source, "a.layernorm.weight", 5), std::vector<float>(5, 1));
-}
-
-TEST(ConvertToFloat, IsExactForEveryHalf) {
-  const uint16_t bits[] = {0x0000, 0x8000, 0x3C00, 0xC000, 0x0001, 0x03FF, 0x0400, 0x7BFF, 0x7C00};
-  const float expected[] = {0.0f,         -0.0f,      1.0f,     -2.0f,   0x1.0p-24f,
-                            0x1.ff8p-15f, 0x1.0p-14f, 65504.0f, INFINITY};
-  float values[9];
-  ConvertToFloat(bits, DType::kF16, 9, values);
-  for (int i = 0; i < 9; ++i) EXPECT_EQ(values[i], expected[i]) << i;
-  EXPECT_TRUE(std::signbit(values[1]));
-  const uint16_t nan = 0x7E00;
-  ConvertToFloat(&nan, DType::kF16, 1, values);
-  EXPECT_TRUE(std::isnan(values[0]));
-}
-
-TEST(ConvertToFloat, ReadsFromAnyAddress) {
-  const unsigned char bytes[] = {0xFF, 0x80, 0x3F, 0x00, 0xC0, 0x00, 0x00, 0x80, 0x3F};
-  float values[2];
-  ConvertToFloat(bytes + 1, DType::kBF16, 2, values);
-  EXPECT_THAT(values, ElementsAre(1.0f, -2.0f));
-  ConvertToFloat(bytes + 5, DType::kF32, 1, values);
-  EXPECT_EQ(values[0], 1.0f);
 }
 
 }  // namespace

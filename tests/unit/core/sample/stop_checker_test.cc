@@ -104,5 +104,59 @@ TEST_F(StopCheckerTest, AStopOnTheLastAllowedTokenIsAStop) {
   EXPECT_EQ(by_token.Check(kEos, 2), FinishReason::kStop);
 }
 
+TEST_F(StopCheckerTest, NothingStopsBeforeMinTokens) {
+  params_.min_tokens = 3;
+  params_.stop = {"hello"};
+  params_.stop_token_ids = {kSpace};
+  for (TokenId token : {kHello, kSpace, kEos}) {
+    StopChecker checker(&rules_, &params_);
+    EXPECT_EQ(checker.Check(token, 1), std::nullopt);
+    EXPECT_EQ(checker.Check(token, 2), std::nullopt);
+    EXPECT_EQ(checker.Check(token, 3), FinishReason::kStop) << "token " << token;
+  }
+}
+
+TEST_F(StopCheckerTest, AStopStringThatEndsAfterMinTokensMayBeginBefore) {
+  params_.min_tokens = 2;
+  params_.stop = {"stop"};
+  StopChecker checker(&rules_, &params_);
+  EXPECT_EQ(checker.Check(kSt, 1), std::nullopt);
+  EXPECT_EQ(checker.Check(kOpX, 2), FinishReason::kStop);
+  EXPECT_EQ(checker.trim_bytes(), 5u);
+}
+
+TEST_F(StopCheckerTest, WhatStoppedMayBeIncludedAndNothingIsHeldBackThen) {
+  params_.include_stop = true;
+  params_.stop = {"stop"};
+  params_.stop_token_ids = {kSpace};
+  StopChecker by_string(&rules_, &params_);
+  EXPECT_EQ(by_string.Check(kSt, 1), std::nullopt);
+  EXPECT_EQ(by_string.hold_back_bytes(), 0u);
+  EXPECT_EQ(by_string.Check(kOpX, 2), FinishReason::kStop);
+  EXPECT_EQ(by_string.trim_bytes(), 1u) << "the x behind it";
+  StopChecker by_id(&rules_, &params_);
+  EXPECT_EQ(by_id.Check(kSpace, 1), FinishReason::kStop);
+  EXPECT_EQ(by_id.trim_bytes(), 0u);
+}
+
+TEST_F(StopCheckerTest, SpecialTokensAreTextWhereTheyAreShown) {
+  rules_.shown_token_bytes = [](TokenId token) {
+    return token == kEos ? std::string_view("</s>") : kWords.at(static_cast<size_t>(token));
+  };
+  for (bool shown : {false, true}) {
+    params_.skip_special_tokens = !shown;
+    StopChecker by_id(&rules_, &params_);
+    EXPECT_EQ(by_id.Check(kEos, 1), FinishReason::kStop);
+    EXPECT_EQ(by_id.trim_bytes(), shown ? 4u : 0u);
+  }
+  params_.ignore_eos = true;
+  params_.stop = {"o</s>"};
+  StopChecker by_string(&rules_, &params_);
+  EXPECT_EQ(by_string.Check(kHello, 1), std::nullopt);
+  EXPECT_EQ(by_string.hold_back_bytes(), 1u);
+  EXPECT_EQ(by_string.Check(kEos, 2), FinishReason::kStop);
+  EXPECT_EQ(by_string.trim_bytes(), 5u);
+}
+
 }  // namespace
 }  // namespace quire

@@ -72,5 +72,16 @@ TEST(StopMatcherDeathTest, AnEmptyPatternIsABrokenInvariant) {
   EXPECT_DEATH(StopMatcher({"a", ""}), "empty");
 }
 
+TEST(StopMatcherTest, MatchesInWhatIsPassedDoNotCountButMayGoOnBehindIt) {
+  StopMatcher matcher({"abab", "x"});
+  matcher.Pass("xababx");
+  EXPECT_EQ(matcher.partial_bytes(), 0u);
+  matcher.Pass("abab");
+  EXPECT_EQ(matcher.partial_bytes(), 2u) << "the second half may begin another";
+  EXPECT_TRUE(matcher.Feed("abz"));
+  EXPECT_EQ(matcher.trim_bytes(), 5u);
+  EXPECT_EQ(matcher.rest_bytes(), 1u);
+}
+
 }  // namespace
 }  // namespace quire

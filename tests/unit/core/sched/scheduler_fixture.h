@@ -21,10 +21,11 @@ class SchedulerFixture {
         kv_({Layout()}, &arena_, options.max_step_tokens),
         scheduler_(options, &kv_) {}
 
-  SequenceId Enqueue(int32_t prompt_tokens, int32_t max_tokens) {
+  SequenceId Enqueue(int32_t prompt_tokens, int32_t max_tokens, int32_t prompt_logprobs = -1) {
     Request request;
     for (int32_t i = 0; i < prompt_tokens; ++i) request.prompt.push_back(next_token_++);
     request.sampling.max_tokens = max_tokens;
+    request.sampling.prompt_logprobs = prompt_logprobs;
     const SequenceId id(++next_id_);
     scheduler_.Enqueue(std::make_unique<Sequence>(id, std::move(request)));
     return id;

@@ -11,7 +11,8 @@ using ::testing::ElementsAreArray;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-constexpr SchedulerOptions kEightTokens{.max_step_tokens = 8, .max_running_sequences = 4};
+constexpr SchedulerOptions kEightTokens{
+    .max_step_tokens = 8, .max_running_sequences = 4, .max_scored_tokens = 5};
 
 TEST(SchedulerPlanTest, NothingRunningMeansAnEmptyPlan) {
   SchedulerFixture f(kEightTokens, 64);
@@ -36,7 +37,7 @@ TEST(SchedulerPlanTest, AShortPromptIsOneSamplingStep) {
   EXPECT_EQ(step.feedback_row, -1);
   EXPECT_THAT(step.tokens, ElementsAreArray(f.scheduler().Find(a)->tokens()));
   EXPECT_EQ(plan.num_tokens, 8);
-  EXPECT_EQ(plan.num_samples, 1);
+  EXPECT_EQ(plan.num_logit_rows, 1);
 }
 
 TEST(SchedulerPlanTest, ALongPromptIsCutIntoGaplessChunks) {
@@ -53,7 +54,7 @@ TEST(SchedulerPlanTest, ALongPromptIsCutIntoGaplessChunks) {
     ASSERT_THAT(plan.sequences, SizeIs(1));
     EXPECT_EQ(plan.sequences[0].start, chunk.start);
     EXPECT_EQ(plan.sequences[0].sample, chunk.sample);
-    EXPECT_EQ(plan.num_samples, chunk.sample ? 1 : 0);
+    EXPECT_EQ(plan.num_logit_rows, chunk.sample ? 1 : 0);
     EXPECT_THAT(plan.sequences[0].tokens,
                 ElementsAreArray(prompt.subspan(static_cast<size_t>(chunk.start),
                                                 static_cast<size_t>(chunk.tokens))));
@@ -87,7 +88,7 @@ TEST(SchedulerPlanTest, DecodeRowsComeFirstAndChunksShareWhatIsLeft) {
   EXPECT_EQ(plan.sequences[2].sequence, c);
   EXPECT_EQ(plan.sequences[2].num_tokens, 6);
   EXPECT_EQ(plan.num_tokens, 8);
-  EXPECT_EQ(plan.num_samples, 2);
+  EXPECT_EQ(plan.num_logit_rows, 2);
   EXPECT_EQ(f.scheduler().Find(d)->launched(), 0) << "no budget was left";
 }
 
@@ -108,7 +109,7 @@ TEST(SchedulerPlanTest, WithTheLastTokenOnItsWayADecodeRowNamesItsLogitRow) {
   const SequenceId a = f.Enqueue(2, 4), b = f.Enqueue(3, 4), c = f.Enqueue(9, 4);
   f.Admit();
   const StepPlan first = f.Launch();  // 2 + 3 + 3 tokens; rows: a, b
-  EXPECT_EQ(first.num_samples, 2);
+  EXPECT_EQ(first.num_logit_rows, 2);
   const StepPlan second = f.Launch();
   ASSERT_THAT(second.sequences, SizeIs(3));
   EXPECT_EQ(second.sequences[0].sequence, a);
@@ -145,6 +146,40 @@ TEST(SchedulerPlanTest, OnlySamplingSequencesTakeALogitRow) {
   EXPECT_EQ(f.scheduler().Find(a)->pending_samples(), 0);
   EXPECT_EQ(f.scheduler().Find(b)->pending_row(), 0);
   EXPECT_EQ(f.scheduler().Find(c)->pending_row(), 1);
+}
+
+TEST(SchedulerPlanTest, AScoredPromptNamesTheTokenBehindEachOfItsTokensButTheLast) {
+  SchedulerFixture f(kEightTokens, 64);
+  const SequenceId a = f.Enqueue(8, 4, 2);
+  f.Admit();
+  const std::span<const TokenId> prompt = f.scheduler().Find(a)->tokens();
+  const struct {
+    int32_t tokens, targets;
+    bool sample;
+  } chunks[] = {{5, 5, false}, {3, 2, true}, {1, 0, true}};
+  size_t next = 1;
+  for (const auto& chunk : chunks) {
+    const StepPlan plan = f.Launch();
+    ASSERT_THAT(plan.sequences, SizeIs(1));
+    const SequenceStep& step = plan.sequences[0];
+    EXPECT_EQ(step.num_tokens, chunk.tokens);
+    EXPECT_EQ(step.sample, chunk.sample);
+    EXPECT_EQ(step.prefill, chunk.targets > 0);
+    ASSERT_EQ(step.num_targets, chunk.targets);
+    EXPECT_EQ(plan.num_logit_rows, chunk.targets + (chunk.sample ? 1 : 0));
+    for (TokenId target : step.targets) EXPECT_EQ(target, prompt[next++]);
+    EXPECT_EQ(step.target_alternatives, chunk.targets > 0 ? 2 : 0);
+  }
+  EXPECT_EQ(next, 8u);
+}
+
+TEST(SchedulerPlanTest, TargetsComeBeforeTheSampleInTheLogitRows) {
+  SchedulerFixture f(kEightTokens, 64);
+  const SequenceId a = f.Enqueue(3, 4, 0), b = f.Enqueue(3, 4, 0);
+  f.Admit();
+  EXPECT_EQ(f.Launch().num_logit_rows, 6);  // 2 targets and a sample each
+  EXPECT_EQ(f.scheduler().Find(a)->pending_row(), 2);
+  EXPECT_EQ(f.scheduler().Find(b)->pending_row(), 5);
 }
 
 TEST(SchedulerPlanTest, WhoHasAllItsTokensOnTheirWayIsNotPlanned) {

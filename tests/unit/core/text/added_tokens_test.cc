@@ -40,10 +40,18 @@ TEST(AddedTokensTest, TheLeftmostTokenWinsThenTheLongest) {
   EXPECT_EQ(Split(matcher, "xbcde"), "[x]3");
 }
 
-TEST(AddedTokensTest, NormalizedTokensAreLookedForInWhatTheOthersLeave) {
-  const AddedTokenMatcher matcher(
-      {{.id = 1, .content = "xab", .normalized = true}, {.id = 2, .content = "ab"}});
-  EXPECT_EQ(Split(matcher, "xab"), "[x]2") << "although token 1 begins earlier and is longer";
+TEST(AddedTokensTest, OfTokensWithTheSameContentTheFirstCounts) {
+  EXPECT_EQ(Split(AddedTokenMatcher({Special(1, "ab"), Special(2, "ab")}), "abab"), "11");
+}
+
+TEST(AddedTokensTest, ASingleWordMustNotTouchAWord) {
+  const AddedTokenMatcher matcher({{.id = 1, .content = "word", .single_word = true}});
+  for (const char* text : {"word", " word ", "word-", "(word)", "\xE2\x80\x94word"}) {
+    EXPECT_NE(Split(matcher, text).find('1'), std::string::npos) << text;
+  }
+  for (const char* text : {"words", "aword", "word_", "7word", "word\xC3\xA9", "word\xCC\x81"}) {
+    EXPECT_EQ(Split(matcher, text).find('1'), std::string::npos) << text;
+  }
 }
 
 TEST(AddedTokensTest, SpecialTokensStayTextWhereTheyAreNotParsed) {

@@ -41,18 +41,30 @@ struct Parts {
       if (!is_known) vocabulary.emplace_back(merged, next++);
     }
   }
+  BpeSpec Spec(bool ignore_merges = false) const {
+    BpeSpec spec;
+    spec.vocabulary = vocabulary;
+    spec.merges = merges;
+    spec.ignore_merges = ignore_merges;
+    spec.byte_level = true;
+    return spec;
+  }
   Vocabulary vocabulary;
   MergeList merges;
 };
 
-std::vector<TokenId> Encode(const Parts& parts, std::string_view piece,
-                            bool ignore_merges = false) {
-  const auto model = BpeModel::Build(parts.vocabulary, parts.merges, ignore_merges);
+std::vector<TokenId> Encode(const BpeSpec& spec, std::string_view piece) {
+  const auto model = BpeModel::Build(spec);
   EXPECT_TRUE(model.ok()) << model.status();
   BpeModel::Scratch scratch;
   std::vector<TokenId> ids;
   if (model.ok()) model->Encode(piece, scratch, ids);
   return ids;
+}
+
+std::vector<TokenId> Encode(const Parts& parts, std::string_view piece,
+                            bool ignore_merges = false) {
+  return Encode(parts.Spec(ignore_merges), piece);
 }
 
 TEST(BpeModelTest, TheLowestRankIsMergedFirstAndTheLeftmostAmongEquals) {
@@ -85,19 +97,79 @@ TEST(BpeModelTest, OfAPairListedTwiceTheLastRankCounts) {
 TEST(BpeModelTest, AMergeOfAnUnknownTokenIsRefusedByName) {
   Parts parts({});
   parts.merges.emplace_back("a", "zz");
-  EXPECT_THAT(BpeModel::Build(parts.vocabulary, parts.merges, false).status().message(),
-              HasSubstr("\"zz\""));
+  EXPECT_THAT(BpeModel::Build(parts.Spec()).status().message(), HasSubstr("\"zz\""));
   parts.merges = {{"a", "b"}};
-  EXPECT_THAT(BpeModel::Build(parts.vocabulary, parts.merges, false).status().message(),
-              HasSubstr("\"ab\""));
+  EXPECT_THAT(BpeModel::Build(parts.Spec()).status().message(), HasSubstr("\"ab\""));
 }
 
 TEST(BpeModelTest, EveryByteThatUtf8UsesNeedsAToken) {
-  Vocabulary vocabulary = ByteVocabulary();
-  vocabulary.erase(vocabulary.begin() + 0xF5, vocabulary.end());
-  EXPECT_TRUE(BpeModel::Build(vocabulary, {}, false).ok());
-  vocabulary.pop_back();
-  EXPECT_THAT(BpeModel::Build(vocabulary, {}, false).status().message(), HasSubstr("0xF4"));
+  Parts parts({});
+  parts.vocabulary.erase(parts.vocabulary.begin() + 0xF5, parts.vocabulary.end());
+  EXPECT_TRUE(BpeModel::Build(parts.Spec()).ok());
+  parts.vocabulary.pop_back();
+  EXPECT_THAT(BpeModel::Build(parts.Spec()).status().message(), HasSubstr("0xF4"));
+}
+
+// Code points a, b, c and U+2581 have ids 0 to 3; merges make the ids from 4 on.
+BpeSpec CodePointSpec() {
+  BpeSpec spec;
+  spec.vocabulary = {{"a", 0},
+                     {"b", 1},
+                     {"c", 2},
+                     {"\xE2\x96\x81", 3},
+                     {"ab", 4},
+                     {"\xE2\x96\x81"
+                      "a",
+                      5},
+                     {"<unk>", 6},
+                     {"<0xC3>", 7},
+                     {"<0xA9>", 8}};
+  spec.merges = {{"a", "b"}, {"\xE2\x96\x81", "a"}};
+  return spec;
+}
+
+TEST(BpeModelTest, MergesOfCodePointsStartFromTheirTokens) {
+  const BpeSpec spec = CodePointSpec();
+  EXPECT_THAT(Encode(spec, "abc"), ElementsAre(4, 2));
+  EXPECT_THAT(Encode(spec,
+                     "\xE2\x96\x81"
+                     "abca\xE2\x96\x81"
+                     "a"),
+              ElementsAre(3, 4, 2, 0, 5));
+}
+
+TEST(BpeModelTest, AnUnknownCodePointIsLeftOutBecomesUnkOrItsBytes) {
+  BpeSpec spec = CodePointSpec();
+  EXPECT_THAT(Encode(spec, "axyb\xC3\xA9"), ElementsAre(4))
+      << "what is left out does not part a, b";
+  spec.unk_token = "<unk>";
+  EXPECT_THAT(Encode(spec, "axyb\xC3\xA9"), ElementsAre(0, 6, 6, 1, 6));
+  spec.fuse_unk = true;
+  EXPECT_THAT(Encode(spec, "axyb\xC3\xA9"), ElementsAre(0, 6, 1, 6));
+  spec.byte_fallback = true;
+  EXPECT_THAT(Encode(spec, "axyb\xC3\xA9"), ElementsAre(0, 6, 1, 7, 8));
+  spec.unk_token = "nothing";
+  EXPECT_THAT(BpeModel::Build(spec).status().message(), HasSubstr("unk_token \"nothing\""));
+}
+
+TEST(BpeModelTest, OfEqualRanksTheLeftmostGoesFirst) {
+  BpeSpec spec;
+  spec.vocabulary = {{"a", 0}, {"b", 1}, {"c", 2}, {"ab", 3}, {"bc", 4}};
+  spec.merges = {{"b", "c"}, {"a", "b"}};
+  EXPECT_THAT(Encode(spec, "abc"), ElementsAre(0, 4));
+  spec.merge_ranks = {7, 7};
+  EXPECT_THAT(Encode(spec, "abc"), ElementsAre(3, 2));
+}
+
+TEST(BpeModelTest, TokensMadeOfByteTokensAreMergedAcrossThem) {
+  BpeSpec spec = CodePointSpec();
+  spec.byte_fallback = true;
+  spec.vocabulary.emplace_back("<0xC3><0xA9>", 9);
+  spec.merges.emplace_back("<0xC3>", "<0xA9>");
+  EXPECT_THAT(Encode(spec,
+                     "ab\xC3\xA9"
+                     "ab"),
+              ElementsAre(4, 9, 4));
 }
 
 // The definition, in quadratic time: merge the lowest-ranked pair, leftmost first, one at a time.
@@ -136,7 +208,7 @@ TEST(BpeModelTest, RandomMergesGiveWhatTheDefinitionGives) {
       merges.push_back(std::move(merge));
     }
     const Parts parts(merges);
-    const auto model = BpeModel::Build(parts.vocabulary, parts.merges, false);
+    const auto model = BpeModel::Build(parts.Spec());
     ASSERT_TRUE(model.ok()) << model.status();
     BpeModel::Scratch scratch;
     for (int word = 0; word < 50; ++word) {
@@ -157,8 +229,12 @@ TEST(BpeModelTest, APieceOfAMegabyteTakesFarLessThanQuadraticTime) {
     merges.emplace_back(token, token);
   const Parts parts(merges);
   // Quadratic work would be some 10^12 operations and run into the test's time limit.
-  const std::vector<TokenId> ids = Encode(parts, std::string(1 << 20, 'a'));
-  EXPECT_EQ(ids, std::vector<TokenId>(1024, 265));
+  BpeSpec spec = parts.Spec();
+  for (const bool byte_level : {true, false}) {
+    spec.byte_level = byte_level;
+    const std::vector<TokenId> ids = Encode(spec, std::string(1 << 20, 'a'));
+    EXPECT_EQ(ids, std::vector<TokenId>(1024, 265));
+  }
 }
 
 }  // namespace

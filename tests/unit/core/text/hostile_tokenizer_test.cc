@@ -1,8 +1,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/text/bpe_tokenizer.h"
@@ -56,24 +59,98 @@ TEST(HostileTokenizerTest, TheUneditedFileLoads) { EXPECT_NE(MustLoad(ValidJson(
 TEST(HostileTokenizerTest, ComponentsThatAreNotImplementedAreNamed) {
   ExpectRefused({
       {"/version", "2.0", "version"},
-      {"/normalizer", json::object({{"type", "NFC"}}), "normalizer: type \"NFC\""},
-      {"/decoder/type", "Metaspace", "decoder: type \"Metaspace\""},
-      {"/model/type", "Unigram", "model: type \"Unigram\""},
-      {"/model/byte_fallback", true, "byte_fallback"},
+      {"/normalizer", json::object({{"type", "Precompiled"}}),
+       "normalizer stage 0: type \"Precompiled\" is not supported; supported: Sequence, NFC"},
+      {"/decoder", json::object({{"type", "WordPiece"}}), "decoder stage 0: type \"WordPiece\""},
+      {"/model/type", "Unigram", "model: type \"Unigram\" is not supported; supported: BPE"},
       {"/model/dropout", 0.1, "dropout"},
       {"/model/continuing_subword_prefix", "##", "continuing_subword_prefix"},
       {"/model/end_of_word_suffix", "</w>", "end_of_word_suffix"},
-      {"/pre_tokenizer/type", "Whitespace", "pre_tokenizer"},
-      {"/pre_tokenizer/pretokenizers/0/behavior", "Removed", "\"Removed\""},
-      {"/pre_tokenizer/pretokenizers/0/invert", true, "invert"},
-      {"/pre_tokenizer/pretokenizers/0/pattern", json::object({{"String", " "}}), "without Regex"},
+      {"/pre_tokenizer/type", "UnicodeScripts", "type \"UnicodeScripts\" is not supported"},
+      {"/pre_tokenizer/pretokenizers/0/behavior", "Sometimes",
+       "behavior \"Sometimes\" is not supported; supported: Isolated, Removed"},
+      {"/pre_tokenizer/pretokenizers/0/pattern", json::object({{"Glob", " "}}), "Regex or String"},
       {"/pre_tokenizer/pretokenizers/0/pattern/Regex", "a*", "empty string"},
       {"/pre_tokenizer/pretokenizers/0/pattern/Regex", R"(\w+)", "escape sequence"},
       {"/pre_tokenizer/pretokenizers/0/type", "ByteLevel", "after ByteLevel"},
-      {"/pre_tokenizer/pretokenizers/1/type", "Split", "stage 1"},
-      {"/post_processor/type", "BertProcessing", "post_processor: type \"BertProcessing\""},
-      {"/added_tokens/0/single_word", true, "single_word"},
+      {"/post_processor/type", "Other", "post_processor stage 0: type \"Other\""},
   });
+}
+
+json Stage(std::string type, json members = json::object()) {
+  members["type"] = std::move(type);
+  return members;
+}
+
+TEST(HostileTokenizerTest, DecodersThatDoNotWorkTokenByTokenAreNamed) {
+  const json fallback = Stage("ByteFallback");
+  const json fuse = Stage("Fuse");
+  const json replace = Stage("Replace", {{"pattern", {{"String", "_"}}}, {"content", " "}});
+  const auto strip = [](int start, int stop) {
+    return Stage("Strip", {{"content", " "}, {"start", start}, {"stop", stop}});
+  };
+  const json metaspace = Stage("Metaspace", {{"replacement", "_"}, {"prepend_scheme", "always"}});
+  struct Case {
+    json stages;
+    const char* named;
+  };
+  for (const Case& test : std::initializer_list<Case>{
+           {json::array(), "decoder: needs one of"},
+           {json::array({fallback, replace}), "\"Replace\" after ByteFallback or Fuse"},
+           {json::array({fuse, fallback}), "\"ByteFallback\" after ByteFallback or Fuse"},
+           {json::array({fallback, strip(1, 0)}), "Strip between ByteFallback and Fuse"},
+           {json::array({fuse, strip(0, 1)}), "start 0 with stop 1"},
+           {json::array({fuse, strip(1000, 0)}), "start 1000"},
+           {json::array({metaspace, fuse, strip(1, 0)}), "Strip after Metaspace"},
+           {json::array({replace, metaspace}), "a stage before Metaspace"},
+           {json::array({Stage("ByteLevel"), replace}), "\"Replace\" after ByteLevel"},
+           {json::array({Stage("Strip", {{"content", "ab"}, {"start", 1}, {"stop", 0}})}),
+            "content must be one character"},
+           {json::array({Stage("Metaspace", {{"replacement", ""}})}), "one character"},
+       }) {
+    json root = ValidJson();
+    root["decoder"] = Stage("Sequence", {{"decoders", test.stages}});
+    ExpectRefused(root, test.named);
+  }
+}
+
+TEST(HostileTokenizerTest, ParametersOfStagesAreChecked) {
+  const auto sequence = [](json stage) { return Stage("Sequence", {{"normalizers", {stage}}}); };
+  ExpectRefused({
+      {"/normalizer", sequence(Stage("Prepend", {{"prepend", 1}})), "needs a string prepend"},
+      {"/normalizer", sequence(Stage("Prepend", {{"prepend", std::string(300, 'x')}})),
+       "at most 256 bytes"},
+      {"/normalizer", sequence(Stage("Replace", {{"pattern", {{"String", ""}}}, {"content", ""}})),
+       "pattern must have 1 to"},
+      {"/normalizer", sequence(Stage("Replace", {{"pattern", {{"Regex", "$"}}}, {"content", ""}})),
+       "anchor"},
+      {"/normalizer", Stage("Strip", {{"strip_left", 1}}), "strip_left must be true or false"},
+      {"/normalizer", Stage("Sequence", {{"normalizers", json::array({1})}}),
+       "needs a string type"},
+      {"/normalizer", Stage("Sequence", {{"normalizers", json(100, Stage("NFC"))}}),
+       "more than 64 stages"},
+      {"/pre_tokenizer", Stage("Metaspace", {{"replacement", "ab"}}), "must be one character"},
+      {"/pre_tokenizer", Stage("Metaspace", {{"replacement", "_"}, {"prepend_scheme", "last"}}),
+       "supported: always, first, never"},
+      {"/pre_tokenizer", Stage("Metaspace", {{"replacement", "_"}, {"add_prefix_space", false}}),
+       "contradicts"},
+      {"/pre_tokenizer", Stage("CharDelimiterSplit", {{"delimiter", ""}}), "one character"},
+      {"/post_processor",
+       Stage("RobertaProcessing", {{"cls", {"<s>", 258}}, {"sep", {"<s>", "x"}}}), "a token id"},
+      {"/post_processor", Stage("BertProcessing", {{"cls", {"<s>", 258}}}), "needs an array sep"},
+      {"/post_processor", Stage("BertProcessing", {{"cls", {"<s>", 258}}, {"sep", {"<s>", 999}}}),
+       "no token has the id 999"},
+      {"/model/unk_token", 5, "unk_token"},
+  });
+  json root = ValidJson();
+  root["normalizer"] = Stage("Strip");
+  root["added_tokens"][1]["content"] = "  ";
+  root["added_tokens"][1]["normalized"] = true;
+  ExpectRefused(root, "the normalizer leaves nothing of");
+  root = ValidJson();
+  root["pre_tokenizer"] = nullptr;
+  root["model"]["unk_token"] = "nowhere";
+  ExpectRefused(root, "model.unk_token \"nowhere\" is not in model.vocab");
 }
 
 TEST(HostileTokenizerTest, WrongTypesAndMissingMembersAreErrors) {
@@ -110,10 +187,12 @@ TEST(HostileTokenizerTest, WrongTypesAndMissingMembersAreErrors) {
       SCOPED_TRACE(pointer + " = " + value.dump());
       json root = ValidJson();
       json& target = root[json::json_pointer(pointer)];
-      // These are legal: no merges, other text, another number of ids.
+      // These are legal: no merges, other text, another number of ids, no pre-tokenizer.
       if (pointer == "/model/merges" && value == json::array()) continue;
       if (target.is_string() && value.is_string()) continue;
       if (pointer.ends_with("/ids") && value.is_array()) continue;
+      if (pointer == "/pre_tokenizer" && value.is_null()) continue;
+      if (pointer.ends_with("pretokenizers") && value == json::array()) continue;
       target = value;
       ExpectRefused(root, "tokenizer.json: ");
     }
@@ -132,6 +211,9 @@ TEST(HostileTokenizerTest, SwitchesMustBeBooleans) {
       {"/added_tokens", "none", "added_tokens"},
       {"/post_processor", 3, "post_processor"},
       {"/normalizer", json::array(), "normalizer"},
+      {"/model/byte_fallback", 1, "byte_fallback"},
+      {"/model/fuse_unk", "x", "fuse_unk"},
+      {"/added_tokens/0/single_word", 2, "single_word"},
   });
 }
 
@@ -185,24 +267,39 @@ TEST(HostileTokenizerTest, DeepNestingIsRefusedBeforeItIsParsed) {
   EXPECT_TRUE(LoadStatus(root.dump()).ok()) << "brackets in strings do not nest";
 }
 
+std::string GoldenTokenizer(const std::string& form) {
+  std::ifstream stream(QUIRE_SOURCE_DIR "/tests/golden/data/tokenizers/" + form +
+                       "/tokenizer.json");
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+std::string Damaged(std::string text, std::mt19937& random) {
+  for (size_t edits = 1 + random() % 3; edits > 0; --edits) {
+    const size_t at = random() % text.size();
+    if (random() % 3 == 0) {
+      text.erase(at, 1 + random() % 20);
+    } else {
+      text[at] = "{}[]\",:0129aeE-.\\\x80"[random() % 19];
+    }
+  }
+  return text;
+}
+
 TEST(HostileTokenizerTest, DamagedFilesNeverCrash) {
   const unsigned seed = std::random_device{}();
   SCOPED_TRACE(seed);
   std::mt19937 random(seed);
-  const std::string valid = ValidJson().dump();
-  for (int round = 0; round < 3000; ++round) {
-    std::string text = valid;
-    for (size_t edits = 1 + random() % 3; edits > 0; --edits) {
-      const size_t at = random() % text.size();
-      if (random() % 3 == 0) {
-        text.erase(at, 1 + random() % 20);
-      } else {
-        text[at] = "{}[]\",:0129aeE-.\\\x80"[random() % 19];
-      }
-    }
-    const auto tokenizer = BpeTokenizer::FromJson(text, {});
-    if (tokenizer.ok()) {
-      EXPECT_TRUE((*tokenizer)->Encode("abc <s> x", {}).ok());
+  std::vector<std::pair<std::string, int>> files = {{ValidJson().dump(), 3000}};
+  for (const char* form : {"llama2", "mistral", "pieces", "plain_words", "qwen2", "roberta"}) {
+    files.emplace_back(GoldenTokenizer(form), 100);
+    ASSERT_TRUE(LoadStatus(files.back().first).ok()) << form;
+  }
+  for (const auto& [valid, rounds] : files) {
+    for (int round = 0; round < rounds; ++round) {
+      const auto tokenizer = BpeTokenizer::FromJson(Damaged(valid, random), {});
+      if (!tokenizer.ok()) continue;
+      const auto ids = (*tokenizer)->Encode("abc <s> x\xE2\x85\xA7 \xC3\xA9", {});
+      if (ids.ok()) (*tokenizer)->Decode(*ids, false);
     }
   }
 }

@@ -72,6 +72,34 @@ TEST(IncrementalDetokenizerTest, SpecialTokensAndUnknownIdsAddNothing) {
   EXPECT_EQ(stream.TakeText(0), "a");
 }
 
+// Llama 2's: the leading space of a text is dropped, that of a continuation is not.
+std::unique_ptr<BpeTokenizer> StrippingTokenizer() {
+  auto json = Gpt2Json({{" ", "a"}});
+  json["decoder"] = nlohmann::json::parse(R"({"type": "Sequence", "decoders": [
+      {"type": "Replace", "pattern": {"String": "\u0120"}, "content": " "}, {"type": "Fuse"},
+      {"type": "Strip", "content": " ", "start": 1, "stop": 0}]})");
+  return MustLoad(json);
+}
+
+TEST(IncrementalDetokenizerTest, OnlyATextsBeginningLosesItsSpace) {
+  const auto tokenizer = StrippingTokenizer();
+  using Position = IncrementalDetokenizer::Position;
+  for (const Position position : {Position::kTextStart, Position::kContinuation}) {
+    IncrementalDetokenizer stream(*tokenizer, position);
+    stream.Append(256);
+    stream.Append(256);
+    EXPECT_EQ(stream.TakeText(0), position == Position::kTextStart ? "a a" : " a a");
+  }
+}
+
+TEST(IncrementalDetokenizerTest, ADroppedSpaceMayBePartOfWhatIsTrimmed) {
+  const auto tokenizer = StrippingTokenizer();
+  IncrementalDetokenizer stream(*tokenizer, IncrementalDetokenizer::Position::kTextStart);
+  stream.Append(256);
+  EXPECT_EQ(stream.TakeText(2), "");
+  EXPECT_EQ(stream.Finish(2), "") << "the stop string \" a\" has two bytes, one of them dropped";
+}
+
 TEST(IncrementalDetokenizerDeathTest, TrimmingWhatWasShownIsABrokenInvariant) {
   const auto tokenizer = ByteTokenizer();
   IncrementalDetokenizer stream(*tokenizer);

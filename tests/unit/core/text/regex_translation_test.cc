@@ -28,6 +28,8 @@ TEST(RegexTranslationTest, SetsAreWrittenOutInAndOutsideClasses) {
   EXPECT_EQ(*TranslateOnigurumaPattern(R"(\S)"), "[^" + members + "]");
   EXPECT_EQ(*TranslateOnigurumaPattern(R"([^\sx])"), "[^" + members + "x]");
   EXPECT_THAT(*TranslateOnigurumaPattern(R"(\p{L}+)"), HasSubstr(R"(\p{L})"));
+  EXPECT_THAT(*TranslateOnigurumaPattern(R"([\p{Han}a])"), HasSubstr(R"([\p{sc:Han})"));
+  EXPECT_THAT(*TranslateOnigurumaPattern(R"(\P{N})"), HasSubstr(R"([^\p{N})"));
 }
 
 struct Refused {
@@ -40,10 +42,10 @@ TEST(RegexTranslationTest, WhatTheEnginesReadDifferentlyIsRefusedByName) {
            {"^a", "anchor"},           {"a$", "anchor"},
            {R"(\w)", "escape"},        {R"(\h)", "escape"},
            {R"(\b)", "escape"},        {R"(\1)", "escape"},
-           {R"(\v)", "escape"},        {R"(\P{L})", "escape"},
-           {"\\", "escape"},           {R"(\p{Han})", "property"},
+           {R"(\v)", "escape"},        {R"([\P{L}])", "complement"},
+           {"\\", "escape"},           {R"(\p{Klingon})", "property"},
            {R"(\p{^L})", "property"},  {R"(\pL)", "property"},
-           {R"(\x41)", "\\x"},         {R"([\S])", "\\S"},
+           {R"(\x41)", "\\x"},         {R"([\S])", "complement"},
            {"[a[b]]", "nested"},       {"[a&&b]", "intersection"},
            {"[]a]", "empty"},          {R"([\p{L}-z])", "dash"},
            {R"([!-\s])", "dash"},      {"a{,3}", "brace"},

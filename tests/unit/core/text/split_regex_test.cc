@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/text/pre_tokenizer.h"
+#include "core/text/split_behavior.h"
 
 namespace quire {
 namespace {
@@ -19,10 +20,11 @@ std::vector<std::string> Split(std::string_view pattern, std::string_view text) 
   EXPECT_TRUE(regex.ok()) << regex.status();
   std::vector<std::string> pieces;
   if (!regex.ok()) return pieces;
-  const absl::Status status = regex->Split(text, [&](std::string_view piece) {
-    pieces.emplace_back(piece);
-    return absl::OkStatus();
-  });
+  const absl::Status status = SplitText(text, *regex, SplitBehavior::kIsolated, /*invert=*/false,
+                                        [&](std::string_view piece) {
+                                          pieces.emplace_back(piece);
+                                          return absl::OkStatus();
+                                        });
   EXPECT_TRUE(status.ok()) << status;
   return pieces;
 }
@@ -65,8 +67,8 @@ TEST(SplitRegexTest, PatternsThatCannotServeAreRefused) {
 TEST(SplitRegexTest, BacktrackingWithoutEndIsAnErrorOfTheText) {
   const auto regex = SplitRegex::Compile("(?:a|aa)+(?:a|aa)+(?:a|aa)+[bc]");
   ASSERT_TRUE(regex.ok()) << regex.status();
-  const auto ignore = [](std::string_view) { return absl::OkStatus(); };
-  const absl::Status status = regex->Split(std::string(5000, 'a'), ignore);
+  const auto ignore = [](size_t, size_t) { return absl::OkStatus(); };
+  const absl::Status status = regex->ForEachMatch(std::string(5000, 'a'), ignore);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(status.message(), HasSubstr("too complex"));
 }
@@ -75,7 +77,7 @@ TEST(SplitRegexTest, AnErrorOfTheSinkEndsTheSplit) {
   const auto regex = SplitRegex::Compile("a");
   ASSERT_TRUE(regex.ok());
   int calls = 0;
-  const absl::Status status = regex->Split("aaa", [&](std::string_view) {
+  const absl::Status status = regex->ForEachMatch("aaa", [&](size_t, size_t) {
     ++calls;
     return absl::CancelledError("enough");
   });

@@ -107,5 +107,28 @@ TEST(Utf8Test, WhitespaceIsTheUnicodeProperty) {
   }
 }
 
+TEST(Utf8Test, CodePointsAreReadAsTheyAreWritten) {
+  for (const char32_t c : {0x00u, 0x7Fu, 0x80u, 0x7FFu, 0x800u, 0xFFFFu, 0x10000u, 0x10FFFFu}) {
+    std::string bytes;
+    AppendUtf8(c, bytes);
+    EXPECT_TRUE(IsValidUtf8(bytes));
+    EXPECT_EQ(FirstCodePoint(bytes + "x").value, c);
+    EXPECT_EQ(FirstCodePoint(bytes + "x").length, bytes.size());
+    EXPECT_EQ(LastCodePoint("x" + bytes), bytes);
+    EXPECT_EQ(CodePointBoundary("x" + bytes, 1), 1u);
+    EXPECT_EQ(CodePointBoundary("x" + bytes, 2), 1 + bytes.size());
+  }
+}
+
+TEST(Utf8Test, EachIllFormedByteMayBeReplacedByItself) {
+  EXPECT_EQ(ReplaceInvalidUtf8("a\xE4\xBD"
+                               "b",
+                               ::quire::IllFormed::kEachByte),
+            "a\xEF\xBF\xBD\xEF\xBF\xBD"
+            "b");
+  EXPECT_EQ(ReplaceInvalidUtf8("\xE4\xBD\xA0\xA0", ::quire::IllFormed::kEachByte),
+            "\xE4\xBD\xA0\xEF\xBF\xBD");
+}
+
 }  // namespace
 }  // namespace quire

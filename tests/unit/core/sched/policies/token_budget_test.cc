@@ -35,6 +35,27 @@ TEST(TokenBudgetTest, DecodeComesFirstThenChunksInOrder) {
       {"who can compute nothing gets nothing", {kNothing, kDecode, Prefill(3)}, 8, {0, 1, 3}},
   };
   for (const auto& c : cases) {
+    EXPECT_THAT(SplitTokenBudget(c.demands, {c.budget, 0}), ElementsAreArray(c.grants)) << c.what;
+  }
+}
+
+TEST(TokenBudgetTest, AScoredChunkEndsWhereItsRowsDo) {
+  const struct {
+    const char* what;
+    std::vector<TokenDemand> demands;
+    StepBudget budget;
+    std::vector<int32_t> grants;
+  } cases[] = {
+      {"rows are short", {{20, true, 19}}, {16, 5}, {5}},
+      {"tokens are short", {{20, true, 19}}, {4, 5}, {4}},
+      {"all of it, and the last token needs no row", {{6, true, 5}}, {16, 5}, {6}},
+      {"only its sample is left", {{1, true, 0}}, {16, 0}, {1}},
+      {"the second has no row left", {{20, true, 19}, {20, true, 19}}, {16, 5}, {5, 0}},
+      {"the second takes the rest", {{4, true, 3}, {20, true, 19}}, {16, 5}, {4, 2}},
+      {"one without scores goes on", {{20, true, 19}, {20, true, 0}}, {16, 5}, {5, 11}},
+      {"decode rows need none", {{20, true, 19}, {1, false, 0}}, {3, 5}, {2, 1}},
+  };
+  for (const auto& c : cases) {
     EXPECT_THAT(SplitTokenBudget(c.demands, c.budget), ElementsAreArray(c.grants)) << c.what;
   }
 }
@@ -53,7 +74,7 @@ TEST(TokenBudgetTest, SpendsAllItCanAndNeverMore) {
       wanted += demand.runnable_tokens;
     }
     const int32_t budget = 1 + below(200);
-    const std::vector<int32_t> grants = SplitTokenBudget(demands, budget);
+    const std::vector<int32_t> grants = SplitTokenBudget(demands, {budget, 0});
     ASSERT_EQ(grants.size(), demands.size());
     for (size_t i = 0; i < grants.size(); ++i) {
       ASSERT_GE(grants[i], 0);

@@ -1,0 +1,108 @@
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/check.h"
+#include "core/engine/engine.h"
+
+// What becomes of a completed step's rows.
+
+namespace quire {
+namespace {
+
+std::vector<TokenAlternative> CopyAlternatives(std::span<const kernels::TokenLogprob> reported,
+                                               int32_t wanted) {
+  std::vector<TokenAlternative> alternatives;
+  alternatives.reserve(static_cast<size_t>(wanted));
+  for (const kernels::TokenLogprob& entry : reported.first(static_cast<size_t>(wanted))) {
+    if (entry.token_id < 0) break;
+    alternatives.push_back({entry.token_id, entry.logprob});
+  }
+  return alternatives;
+}
+
+absl::Status RowFailure(int32_t code, int32_t generated) {
+  if (code != kernels::kNothingAllowed) {
+    return absl::InternalError("the model's output for this request is not finite");
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "after ", generated, " generated tokens allowed_token_ids, logit_bias, bad_words and ",
+      "min_tokens together leave no token to draw; allow more"));
+}
+
+}  // namespace
+
+void Engine::Commit(const StepPlan& plan, std::span<const kernels::SampledToken> rows) {
+  QUIRE_CHECK(rows.size() == static_cast<size_t>(plan.num_logit_rows));
+  int32_t row = 0;
+  bool decode = false, prefill = false;
+  for (const SequenceStep& step : plan.sequences) {
+    if (scheduler_.Find(step.sequence) != nullptr) {
+      kv_->Pass(step.sequence, step.start + step.num_tokens);
+    }
+    (step.prefill ? prefill : decode) = true;
+    if (step.prefill) stats_.prompt_tokens += static_cast<uint64_t>(step.num_tokens);
+    if (step.num_targets > 0) CommitScores(step, rows, row);
+    row += step.num_targets;
+    if (!step.sample) continue;
+    if (Sequence* const sequence = scheduler_.Find(step.sequence); sequence != nullptr) {
+      CommitToken(sequence, rows[static_cast<size_t>(row)], row);
+    } else {
+      ++stats_.discarded_tokens;  // it ended while this step was on its way
+    }
+    ++row;
+  }
+  ++(decode && prefill ? stats_.mixed_steps : decode ? stats_.decode_steps : stats_.prefill_steps);
+}
+
+void Engine::CommitScores(const SequenceStep& step, std::span<const kernels::SampledToken> rows,
+                          int32_t first_row) {
+  Sequence* const sequence = scheduler_.Find(step.sequence);
+  if (sequence == nullptr) return;
+  TokenEvent event{.request = sequence->request().id};
+  event.prompt_scores = std::make_unique<PromptScores>();
+  PromptScores& scores = *event.prompt_scores;
+  scores.first = step.start + 1;
+  for (int32_t row = first_row; row < first_row + step.num_targets; ++row) {
+    const kernels::SampledToken& scored = rows[static_cast<size_t>(row)];
+    if (scored.token_id < 0) {
+      return Finish(sequence, FinishReason::kError, RowFailure(scored.token_id, 0),
+                    TokenEvent{.request = event.request});
+    }
+    scores.logprobs.push_back(scored.logprob);
+    if (step.target_alternatives == 0) continue;
+    scores.alternatives.push_back(
+        CopyAlternatives(runner_->Alternatives(row), step.target_alternatives));
+  }
+  events_.push_back(std::move(event));
+}
+
+void Engine::CommitToken(Sequence* sequence, const kernels::SampledToken& sampled, int32_t row) {
+  TokenEvent event{.request = sequence->request().id};
+  if (sampled.token_id < 0) {
+    return Finish(sequence, FinishReason::kError,
+                  RowFailure(sampled.token_id, sequence->generated_tokens()), std::move(event));
+  }
+  const TimePoint last_token_at = sequence->last_token_at();
+  sequence->CommitToken(sampled.token_id, now_);
+  if (sequence->generated_tokens() == 1) {
+    stats_.time_to_first_token.Observe(kTimeToFirstTokenEdges,
+                                       ToSeconds(now_ - sequence->request().arrival));
+  } else {
+    stats_.inter_token.Observe(kInterTokenEdges, ToSeconds(now_ - last_token_at));
+  }
+  ++stats_.generated_tokens;
+  event.token = sampled.token_id;
+  event.logprob = sampled.logprob;
+  if (const int32_t wanted = sequence->request().sampling.top_logprobs; wanted > 0) {
+    event.alternatives = CopyAlternatives(runner_->Alternatives(row), wanted);
+  }
+  StopChecker& stop = live_.at(event.request).stop;
+  const std::optional<FinishReason> end =
+      stop.Check(sampled.token_id, sequence->generated_tokens());
+  if (end.has_value()) return Finish(sequence, *end, absl::OkStatus(), std::move(event));
+  event.hold_back_bytes = stop.hold_back_bytes();
+  events_.push_back(std::move(event));
+}
+
+}  // namespace quire

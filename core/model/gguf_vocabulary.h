@@ -1,0 +1,35 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/base/ids.h"
+#include "core/model/gguf_fields.h"
+
+namespace quire {
+
+// The tokens of a GGUF file, by id. Views into the file.
+struct GgufVocabulary {
+  // As SentencePiece numbers them.
+  enum class Type { kNormal = 1, kUnknown, kControl, kUserDefined, kUnused, kByte };
+
+  std::vector<std::string_view> tokens;
+  std::vector<Type> types;  // as many
+  TokenId bos = -1;         // -1: none
+  TokenId eos = -1;
+  bool add_bos = false;
+  bool add_eos = false;
+};
+
+// `add_bos`: whether a text begins with that token where the file does not say.
+absl::StatusOr<GgufVocabulary> ReadGgufVocabulary(const GgufFields& fields, bool add_bos);
+
+// A tokenizer.json for byte-level BPE, which `pre` of the metadata says how to split text for.
+absl::StatusOr<std::string> GgufByteLevelJson(const GgufFields& fields);
+
+// A tokenizer.model, a SentencePiece BPE with the scores of the metadata.
+absl::StatusOr<std::string> GgufSentencePieceModel(const GgufFields& fields);
+
+}  // namespace quire

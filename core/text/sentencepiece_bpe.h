@@ -1,0 +1,15 @@
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "core/text/bpe_model.h"
+#include "core/text/sentencepiece_spec.h"
+
+namespace quire {
+
+// SentencePiece's BPE joins any two neighbours that together spell a piece, the piece with the
+// highest score first. Says so as merges: one for each way to cut a piece in two. User-defined
+// pieces take no part. InvalidArgument where a piece has a character that is no piece, or is
+// unused.
+absl::StatusOr<BpeSpec> BpeSpecOf(const SentencePieceSpec& spec);
+
+}  // namespace quire

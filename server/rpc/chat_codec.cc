@@ -1,0 +1,56 @@
+#include "server/rpc/chat_codec.h"
+
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/engine/model_tokenizer.h"
+#include "core/text/chat_detection.h"
+#include "core/text/chat_encoder.h"
+
+namespace quire::server {
+
+absl::StatusOr<ChatFormat> ChooseChatFormat(const std::string& model_dir,
+                                            const std::string& family_name,
+                                            const Tokenizer& tokenizer) {
+  ChatFormat format;
+  if (!family_name.empty()) {
+    QUIRE_ASSIGN_OR_RETURN(format.family, ParseChatFamily(family_name));
+  } else {
+    QUIRE_ASSIGN_OR_RETURN(const ChatMetadata metadata, LoadChatMetadata(model_dir));
+    const absl::StatusOr<ChatFamily> family = DetectChatFamily(metadata);
+    if (!family.ok()) {
+      format.why_none = std::string(family.status().message());
+      return format;
+    }
+    format.family = *family;
+  }
+  QUIRE_RETURN_IF_ERROR(CheckChatMarks(*format.family, tokenizer));
+  return format;
+}
+
+absl::StatusOr<std::vector<TokenId>> DecodeChat(const v1::ChatPrompt& message,
+                                                const ChatFormat& format,
+                                                const Tokenizer& tokenizer, size_t max_bytes) {
+  if (!format.family.has_value()) {
+    return absl::FailedPreconditionError(absl::StrCat("chat: ", format.why_none));
+  }
+  std::vector<ChatMessage> messages;
+  messages.reserve(static_cast<size_t>(message.messages_size()));
+  for (const v1::ChatMessage& turn : message.messages()) {
+    ChatMessage& entry = messages.emplace_back();
+    QUIRE_ASSIGN_OR_RETURN(entry.role, ParseChatRole(turn.role()));
+    entry.content = turn.content();
+  }
+  ChatOptions options;
+  options.continue_final_message = message.continue_final_message();
+  options.add_generation_prompt = message.has_add_generation_prompt()
+                                      ? message.add_generation_prompt()
+                                      : !options.continue_final_message;
+  if (message.has_enable_thinking()) options.enable_thinking = message.enable_thinking();
+  options.date = message.date();
+  const ChatLimits limits{.max_content_bytes = max_bytes};
+  QUIRE_ASSIGN_OR_RETURN(const std::vector<ChatSegment> segments,
+                         RenderChat(*format.family, messages, options, limits));
+  return EncodeChat(tokenizer, segments);
+}
+
+}  // namespace quire::server

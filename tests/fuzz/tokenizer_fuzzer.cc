@@ -1,0 +1,41 @@
+#include <cstdint>
+#include <string_view>
+
+#include "core/base/check.h"
+#include "core/text/bpe_tokenizer.h"
+#include "core/text/sentencepiece_tokenizer.h"
+#include "core/text/tokenizer_config.h"
+#include "core/text/utf8.h"
+
+// The first byte says whether the rest is a tokenizer.json or a tokenizer.model.
+
+namespace quire {
+namespace {
+
+constexpr std::string_view kTexts[] = {"", "Hello, world!  12 apples\n",
+                                       "\xc3\xa9\xf0\x9f\x99\x82 <s>[INST]\t", "aaaaaaaaaaaaaaaa"};
+
+void Use(const Tokenizer& tokenizer) {
+  for (const std::string_view text : kTexts) {
+    const auto ids = tokenizer.Encode(text, {});
+    if (!ids.ok()) continue;
+    for (const TokenId id : *ids) QUIRE_CHECK(id >= 0 && id < tokenizer.vocab_size()) << id;
+    QUIRE_CHECK(IsValidUtf8(tokenizer.Decode(*ids, false)));
+  }
+}
+
+}  // namespace
+}  // namespace quire
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size == 0) return 0;
+  const std::string_view rest(reinterpret_cast<const char*>(data + 1), size - 1);
+  if (data[0] % 2 == 0) {
+    const auto tokenizer = quire::BpeTokenizer::FromJson(rest, {});
+    if (tokenizer.ok()) quire::Use(**tokenizer);
+  } else {
+    const auto tokenizer = quire::SentencePieceTokenizer::FromModel(rest, {}, {});
+    if (tokenizer.ok()) quire::Use(**tokenizer);
+  }
+  return 0;
+}
