@@ -116,8 +116,8 @@ absl::StatusOr<json> Merges(const GgufFields& fields) {
   json merges = json::array();
   for (const std::string_view line : lines) {
     // A token never has a space in it here, but may begin with one in files of some converters.
-    const size_t space = line.empty() ? line.npos : line.find(' ', 1);
-    if (space == line.npos) {
+    const size_t space = line.empty() ? std::string_view::npos : line.find(' ', 1);
+    if (space == std::string_view::npos) {
       return fields.Error(kMergesKey, absl::StrCat("pairs with a space between, but number ",
                                                    merges.size(), " is none"));
     }

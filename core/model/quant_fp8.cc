@@ -80,7 +80,7 @@ absl::StatusOr<std::unique_ptr<EncodedMatrix>> OpenFp8(const QuantConfig& config
     const Shape blocks = {(rows + block_rows - 1) / block_rows,
                           (cols + block_cols - 1) / block_cols};
     QUIRE_RETURN_IF_ERROR(CheckQuantTensor(scales, {"F32", "F16", "BF16"}, blocks));
-  } else if (scales.shape == Shape{} || scales.shape == Shape{1}) {
+  } else if (scales.shape.empty() || scales.shape == Shape{1}) {
     block_rows = rows;
     block_cols = cols;
   } else if (scales.shape == Shape{rows} || scales.shape == Shape{rows, 1}) {

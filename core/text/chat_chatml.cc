@@ -61,10 +61,10 @@ Answer SplitReasoning(std::string_view content) {
   constexpr std::string_view kOpen = "<think>";
   constexpr std::string_view kClose = "</think>";
   const size_t first_close = content.find(kClose);
-  if (first_close == content.npos) return {"", content};
+  if (first_close == std::string_view::npos) return {"", content};
   std::string_view reasoning = StripTrailingNewlines(content.substr(0, first_close));
   const size_t open = reasoning.rfind(kOpen);
-  if (open != reasoning.npos) reasoning.remove_prefix(open + kOpen.size());
+  if (open != std::string_view::npos) reasoning.remove_prefix(open + kOpen.size());
   reasoning = StripTrailingNewlines(StripLeadingNewlines(reasoning));
   return {reasoning, StripLeadingNewlines(content.substr(content.rfind(kClose) + kClose.size()))};
 }

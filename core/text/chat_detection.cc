@@ -64,7 +64,7 @@ std::vector<std::string_view> FindMarks(std::string_view text) {
 }
 
 bool Contains(std::string_view text, std::string_view phrase) {
-  return text.find(phrase) != text.npos;
+  return text.find(phrase) != std::string_view::npos;
 }
 
 bool Matches(const ChatFingerprint& print, std::string_view source,
