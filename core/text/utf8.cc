@@ -92,11 +92,6 @@ std::string ReplaceInvalidUtf8(std::string_view bytes, IllFormed rule) {
   return text;
 }
 
-size_t CodePointBoundary(std::string_view text, size_t position) {
-  while (position < text.size() && IsContinuation(text[position])) ++position;
-  return position < text.size() ? position : text.size();
-}
-
 std::string_view LastCodePoint(std::string_view text) {
   size_t start = text.size() - 1;
   while (start > 0 && IsContinuation(text[start])) --start;

@@ -36,9 +36,6 @@ inline CodePoint FirstCodePoint(std::string_view text) {
       4};
 }
 
-// The first boundary between code points of well-formed text at or after `position`.
-size_t CodePointBoundary(std::string_view text, size_t position);
-
 // The last code point's bytes in non-empty well-formed text.
 std::string_view LastCodePoint(std::string_view text);
 

@@ -27,6 +27,7 @@ TimePoint ClientDeadline(grpc::CallbackServerContext* context, TimePoint now) {
 
 std::vector<RequestId> TakeIds(Engine& engine, int32_t count) {
   std::vector<RequestId> ids;
+  ids.reserve(static_cast<size_t>(count));
   for (int32_t i = 0; i < count; ++i) ids.push_back(engine.NextRequestId());
   return ids;
 }

@@ -45,7 +45,7 @@ std::vector<TokenId> MustEncode(const Tokenizer& tokenizer, std::string_view tex
 
 void EncodePrompts(const Tokenizer& tokenizer, std::string_view text) {
   while (!text.empty()) {
-    const size_t size = quire::CodePointBoundary(text, std::min(kPromptBytes, text.size()));
+    const size_t size = quire::CompletePrefixLength(text.substr(0, kPromptBytes));
     MustEncode(tokenizer, text.substr(0, size));
     text.remove_prefix(size);
   }

@@ -61,6 +61,9 @@ TEST(NormalizerTest, TheFrontIsWhatBecameOfTheFirstCodePoint) {
   // U+203E is a space and a mark in NFKC; the mark still stands for it.
   EXPECT_EQ(Normalize({Stage(Kind::kNfkc), strip}, "\xE2\x80\xBEx").front, 2u);
   EXPECT_EQ(Normalize({Stage(Kind::kNfd), Stage(Kind::kStripAccents)}, "\xCC\x81x").front, 0u);
+  EXPECT_EQ(Normalize({Stage(Kind::kNfc)}, "e\xCC\x81x").front, 2u) << "joined by a mark";
+  EXPECT_EQ(Normalize({Stage(Kind::kNfkc)}, "\xE2\x85\xA7\xCC\x88").front, 3u)
+      << "the last I of VIII has gone to its mark";
 }
 
 TEST(NormalizerTest, ATextThatGrowsWithoutMeasureIsAnError) {
