@@ -1,6 +1,7 @@
 #include "server/config.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -103,7 +104,8 @@ void AddTokenRuleFlags(FlagGroup& flags, RequestLimits& limits) {
                   "Length of a string to avoid");
   flags.AddNumber("--max-logprobs", sampling.max_top_logprobs, 0, 1024,
                   "Alternatives reported with a token of the answer or the prompt");
-  flags.AddNumber("--max-n", limits.max_answers, 1, 1024, "Answers to one prompt");
+  flags.AddNumber("--max-n", limits.max_answers, 1, 1024,
+                  "Answers to one prompt; never more than --max-queued");
 }
 
 void AddRequestFlags(CLI::App& app, RequestLimits& limits, TextFlags& text) {
@@ -257,6 +259,8 @@ absl::StatusOr<std::optional<ServerConfig>> ParseCommandLine(int argc, const cha
     return absl::InvalidArgumentError(absl::StrCat(error.what(), "; see quire-server --help"));
   }
   QUIRE_RETURN_IF_ERROR(ReadTextFlags(text, &config));
+  config.requests.max_answers =
+      std::min(config.requests.max_answers, config.engine.max_queued_requests);
   config.engine.sampling = config.requests.sampling;
   return config;
 }

@@ -104,9 +104,8 @@ absl::StatusOr<ShutdownReason> Serve(const ServerConfig& config) {
     QUIRE_ASSIGN_OR_RETURN(exporter, Exporter::Listen(*config.metrics_listen));
   }
   QUIRE_ASSIGN_OR_RETURN(model, LoadModel(config, &signals, &dispatcher, &clock));
-  QUIRE_ASSIGN_OR_RETURN(
-      const ChatFormat chat,
-      ChooseChatFormat(config.model_dir, config.chat_family, model->tokenizer()));
+  QUIRE_ASSIGN_OR_RETURN(const ChatFormat chat,
+                         LoadChatFormat(config.model_dir, config.chat_family, model->tokenizer()));
   const RequestCodec codec(&model->config(), &model->tokenizer(),
                            model->options().max_context_tokens, config.requests, chat);
   QUIRE_ASSIGN_OR_RETURN(

@@ -16,7 +16,10 @@ OutputDispatcher::~OutputDispatcher() = default;
 
 void OutputDispatcher::Register(RequestId id, std::shared_ptr<OutputStream> stream,
                                 const Tokenizer& tokenizer, OutputFormat format) {
-  ShardOf(id).Add(id, {std::move(stream), IncrementalDetokenizer(tokenizer), std::move(format)});
+  using Position = IncrementalDetokenizer::Position;
+  const Position position = format.begins_text ? Position::kTextStart : Position::kContinuation;
+  ShardOf(id).Add(
+      id, {std::move(stream), IncrementalDetokenizer(tokenizer, position), std::move(format)});
 }
 
 void OutputDispatcher::Unregister(RequestId id) { ShardOf(id).Remove(id); }

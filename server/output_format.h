@@ -10,7 +10,9 @@ namespace quire::server {
 struct OutputFormat {
   int32_t index = 0;      // of the answer in its call
   bool logprobs = false;  // of each token
-  PromptPiece echo;       // goes out with the first piece
+  // No text stands before it: some tokenizers drop a space there.
+  bool begins_text = false;
+  PromptPiece echo;  // goes out with the first piece
 };
 
 }  // namespace quire::server

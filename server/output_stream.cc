@@ -43,6 +43,8 @@ void OutputStream::GatherLocked(OutputChunk chunk) {
     OutputChunk end_only;
     end_only.index = chunk.index;
     end_only.finish = std::move(chunk.finish);
+    // It may have come to its end before the cancel did, but not all of it is here.
+    end_only.finish->reason = FinishReason::kCancelled;
     chunk = std::move(end_only);
   }
   AppendLocked(std::move(chunk));

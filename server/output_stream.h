@@ -51,7 +51,7 @@ struct OutputShape {
 //    answer's end, and when half the bound has gathered.
 //  - The call ends with the last of its answers, with the status of the first that failed. The end
 //    (of the answers, or of the client) waits for the write in flight, then goes out at once. In
-//    kFinished every call but Detach does nothing: the status is given exactly once.
+//    kFinished every call but Abort and Detach does nothing: the status is given exactly once.
 //  - What is gathered is bounded. A piece beyond the bound and all after it are dropped, the
 //    request is cancelled, and the stream ends with RESOURCE_EXHAUSTED: the client has an intact
 //    beginning of the answer.

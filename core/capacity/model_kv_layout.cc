@@ -16,10 +16,15 @@ bool IsBlockSize(int32_t tokens) {
   return tokens > 0 && tokens % kBlockTokensUnit == 0 && kernels::kAttentionSplit % tokens == 0;
 }
 
+// Of a layer's KV; 0 where every token is kept.
+int32_t CacheWindow(const LayerShape& shape, int32_t context_tokens) {
+  return shape.window < context_tokens ? shape.window : 0;
+}
+
 // Of the first layer that has attention.
-int32_t FirstWindow(const ModelConfig& config) {
+int32_t FirstWindow(const ModelConfig& config, int32_t context_tokens) {
   for (int32_t l = 0; l < config.num_layers; ++l) {
-    if (config.Layer(l).kv_groups > 0) return config.Layer(l).window;
+    if (config.Layer(l).kv_groups > 0) return CacheWindow(config.Layer(l), context_tokens);
   }
   return 0;
 }
@@ -51,14 +56,16 @@ KvLayout MakeKvLayout(const ModelConfig& config, int32_t block_tokens, kernels::
   return layout;
 }
 
-KvLayouts MakeKvLayouts(const ModelConfig& config, int32_t block_tokens, kernels::DType dtype) {
+KvLayouts MakeKvLayouts(const ModelConfig& config, int32_t block_tokens, kernels::DType dtype,
+                        int32_t context_tokens) {
+  if (context_tokens == 0) context_tokens = config.max_positions;
   const KvLayout all = MakeKvLayout(config, block_tokens, dtype);
   std::map<int32_t, KvLayout> classes;  // by window, so that 0 comes first
-  int32_t window = FirstWindow(config);
+  int32_t window = FirstWindow(config, context_tokens);
   for (const KvLayout::Layer& layer : all.layers) {
     const LayerShape shape = config.Layer(layer.model_layer);
     // A layer without attention takes no room, whichever class it is in.
-    if (shape.kv_groups > 0) window = shape.window;
+    if (shape.kv_groups > 0) window = CacheWindow(shape, context_tokens);
     KvLayout& layout = classes[window];
     layout.block_tokens = all.block_tokens;
     layout.dtype = all.dtype;

@@ -13,8 +13,10 @@ namespace quire {
 absl::Status ValidateBlockTokens(int32_t block_tokens);
 
 // The cache classes of `config`: layers that see equally far back, the unlimited ones first.
+// A window that no context of `context_tokens` (0: of the model's own length) outgrows is none.
 // `block_tokens` must have passed ValidateBlockTokens. Pure.
-KvLayouts MakeKvLayouts(const ModelConfig& config, int32_t block_tokens, kernels::DType dtype);
+KvLayouts MakeKvLayouts(const ModelConfig& config, int32_t block_tokens, kernels::DType dtype,
+                        int32_t context_tokens = 0);
 
 // All layers in one class that keeps every token, as if none had a window. Pure.
 KvLayout MakeKvLayout(const ModelConfig& config, int32_t block_tokens, kernels::DType dtype);

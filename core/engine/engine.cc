@@ -69,10 +69,12 @@ absl::Status Engine::CheckFits(const Request& request) const {
 void Engine::Cancel(RequestId id) { inbox_.Cancel(id); }
 
 bool Engine::Step() {
+  // In this order, so that no request has arrived after "now".
+  EngineInbox::Messages messages = inbox_.Take();
   now_ = clock_->Now();
   const TimePoint began = now_;
   runner_time_ = Duration::zero();
-  DrainInbox();
+  Handle(std::move(messages));
   ExpireDeadlines();
   AdmitWaiting();
   const bool launched = LaunchNext();
@@ -87,8 +89,7 @@ bool Engine::Step() {
   return launched || complete;
 }
 
-void Engine::DrainInbox() {
-  EngineInbox::Messages messages = inbox_.Take();
+void Engine::Handle(EngineInbox::Messages messages) {
   for (Request& request : messages.submits) Enqueue(std::move(request));
   for (RequestId id : messages.cancels) {
     // Unknown ids have ended already: a cancel may cross the last token.

@@ -101,7 +101,7 @@ class Engine {
   };
 
   absl::Status CheckFits(const Request& request) const;
-  void DrainInbox();
+  void Handle(EngineInbox::Messages messages);
   void Enqueue(Request request);
   void ExpireDeadlines();
   void AdmitWaiting();

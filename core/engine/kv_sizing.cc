@@ -37,4 +37,15 @@ absl::StatusOr<size_t> ChooseKvBytes(int64_t wanted, size_t available, const KvL
   return std::min(bytes, limit) / slab * slab;
 }
 
+int32_t MaxTableEntries(const KvLayouts& classes, const EngineOptions& options, size_t kv_bytes) {
+  int64_t entries =
+      int64_t{options.max_running_requests} * classes[0].BlocksFor(options.max_context_tokens);
+  // A table in a class that keeps every token names a block of its own in each entry, and the other
+  // classes' tables are no longer. Behind a window entries outlive their blocks.
+  if (classes[0].window == 0) {
+    entries = std::min(entries, static_cast<int64_t>(kv_bytes / classes[0].BlockBytes()));
+  }
+  return static_cast<int32_t>(std::min<int64_t>(entries, INT32_MAX));
+}
+
 }  // namespace quire

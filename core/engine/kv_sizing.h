@@ -15,4 +15,7 @@ namespace quire {
 absl::StatusOr<size_t> ChooseKvBytes(int64_t wanted, size_t available, const KvLayouts& classes,
                                      const EngineOptions& options, int in_flight_depth);
 
+// Entries of the block tables of all running sequences together, in any class, at most. Pure.
+int32_t MaxTableEntries(const KvLayouts& classes, const EngineOptions& options, size_t kv_bytes);
+
 }  // namespace quire

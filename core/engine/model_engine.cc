@@ -11,6 +11,7 @@
 #include "core/engine/sampling_sizing.h"
 #include "core/engine/special_text_tokenizer.h"
 #include "core/kv/slab_arena.h"
+#include "core/model/device_memory.h"
 #include "core/model/transformer_runner.h"
 #include "core/model/weight_source.h"
 #include "core/model/weights.h"
@@ -18,20 +19,6 @@
 
 namespace quire {
 namespace {
-
-absl::Status ToStatus(const kernels::DeviceStatus& status) {
-  switch (status.code()) {
-    case kernels::DeviceStatus::Code::kOk:
-      return absl::OkStatus();
-    case kernels::DeviceStatus::Code::kOutOfMemory:
-      return absl::ResourceExhaustedError(status.message());
-    case kernels::DeviceStatus::Code::kInvalidArgument:
-      return absl::InvalidArgumentError(status.message());
-    case kernels::DeviceStatus::Code::kDeviceLost:
-      break;
-  }
-  return absl::UnavailableError(status.message());
-}
 
 // Members in the order of their lifetimes: what comes later uses what comes before.
 class LocalModelEngine final : public ModelEngine {
@@ -84,8 +71,9 @@ absl::Status LocalModelEngine::Load() {
                      " ids, but the model only ", config_.vocab_size));
   }
   special_text_ = std::make_unique<SpecialTextTokenizer>(*tokenizer_);
-  QUIRE_RETURN_IF_ERROR(ToStatus(
-      kernels::CreateDevice({.kind = options_.device, .threads = options_.threads}, &device_)));
+  QUIRE_RETURN_IF_ERROR(FromDevice(
+      kernels::CreateDevice({.kind = options_.device, .threads = options_.threads}, &device_),
+      "creating the device"));
   QUIRE_ASSIGN_OR_RETURN(auto source, CheckpointSource::Open(options_.model_dir, compute_));
   QUIRE_ASSIGN_OR_RETURN(ModelWeights weights, LoadWeights(config_, source.get(), device_.get(),
                                                            compute_, options_.progress));
@@ -98,11 +86,8 @@ absl::Status LocalModelEngine::Load() {
 absl::Status LocalModelEngine::LoadConfig() {
   QUIRE_ASSIGN_OR_RETURN(config_, LoadModelConfig(options_.model_dir));
   if (!options_.model_name.empty()) config_.name = options_.model_name;
-  const bool full_precision = config_.checkpoint_dtype == kernels::DType::kF32;
-  compute_ = options_.compute_dtype.value_or(full_precision ? kernels::DType::kF32
-                                                            : kernels::DType::kBF16);
+  compute_ = options_.compute_dtype.value_or(config_.DefaultComputeType());
   QUIRE_RETURN_IF_ERROR(ValidateBlockTokens(options_.block_tokens));
-  layouts_ = MakeKvLayouts(config_, options_.block_tokens, compute_);
   EngineOptions& engine = options_.engine;
   if (engine.max_context_tokens == 0) engine.max_context_tokens = config_.max_positions;
   if (engine.max_context_tokens > config_.max_positions) {
@@ -110,6 +95,7 @@ absl::Status LocalModelEngine::LoadConfig() {
         absl::StrCat("a context of ", engine.max_context_tokens, " tokens is more than the ",
                      config_.max_positions, " that the model was made for"));
   }
+  layouts_ = MakeKvLayouts(config_, options_.block_tokens, compute_, engine.max_context_tokens);
   return engine.Validate();
 }
 
@@ -117,7 +103,7 @@ absl::Status LocalModelEngine::AllocateKv() {
   QUIRE_ASSIGN_OR_RETURN(const size_t bytes,
                          ChooseKvBytes(options_.kv_memory_bytes, device_->AvailableBytes(),
                                        layouts_, options_.engine, device_->InFlightDepth()));
-  QUIRE_RETURN_IF_ERROR(ToStatus(device_->Allocate(bytes, &arena_memory_)));
+  QUIRE_ASSIGN_OR_RETURN(arena_memory_, AllocateOnDevice(device_.get(), bytes, "the KV cache"));
   arena_ = std::make_unique<SlabArena>(bytes, KvCacheManager::SlabBytes(layouts_, bytes));
   kv_ = std::make_unique<KvCacheManager>(layouts_, arena_.get(),
                                          options_.engine.InFlightTokens(device_->InFlightDepth()));
@@ -126,11 +112,9 @@ absl::Status LocalModelEngine::AllocateKv() {
 
 kernels::BatchCapacity LocalModelEngine::Capacity() const {
   const EngineOptions& engine = options_.engine;
-  const int64_t entries = static_cast<int64_t>(engine.max_running_requests) *
-                          layouts_[0].BlocksFor(engine.max_context_tokens);
   return {.tokens = engine.max_step_tokens,
           .sequences = engine.max_running_requests,
-          .table_entries = static_cast<int32_t>(std::min<int64_t>(entries, INT32_MAX)),
+          .table_entries = MaxTableEntries(layouts_, engine, arena_memory_.bytes()),
           .logit_rows = engine.MaxLogitRows()};
 }
 

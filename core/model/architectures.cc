@@ -15,6 +15,9 @@ namespace {
 
 using nlohmann::json;
 
+// Where a file says nothing, as in transformers; Phi-3 and SmolLM3 then have no window.
+constexpr int32_t kDefaultWindow = 4096;
+
 bool EveryLayer(int32_t) { return true; }
 
 absl::Status ReadLlama(const JsonFields& fields, ModelConfig* config) {
@@ -25,7 +28,8 @@ absl::Status ReadLlama(const JsonFields& fields, ModelConfig* config) {
 
 absl::Status ReadMistral(const JsonFields& fields, ModelConfig* config) {
   QUIRE_RETURN_IF_ERROR(ReadDecoder(fields, {}, config));
-  QUIRE_RETURN_IF_ERROR(ReadWindows(fields, {.windowed = EveryLayer}, config));
+  QUIRE_RETURN_IF_ERROR(
+      ReadWindows(fields, {.default_window = kDefaultWindow, .windowed = EveryLayer}, config));
   return ReadRope(fields, {}, config);
 }
 
@@ -34,7 +38,11 @@ absl::Status ReadQwenWindows(const JsonFields& fields, ModelConfig* config) {
   QUIRE_ASSIGN_OR_RETURN(const int64_t full_layers,
                          fields.IntOr("max_window_layers", 28, 0, kMaxLayers));
   const auto windowed = [full_layers](int32_t layer) { return layer >= full_layers; };
-  return ReadWindows(fields, {.off_by_default = true, .layer_types = true, .windowed = windowed},
+  return ReadWindows(fields,
+                     {.default_window = kDefaultWindow,
+                      .off_by_default = true,
+                      .layer_types = true,
+                      .windowed = windowed},
                      config);
 }
 
@@ -86,7 +94,8 @@ absl::Status ReadGemma2(const JsonFields& fields, ModelConfig* config) {
       ReadSoftcap(fields, "attn_logit_softcapping", 50, &config->attention_softcap));
   QUIRE_RETURN_IF_ERROR(ReadSoftcap(fields, "final_logit_softcapping", 30, &config->logit_softcap));
   const auto even = [](int32_t layer) { return layer % 2 == 0; };
-  QUIRE_RETURN_IF_ERROR(ReadWindows(fields, {.layer_types = true, .windowed = even}, config));
+  QUIRE_RETURN_IF_ERROR(ReadWindows(
+      fields, {.default_window = kDefaultWindow, .layer_types = true, .windowed = even}, config));
   return ReadRope(fields, {}, config);
 }
 
@@ -100,7 +109,8 @@ absl::Status ReadGemma3(const JsonFields& fields, ModelConfig* config) {
   QUIRE_ASSIGN_OR_RETURN(const int64_t pattern,
                          fields.IntOr("sliding_window_pattern", 6, 1, kMaxLayers));
   const auto local = [pattern](int32_t layer) { return (layer + 1) % pattern != 0; };
-  QUIRE_RETURN_IF_ERROR(ReadWindows(fields, {.layer_types = true, .windowed = local}, config));
+  QUIRE_RETURN_IF_ERROR(ReadWindows(
+      fields, {.default_window = kDefaultWindow, .layer_types = true, .windowed = local}, config));
   return ReadTwoRopes(fields, config);
 }
 

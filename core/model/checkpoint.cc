@@ -6,6 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/small_file.h"
 #include "core/base/status_macros.h"
 #include "core/model/json_fields.h"
 

@@ -9,21 +9,16 @@
 namespace quire {
 namespace {
 
-std::vector<int64_t> ExpectedShape(const TensorSpec& spec) {
-  if (spec.vector) return {spec.cols};
-  return {spec.rows, spec.cols};
-}
-
 absl::Status CheckEntry(const TensorSpec& spec, const SafetensorsEntry* entry) {
   if (entry == nullptr) {
     return absl::InvalidArgumentError(absl::StrCat("the checkpoint lacks tensor '", spec.name,
-                                                   "' of shape ", ShapeName(ExpectedShape(spec)),
+                                                   "' of shape ", ShapeName(spec.shape()),
                                                    ", which config.json calls for"));
   }
-  if (entry->shape != ExpectedShape(spec)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "tensor '", spec.name, "' has shape ", ShapeName(entry->shape),
-        " in the checkpoint, but config.json makes it ", ShapeName(ExpectedShape(spec))));
+  if (entry->shape != spec.shape()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tensor '", spec.name, "' has shape ", ShapeName(entry->shape),
+                     " in the checkpoint, but config.json makes it ", ShapeName(spec.shape())));
   }
   if (!entry->dtype.has_value()) {
     return absl::InvalidArgumentError(absl::StrCat("tensor '", spec.name, "' has type ",

@@ -43,8 +43,9 @@ absl::Status ReadEosTokens(const JsonFields& fields, ModelConfig* config);
 // Attention and feed-forward biases as Llama has them: all of a block's projections or none.
 absl::Status ReadBlockBiases(const JsonFields& fields, ModelConfig* config);
 
-// Which layers have the window that `sliding_window` gives.
+// Which layers have the window that `sliding_window` gives; a null there means none.
 struct WindowRule {
+  int32_t default_window = 0;   // where the field is absent; 0: none
   bool off_by_default = false;  // without "use_sliding_window": true
   bool layer_types = false;     // the field of this name, when given, overrules `windowed`
   std::function<bool(int32_t layer)> windowed;

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/model/config_limits.h"
 #include "core/model/gguf_vocabulary.h"
 
 namespace quire {
@@ -10,7 +11,6 @@ namespace {
 using nlohmann::json;
 using Type = GgufVocabulary::Type;
 
-constexpr char kTokensKey[] = "tokenizer.ggml.tokens";
 constexpr char kMergesKey[] = "tokenizer.ggml.merges";
 constexpr char kPreKey[] = "tokenizer.ggml.pre";
 
@@ -112,7 +112,8 @@ json AddedTokens(const GgufVocabulary& vocabulary, size_t mergeable) {
 }
 
 absl::StatusOr<json> Merges(const GgufFields& fields) {
-  QUIRE_ASSIGN_OR_RETURN(const std::vector<std::string_view> lines, fields.Strings(kMergesKey));
+  QUIRE_ASSIGN_OR_RETURN(const std::vector<std::string_view> lines,
+                         fields.Strings(kMergesKey, size_t{kMaxVocab}));
   json merges = json::array();
   for (const std::string_view line : lines) {
     // A token never has a space in it here, but may begin with one in files of some converters.
@@ -128,10 +129,14 @@ absl::StatusOr<json> Merges(const GgufFields& fields) {
 
 }  // namespace
 
-absl::StatusOr<std::string> GgufByteLevelJson(const GgufFields& fields) {
+absl::StatusOr<bool> GgufByteLevelAddsBos(const GgufFields& fields) {
   QUIRE_ASSIGN_OR_RETURN(const Splitting* splitting, FindSplitting(fields));
-  QUIRE_ASSIGN_OR_RETURN(const GgufVocabulary vocabulary,
-                         ReadGgufVocabulary(fields, splitting->add_bos));
+  return splitting->add_bos;
+}
+
+absl::StatusOr<std::string> GgufByteLevelJson(const GgufFields& fields,
+                                              const GgufVocabulary& vocabulary) {
+  QUIRE_ASSIGN_OR_RETURN(const Splitting* splitting, FindSplitting(fields));
   QUIRE_ASSIGN_OR_RETURN(json merges, Merges(fields));
   size_t mergeable = vocabulary.tokens.size();
   while (mergeable > 0 && !IsMergeable(vocabulary.types[mergeable - 1])) --mergeable;
@@ -151,7 +156,7 @@ absl::StatusOr<std::string> GgufByteLevelJson(const GgufFields& fields) {
   try {
     return root.dump();
   } catch (const json::exception&) {
-    return fields.Error(kTokensKey, "well-formed UTF-8");
+    return fields.Error(kGgufTokensKey, "well-formed UTF-8");
   }
 }
 

@@ -19,7 +19,6 @@ using kernels::DType;
 
 constexpr char kArchitectureKey[] = "general.architecture";
 constexpr char kLlama[] = "llama";
-constexpr int64_t kMaxWindow = int64_t{1} << 30;
 
 // Keys by which a file would ask for something that is not done here.
 struct NeutralKey {
@@ -113,7 +112,7 @@ absl::Status GgufConfigReader::RefuseUnsupported() {
   }
   QUIRE_ASSIGN_OR_RETURN(const bool causal, fields_.BoolOr(Key("attention.causal"), true));
   if (!causal) return fields_.Error(Key("attention.causal"), "true");
-  QUIRE_ASSIGN_OR_RETURN(const int64_t parts, fields_.IntOr("split.count", 1, 0, kMaxWindow));
+  QUIRE_ASSIGN_OR_RETURN(const int64_t parts, fields_.IntOr("split.count", 1, 0, INT32_MAX));
   if (parts <= 1) return absl::OkStatus();
   return fields_.Error("split.count",
                        "absent: merge the files of a split model into one with "
@@ -262,7 +261,7 @@ absl::Status GgufConfigReader::ReadWindows(const Windowed& windowed) {
 absl::Status GgufConfigReader::ReadWindowRope() {
   config_->window_rope.emplace();
   QUIRE_ASSIGN_OR_RETURN(config_->window_rope->theta,
-                         fields_.NumberOr(Key("rope.freq_base_swa"), 10000, 1, 1e12));
+                         fields_.NumberOr(Key("rope.freq_base_swa"), 10000, 1, kMaxRopeTheta));
   return absl::OkStatus();
 }
 

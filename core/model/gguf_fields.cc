@@ -11,8 +11,6 @@
 namespace quire {
 namespace {
 
-constexpr size_t kShownBytes = 80;  // of a string that goes into an error message
-
 template <typename T>
 T ElementAt(const GgufValue& value, size_t index) {
   T element;
@@ -68,7 +66,7 @@ std::string Shown(const GgufValue* value) {
   if (value->is_array) return absl::StrCat("an array of ", value->count, " elements");
   if (value->type == GgufValueType::kString) {
     std::span<const std::byte> data = value->data;
-    const std::string text(TakeString(&data).substr(0, kShownBytes));
+    const std::string text(TakeString(&data).substr(0, kGgufShownBytes));
     return absl::StrCat("'", absl::CHexEscape(text), "'");
   }
   if (value->type == GgufValueType::kBool) return ElementAt<uint8_t>(*value, 0) ? "true" : "false";
@@ -158,10 +156,14 @@ absl::StatusOr<std::vector<int64_t>> GgufFields::Ints(std::string_view key, size
   return integers;
 }
 
-absl::StatusOr<std::vector<std::string_view>> GgufFields::Strings(std::string_view key) const {
+absl::StatusOr<std::vector<std::string_view>> GgufFields::Strings(std::string_view key,
+                                                                  size_t max_count) const {
   const GgufValue* value = Find(key);
   if (value == nullptr || !value->is_array || value->type != GgufValueType::kString) {
     return Error(key, "an array of strings");
+  }
+  if (value->count > max_count) {
+    return Error(key, absl::StrCat("an array of at most ", max_count, " strings"));
   }
   std::span<const std::byte> data = value->data;
   std::vector<std::string_view> strings;

@@ -34,7 +34,8 @@ class GgufFields {
   // Arrays. Ints also takes one integer, which then stands for all `count`.
   absl::StatusOr<std::vector<int64_t>> Ints(std::string_view key, size_t count, int64_t min,
                                             int64_t max) const;
-  absl::StatusOr<std::vector<std::string_view>> Strings(std::string_view key) const;
+  absl::StatusOr<std::vector<std::string_view>> Strings(std::string_view key,
+                                                        size_t max_count) const;
   absl::StatusOr<std::vector<double>> Numbers(std::string_view key) const;
 
   absl::Status Error(std::string_view key, std::string_view expectation) const;

@@ -20,12 +20,11 @@ constexpr uint32_t kMaxRank = 4;
 constexpr uint32_t kDefaultAlignment = 32;
 constexpr uint32_t kMaxAlignment = 1 << 16;
 constexpr char kAlignmentKey[] = "general.alignment";
-constexpr size_t kShownBytes = 80;  // of a name that goes into an error message
 
 // A name as the file has it, safe to print.
 std::string Shown(std::string_view name) {
-  const bool cut = name.size() > kShownBytes;
-  const std::string_view part = name.substr(0, kShownBytes);
+  const bool cut = name.size() > kGgufShownBytes;
+  const std::string_view part = name.substr(0, kGgufShownBytes);
   return absl::StrCat("'", absl::CHexEscape(std::string(part)), cut ? "...'" : "'");
 }
 

@@ -38,6 +38,8 @@ enum class GgufValueType : uint32_t {
   kFloat64,
 };
 
+inline constexpr size_t kGgufShownBytes = 80;  // of a file's text that goes into an error message
+
 // A value of the metadata where it lies in the file: `count` elements of `type`, one unless it is
 // an array. Strings have their lengths before them, 8 bytes each. `type` is never kArray.
 struct GgufValue {

@@ -1,18 +1,16 @@
 #include "core/model/gguf_rope.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/model/config_limits.h"
+#include "core/model/rope_reader.h"
 #include "core/model/safetensors.h"
 #include "kernels/api/float_convert.h"
 
 namespace quire {
 namespace {
-
-constexpr double kMaxFactor = 1e6;
 
 class GgufRopeReader {
  public:
@@ -37,7 +35,7 @@ class GgufRopeReader {
 };
 
 absl::Status GgufRopeReader::Read() {
-  QUIRE_ASSIGN_OR_RETURN(out_.theta, fields_.NumberOr(Key("freq_base"), 10000, 1, 1e12));
+  QUIRE_ASSIGN_OR_RETURN(out_.theta, fields_.NumberOr(Key("freq_base"), 10000, 1, kMaxRopeTheta));
   const int64_t head_dim = config_.head_dim;
   QUIRE_RETURN_IF_ERROR(
       fields_.IntOr(Key("dimension_count"), head_dim, head_dim, head_dim).status());
@@ -54,11 +52,12 @@ absl::Status GgufRopeReader::ReadKind() {
   // The second name is an older one; no factor may be written as 0.
   const std::string factor_key =
       fields_.Has(Key("scaling.factor")) ? Key("scaling.factor") : Key("scale_linear");
-  QUIRE_ASSIGN_OR_RETURN(const double factor, fields_.NumberOr(factor_key, 1, 0, kMaxFactor));
+  QUIRE_ASSIGN_OR_RETURN(const double factor, fields_.NumberOr(factor_key, 1, 0, kMaxRopeFactor));
   if (type == "yarn") return ReadYarn(factor);
   if (type == "none") return absl::OkStatus();
   if (type != "linear") return fields_.Error(type_key, "\"none\", \"linear\" or \"yarn\"");
   if (factor == 0 || factor == 1) return absl::OkStatus();
+  if (factor < 1) return fields_.Error(factor_key, "0, for none, or 1 or more");
   out_.kind = RopeKind::kLinear;
   out_.factor = factor;
   return absl::OkStatus();
@@ -66,16 +65,20 @@ absl::Status GgufRopeReader::ReadKind() {
 
 absl::Status GgufRopeReader::ReadYarn(double factor) {
   if (factor < 1) return fields_.Error(Key("scaling.factor"), "1 or more");
+  if (out_.theta <= 1) return fields_.Error(Key("freq_base"), "above 1 with \"yarn\"");
   out_.kind = RopeKind::kYarn;
   out_.factor = factor;
   QUIRE_ASSIGN_OR_RETURN(out_.original_max_positions,
                          fields_.IntOr(Key("scaling.original_context_length"),
                                        config_.max_positions, 1, kMaxPositions));
-  QUIRE_ASSIGN_OR_RETURN(out_.beta_fast,
-                         fields_.NumberOr(Key("scaling.yarn_beta_fast"), 32, 1e-3, kMaxFactor));
-  QUIRE_ASSIGN_OR_RETURN(out_.beta_slow,
-                         fields_.NumberOr(Key("scaling.yarn_beta_slow"), 1, 1e-3, kMaxFactor));
-  out_.attention_factor = 0.1 * std::log(factor) + 1;
+  QUIRE_ASSIGN_OR_RETURN(out_.beta_fast, fields_.NumberOr(Key("scaling.yarn_beta_fast"), 32,
+                                                          kMinRopeFactor, kMaxRopeFactor));
+  QUIRE_ASSIGN_OR_RETURN(out_.beta_slow, fields_.NumberOr(Key("scaling.yarn_beta_slow"), 1,
+                                                          kMinRopeFactor, kMaxRopeFactor));
+  if (out_.beta_fast < out_.beta_slow) {
+    return fields_.Error(Key("scaling.yarn_beta_fast"), "at least yarn_beta_slow");
+  }
+  out_.attention_factor = YarnScale(factor, 1);
   return absl::OkStatus();
 }
 
@@ -95,8 +98,8 @@ absl::Status GgufRopeReader::ReadFactors(const GgufTensor& tensor) {
   if (out_.kind != RopeKind::kDefault) return error("comes with a scaling of another kind");
   std::vector<float> factors(count);
   kernels::ConvertToFloat(tensor.data.data(), kernels::DType::kF32, count, factors.data());
-  for (const float factor : factors) {
-    if (!(factor > 0 && factor <= kMaxFactor)) return error("has a factor that is not positive");
+  if (!std::all_of(factors.begin(), factors.end(), IsRopeFactor)) {
+    return error(absl::StrCat("has a factor outside [", kMinRopeFactor, ", ", kMaxRopeFactor, "]"));
   }
   out_.kind = RopeKind::kLongRope;
   out_.original_max_positions = config_.max_positions;

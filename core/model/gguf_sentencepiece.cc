@@ -49,8 +49,8 @@ std::string Trainer(const GgufVocabulary& vocabulary) {
 
 }  // namespace
 
-absl::StatusOr<std::string> GgufSentencePieceModel(const GgufFields& fields) {
-  QUIRE_ASSIGN_OR_RETURN(const GgufVocabulary vocabulary, ReadGgufVocabulary(fields, true));
+absl::StatusOr<std::string> GgufSentencePieceModel(const GgufFields& fields,
+                                                   const GgufVocabulary& vocabulary) {
   QUIRE_ASSIGN_OR_RETURN(const std::vector<double> scores, fields.Numbers(kScoresKey));
   if (scores.size() != vocabulary.tokens.size()) {
     return fields.Error(kScoresKey,

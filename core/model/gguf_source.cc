@@ -44,8 +44,7 @@ absl::StatusOr<std::vector<HostMatrix>> GgufSource::Fetch(std::span<const Tensor
 }
 
 absl::StatusOr<const GgufTensor*> GgufSource::Find(const TensorSpec& spec) const {
-  const std::vector<int64_t> shape =
-      spec.vector ? std::vector<int64_t>{spec.cols} : std::vector<int64_t>{spec.rows, spec.cols};
+  const std::vector<int64_t> shape = spec.shape();
   const auto it = tensors_.find(spec.name);
   if (it == tensors_.end()) {
     return absl::InvalidArgumentError(absl::StrCat(path_, ": lacks tensor '", spec.name,
@@ -73,6 +72,11 @@ absl::StatusOr<HostMatrix> GgufSource::FetchOne(const TensorSpec& spec) {
   // Rows of a vector are its elements where they are reordered. Vectors stay in F32: they are small
   // and not multiplied in lower precision.
   const bool upright = spec.vector && heads > 0;
+  if (upright && !tensor->type->plain.has_value()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path_, ": tensor '", spec.name, "' has type ", tensor->type->name,
+                     ", but elements that the converter reordered must be F32, F16 or BF16"));
+  }
   const GgufMatrix matrix(*tensor, upright ? spec.cols : spec.rows, upright ? 1 : spec.cols, heads);
   absl::StatusOr<HostMatrix> decoded =
       decoded_.Add(matrix, spec.name, spec.vector ? DType::kF32 : dtype_);

@@ -20,7 +20,12 @@ struct GgufTokenizerFiles {
 absl::StatusOr<GgufTokenizerFiles> ReadGgufTokenizer(const GgufFile& file,
                                                      const std::string& where);
 
+// The part of tokenizer_config that conversations need: bos_token, eos_token and chat_template;
+// "{}" without a template. Of the tokenizer it reads no more than these, so that any kind will do.
+absl::StatusOr<std::string> ReadGgufChatConfig(const GgufFile& file, const std::string& where);
+
 // The same from a file.
 absl::StatusOr<GgufTokenizerFiles> LoadGgufTokenizer(const std::string& path);
+absl::StatusOr<std::string> LoadGgufChatConfig(const std::string& path);
 
 }  // namespace quire

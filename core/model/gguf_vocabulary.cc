@@ -11,8 +11,9 @@ namespace {
 
 using Type = GgufVocabulary::Type;
 
-constexpr char kTokensKey[] = "tokenizer.ggml.tokens";
 constexpr char kTypesKey[] = "tokenizer.ggml.token_type";
+constexpr char kBosKey[] = "tokenizer.ggml.bos_token_id";
+constexpr char kEosKey[] = "tokenizer.ggml.eos_token_id";
 
 absl::StatusOr<std::vector<Type>> ReadTypes(const GgufFields& fields, size_t count) {
   if (!fields.Has(kTypesKey)) return std::vector<Type>(count, Type::kNormal);
@@ -32,35 +33,41 @@ absl::StatusOr<TokenId> ReadTokenId(const GgufFields& fields, const char* key, s
 }
 
 absl::Status CheckTokens(const GgufFields& fields, const std::vector<std::string_view>& tokens) {
-  if (tokens.empty() || tokens.size() > size_t{kMaxVocab}) {
-    return fields.Error(kTokensKey, absl::StrCat("1 to ", kMaxVocab, " tokens"));
+  if (tokens.empty()) {
+    return fields.Error(kGgufTokensKey, absl::StrCat("1 to ", kMaxVocab, " tokens"));
   }
   absl::flat_hash_set<absl::string_view> seen;
   seen.reserve(tokens.size());
   for (size_t id = 0; id < tokens.size(); ++id) {
     if (seen.insert(absl::string_view(tokens[id].data(), tokens[id].size())).second) continue;
-    return fields.Error(kTokensKey, absl::StrCat("without duplicates, but token ", id, " is one"));
+    return fields.Error(kGgufTokensKey,
+                        absl::StrCat("without duplicates, but token ", id, " is one"));
   }
   return absl::OkStatus();
 }
 
 }  // namespace
 
-absl::StatusOr<GgufVocabulary> ReadGgufVocabulary(const GgufFields& fields, bool add_bos) {
+absl::StatusOr<GgufVocabulary> ReadGgufTokens(const GgufFields& fields) {
   GgufVocabulary out;
-  QUIRE_ASSIGN_OR_RETURN(out.tokens, fields.Strings(kTokensKey));
-  QUIRE_RETURN_IF_ERROR(CheckTokens(fields, out.tokens));
+  QUIRE_ASSIGN_OR_RETURN(out.tokens, fields.Strings(kGgufTokensKey, size_t{kMaxVocab}));
   const size_t count = out.tokens.size();
-  QUIRE_ASSIGN_OR_RETURN(out.types, ReadTypes(fields, count));
-  QUIRE_ASSIGN_OR_RETURN(out.bos, ReadTokenId(fields, "tokenizer.ggml.bos_token_id", count));
-  QUIRE_ASSIGN_OR_RETURN(out.eos, ReadTokenId(fields, "tokenizer.ggml.eos_token_id", count));
+  QUIRE_ASSIGN_OR_RETURN(out.bos, ReadTokenId(fields, kBosKey, count));
+  QUIRE_ASSIGN_OR_RETURN(out.eos, ReadTokenId(fields, kEosKey, count));
+  return out;
+}
+
+absl::StatusOr<GgufVocabulary> ReadGgufVocabulary(const GgufFields& fields, bool add_bos) {
+  QUIRE_ASSIGN_OR_RETURN(GgufVocabulary out, ReadGgufTokens(fields));
+  QUIRE_RETURN_IF_ERROR(CheckTokens(fields, out.tokens));
+  QUIRE_ASSIGN_OR_RETURN(out.types, ReadTypes(fields, out.tokens.size()));
   QUIRE_ASSIGN_OR_RETURN(out.add_bos, fields.BoolOr("tokenizer.ggml.add_bos_token", add_bos));
   QUIRE_ASSIGN_OR_RETURN(out.add_eos, fields.BoolOr("tokenizer.ggml.add_eos_token", false));
   if (out.add_bos && out.bos < 0) {
-    return fields.Error("tokenizer.ggml.bos_token_id", "given, since it is to be added");
+    return fields.Error(kBosKey, "given, since it is to be added");
   }
   if (out.add_eos && out.eos < 0) {
-    return fields.Error("tokenizer.ggml.eos_token_id", "given, since it is to be added");
+    return fields.Error(kEosKey, "given, since it is to be added");
   }
   return out;
 }

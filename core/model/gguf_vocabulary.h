@@ -10,6 +10,8 @@
 
 namespace quire {
 
+inline constexpr char kGgufTokensKey[] = "tokenizer.ggml.tokens";
+
 // The tokens of a GGUF file, by id. Views into the file.
 struct GgufVocabulary {
   // As SentencePiece numbers them.
@@ -23,13 +25,22 @@ struct GgufVocabulary {
   bool add_eos = false;
 };
 
+// The tokens and the ids of two of them alone; nothing else is read or checked.
+absl::StatusOr<GgufVocabulary> ReadGgufTokens(const GgufFields& fields);
+
 // `add_bos`: whether a text begins with that token where the file does not say.
 absl::StatusOr<GgufVocabulary> ReadGgufVocabulary(const GgufFields& fields, bool add_bos);
 
+// Whether byte-level BPE with the metadata's way of splitting begins a text with bos where the file
+// does not say.
+absl::StatusOr<bool> GgufByteLevelAddsBos(const GgufFields& fields);
+
 // A tokenizer.json for byte-level BPE, which `pre` of the metadata says how to split text for.
-absl::StatusOr<std::string> GgufByteLevelJson(const GgufFields& fields);
+absl::StatusOr<std::string> GgufByteLevelJson(const GgufFields& fields,
+                                              const GgufVocabulary& vocabulary);
 
 // A tokenizer.model, a SentencePiece BPE with the scores of the metadata.
-absl::StatusOr<std::string> GgufSentencePieceModel(const GgufFields& fields);
+absl::StatusOr<std::string> GgufSentencePieceModel(const GgufFields& fields,
+                                                   const GgufVocabulary& vocabulary);
 
 }  // namespace quire

@@ -14,9 +14,6 @@ namespace quire {
 absl::StatusOr<nlohmann::json> ParseJson(std::string_view text, std::string_view where,
                                          int max_depth = 32);
 
-// Reads a whole file of at most `max_bytes`. NotFound when it does not exist.
-absl::StatusOr<std::string> ReadSmallFile(const std::string& path, size_t max_bytes);
-
 // Checked access to the fields of a JSON object. A null counts as absent. Errors are
 // InvalidArgument: "<where>: field '<name>' must be <expectation>, found <value>".
 // The object must outlive it.

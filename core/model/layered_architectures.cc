@@ -192,7 +192,8 @@ absl::Status ReadOpenElmSwitches(const JsonFields& fields, ModelConfig* config) 
   QUIRE_ASSIGN_OR_RETURN(config->tie_word_embeddings,
                          fields.BoolOr("share_input_output_layers", true));
   config->rms_norm_eps = 1e-6f;
-  QUIRE_ASSIGN_OR_RETURN(config->rope.theta, fields.NumberOr("rope_freq_constant", 10000, 1, 1e12));
+  QUIRE_ASSIGN_OR_RETURN(config->rope.theta,
+                         fields.NumberOr("rope_freq_constant", 10000, 1, kMaxRopeTheta));
   return absl::OkStatus();
 }
 

@@ -1,5 +1,7 @@
 #include "core/model/model_config.h"
 
+#include <algorithm>
+
 namespace quire {
 namespace {
 
@@ -47,6 +49,26 @@ int64_t ModelConfig::NumParameters() const {
     total += AttentionParameters(*this, shape) + FeedForwardParameters(*this, shape);
   }
   return total;
+}
+
+AttentionShape ShapeOfAttention(const ModelConfig& config) {
+  AttentionShape shape;
+  for (int32_t l = 0; l < config.num_layers; ++l) {
+    const LayerShape layer = config.Layer(l);
+    if (layer.kv_groups == 0) continue;
+    const int32_t q_per_group = layer.num_heads / layer.kv_groups;
+    const bool first = shape.max_groups == 0;
+    shape.min_groups = first ? layer.kv_groups : std::min(shape.min_groups, layer.kv_groups);
+    shape.max_groups = std::max(shape.max_groups, layer.kv_groups);
+    shape.min_q_per_group = first ? q_per_group : std::min(shape.min_q_per_group, q_per_group);
+    shape.max_q_per_group = std::max(shape.max_q_per_group, q_per_group);
+  }
+  if (shape.max_q_per_group == 1) {
+    shape.kind = AttentionShape::Kind::kMha;
+  } else if (shape.max_groups == 1) {
+    shape.kind = AttentionShape::Kind::kMqa;
+  }
+  return shape;
 }
 
 }  // namespace quire

@@ -71,6 +71,10 @@ struct ModelConfig {
   float default_repetition_penalty = 1.0f;
 
   LayerShape Layer(int32_t layer) const;
+  // What to compute and keep KV in unless told otherwise: f32 for an f32 checkpoint, else bf16.
+  kernels::DType DefaultComputeType() const {
+    return checkpoint_dtype == kernels::DType::kF32 ? kernels::DType::kF32 : kernels::DType::kBF16;
+  }
   const RopeConfig& RopeFor(const LayerShape& shape) const {
     return shape.window > 0 && window_rope.has_value() ? *window_rope : rope;
   }
@@ -81,6 +85,15 @@ struct ModelConfig {
 // GGUF file (FindGgufFile). InvalidArgument names the field and what it must be; an unsupported
 // architecture is refused with the supported ones.
 absl::StatusOr<ModelConfig> LoadModelConfig(const std::string& model_dir);
+
+// How query heads share KV groups, over the layers that have attention.
+struct AttentionShape {
+  enum class Kind { kMha, kGqa, kMqa };  // where layers differ in kind: GQA
+  Kind kind = Kind::kGqa;
+  int32_t min_groups = 0, max_groups = 0;
+  int32_t min_q_per_group = 0, max_q_per_group = 0;
+};
+AttentionShape ShapeOfAttention(const ModelConfig& config);
 
 // The text of a config.json alone; errors start with `where`. Pure.
 absl::StatusOr<ModelConfig> ParseModelConfig(std::string_view text, const std::string& where);

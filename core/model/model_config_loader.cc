@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/base/small_file.h"
 #include "core/base/status_macros.h"
 #include "core/model/architectures.h"
 #include "core/model/config_limits.h"
@@ -17,8 +18,6 @@ namespace quire {
 namespace {
 
 using nlohmann::json;
-
-constexpr size_t kMaxConfigBytes = size_t{4} << 20;
 
 absl::StatusOr<const Architecture*> FindArchitecture(const JsonFields& fields) {
   const json* list = fields.Find("architectures");

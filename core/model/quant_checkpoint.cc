@@ -87,7 +87,8 @@ absl::StatusOr<QuantizedMatrix> OpenQuantized(const QuantConfig& config,
 bool IsInertWhenQuantized(const QuantConfig& config, const SafetensorsEntry& entry) {
   if (config.method == QuantMethod::kFp8) {
     const auto has = [&](const char* suffix) { return absl::EndsWith(entry.name, suffix); };
-    return has(".input_scale") || has(".output_scale") || has(".k_scale") || has(".v_scale");
+    return has(".activation_scale") || has(".input_scale") || has(".output_scale") ||
+           has(".k_scale") || has(".v_scale");
   }
   const auto is_zero = [](std::byte b) { return b == std::byte{0}; };
   return absl::EndsWith(entry.name, ".bias") &&

@@ -4,7 +4,9 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/small_file.h"
 #include "core/base/status_macros.h"
+#include "core/model/config_limits.h"
 #include "core/model/json_fields.h"
 
 namespace quire {
@@ -12,7 +14,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kMaxConfigBytes = size_t{4} << 20;
 constexpr int64_t kMaxGroup = 1 << 16;
 constexpr int64_t kMaxBlock = 1 << 12;
 

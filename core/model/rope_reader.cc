@@ -13,8 +13,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr double kMaxFactor = 1e6;
-constexpr double kMaxTheta = 1e12;
 constexpr double kGemma3Theta = 1e6;  // of layers without a window
 
 // One rotation: `rope` holds its own fields, `top` those of the whole file.
@@ -49,8 +47,9 @@ absl::StatusOr<RopeConfig> RopeReader::Read() {
   for (const char* nested : {"full_attention", "sliding_attention"}) {
     if (rope_.Has(nested)) return rope_.Error(nested, "absent: all layers rotate alike here");
   }
-  QUIRE_ASSIGN_OR_RETURN(out_.theta, top_.NumberOr("rope_theta", defaults_.theta, 1, kMaxTheta));
-  QUIRE_ASSIGN_OR_RETURN(out_.theta, rope_.NumberOr("rope_theta", out_.theta, 1, kMaxTheta));
+  QUIRE_ASSIGN_OR_RETURN(out_.theta,
+                         top_.NumberOr("rope_theta", defaults_.theta, 1, kMaxRopeTheta));
+  QUIRE_ASSIGN_OR_RETURN(out_.theta, rope_.NumberOr("rope_theta", out_.theta, 1, kMaxRopeTheta));
   QUIRE_RETURN_IF_ERROR(ReadRotaryDim());
   QUIRE_RETURN_IF_ERROR(ReadKind());
   return out_;
@@ -104,48 +103,49 @@ absl::Status RopeReader::ReadOriginalLength(int64_t min) {
 }
 
 absl::Status RopeReader::ReadFactor() {
-  QUIRE_ASSIGN_OR_RETURN(out_.factor, rope_.Number("factor", 1, kMaxFactor));
+  QUIRE_ASSIGN_OR_RETURN(out_.factor, rope_.Number("factor", 1, kMaxRopeFactor));
   return absl::OkStatus();
 }
 
 absl::Status RopeReader::ReadFactorOrRatio() {
   const double ratio = static_cast<double>(config_.max_positions) / out_.original_max_positions;
-  QUIRE_ASSIGN_OR_RETURN(out_.factor, rope_.NumberOr("factor", ratio, 1e-3, kMaxFactor));
+  QUIRE_ASSIGN_OR_RETURN(out_.factor,
+                         rope_.NumberOr("factor", ratio, kMinRopeFactor, kMaxRopeFactor));
   return absl::OkStatus();
 }
 
 absl::Status RopeReader::ReadLlama3() {
   out_.kind = RopeKind::kLlama3;
   QUIRE_RETURN_IF_ERROR(ReadFactor());
-  QUIRE_ASSIGN_OR_RETURN(out_.low_freq_factor, rope_.Number("low_freq_factor", 1e-6, kMaxFactor));
-  QUIRE_ASSIGN_OR_RETURN(out_.high_freq_factor, rope_.Number("high_freq_factor", 1e-6, kMaxFactor));
+  QUIRE_ASSIGN_OR_RETURN(out_.low_freq_factor,
+                         rope_.Number("low_freq_factor", 1e-6, kMaxRopeFactor));
+  QUIRE_ASSIGN_OR_RETURN(out_.high_freq_factor,
+                         rope_.Number("high_freq_factor", 1e-6, kMaxRopeFactor));
   if (out_.high_freq_factor <= out_.low_freq_factor) {
     return rope_.Error("high_freq_factor", "above low_freq_factor");
   }
   return ReadOriginalLength(1);
 }
 
-// Attention grows sharper with the logarithm of the stretch: 0.1 m ln(s) + 1 (Peng et al., 2023).
-double YarnScale(double factor, double m) {
-  return factor <= 1 ? 1.0 : 0.1 * m * std::log(factor) + 1.0;
-}
-
 absl::Status RopeReader::ReadYarn() {
   out_.kind = RopeKind::kYarn;
   QUIRE_RETURN_IF_ERROR(ReadOriginalLength(1));
   QUIRE_RETURN_IF_ERROR(ReadFactorOrRatio());
-  QUIRE_ASSIGN_OR_RETURN(out_.beta_fast, rope_.NumberOr("beta_fast", 32, 1e-3, kMaxFactor));
-  QUIRE_ASSIGN_OR_RETURN(out_.beta_slow, rope_.NumberOr("beta_slow", 1, 1e-3, kMaxFactor));
+  QUIRE_ASSIGN_OR_RETURN(out_.beta_fast,
+                         rope_.NumberOr("beta_fast", 32, kMinRopeFactor, kMaxRopeFactor));
+  QUIRE_ASSIGN_OR_RETURN(out_.beta_slow,
+                         rope_.NumberOr("beta_slow", 1, kMinRopeFactor, kMaxRopeFactor));
   if (out_.beta_fast < out_.beta_slow) return rope_.Error("beta_fast", "at least beta_slow");
   QUIRE_ASSIGN_OR_RETURN(out_.truncate, rope_.BoolOr("truncate", true));
   if (out_.theta <= 1) return rope_.Error("rope_theta", "above 1 with \"yarn\"");
-  QUIRE_ASSIGN_OR_RETURN(const double m, rope_.NumberOr("mscale", 0, 0, kMaxFactor));
-  QUIRE_ASSIGN_OR_RETURN(const double m_all, rope_.NumberOr("mscale_all_dim", 0, 0, kMaxFactor));
+  QUIRE_ASSIGN_OR_RETURN(const double m, rope_.NumberOr("mscale", 0, 0, kMaxRopeFactor));
+  QUIRE_ASSIGN_OR_RETURN(const double m_all,
+                         rope_.NumberOr("mscale_all_dim", 0, 0, kMaxRopeFactor));
   const bool both = m > 0 && m_all > 0;
   const double scale =
       both ? YarnScale(out_.factor, m) / YarnScale(out_.factor, m_all) : YarnScale(out_.factor, 1);
   QUIRE_ASSIGN_OR_RETURN(out_.attention_factor,
-                         rope_.NumberOr("attention_factor", scale, 1e-3, kMaxFactor));
+                         rope_.NumberOr("attention_factor", scale, kMinRopeFactor, kMaxRopeFactor));
   return absl::OkStatus();
 }
 
@@ -160,7 +160,7 @@ absl::Status RopeReader::ReadLongRope() {
           ? 1.0
           : std::sqrt(1 + std::log(out_.factor) / std::log(out_.original_max_positions));
   QUIRE_ASSIGN_OR_RETURN(out_.attention_factor,
-                         rope_.NumberOr("attention_factor", scale, 1e-3, kMaxFactor));
+                         rope_.NumberOr("attention_factor", scale, kMinRopeFactor, kMaxRopeFactor));
   return absl::OkStatus();
 }
 
@@ -168,14 +168,14 @@ absl::StatusOr<std::vector<double>> RopeReader::ReadFactors(const char* field) {
   const int32_t rotary_dim = out_.rotary_dim > 0 ? out_.rotary_dim : config_.head_dim;
   const auto count = static_cast<size_t>(rotary_dim / 2);
   const std::string expectation =
-      absl::StrCat("a list of ", count, " numbers in [0.001, ", kMaxFactor, "]");
+      absl::StrCat("a list of ", count, " numbers in [", kMinRopeFactor, ", ", kMaxRopeFactor, "]");
   const json* list = rope_.Find(field);
   if (list == nullptr || !list->is_array() || list->size() != count) {
     return rope_.Error(field, expectation);
   }
   std::vector<double> factors;
   for (const json& value : *list) {
-    if (!value.is_number() || !(value.get<double>() >= 1e-3 && value.get<double>() <= kMaxFactor)) {
+    if (!value.is_number() || !IsRopeFactor(value.get<double>())) {
       return rope_.Error(field, expectation);
     }
     factors.push_back(value.get<double>());
@@ -205,6 +205,12 @@ absl::StatusOr<RopeConfig> ReadOne(const JsonFields& top, const JsonFields& pare
 
 }  // namespace
 
+double YarnScale(double factor, double m) {
+  return factor <= 1 ? 1.0 : 0.1 * m * std::log(factor) + 1.0;
+}
+
+bool IsRopeFactor(double factor) { return factor >= kMinRopeFactor && factor <= kMaxRopeFactor; }
+
 absl::Status ReadRope(const JsonFields& fields, const RopeDefaults& defaults, ModelConfig* config) {
   QUIRE_ASSIGN_OR_RETURN(config->rope,
                          ReadOne(fields, fields, RopeField(fields), defaults, *config));
@@ -218,7 +224,7 @@ absl::Status ReadTwoRopes(const JsonFields& fields, ModelConfig* config) {
   const JsonFields both(object, absl::StrCat(fields.where(), ": ", field));
   RopeConfig local;
   QUIRE_ASSIGN_OR_RETURN(local.theta,
-                         fields.NumberOr("rope_local_base_freq", local.theta, 1, kMaxTheta));
+                         fields.NumberOr("rope_local_base_freq", local.theta, 1, kMaxRopeTheta));
   if (both.Has("full_attention") || both.Has("sliding_attention")) {
     QUIRE_ASSIGN_OR_RETURN(config->rope,
                            ReadOne(fields, both, "full_attention", defaults, *config));

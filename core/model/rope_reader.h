@@ -20,6 +20,12 @@ struct RopeDefaults {
 // type may be called `type`.
 absl::Status ReadRope(const JsonFields& fields, const RopeDefaults& defaults, ModelConfig* config);
 
+// Attention grows sharper with the logarithm of the stretch: 0.1 m ln(s) + 1 (Peng et al., 2023).
+double YarnScale(double factor, double m);
+
+// Whether a frequency may be divided by it; NaN may not.
+bool IsRopeFactor(double factor);
+
 // The same for Gemma 3, after the windows: layers with a window rotate by a base of their own.
 absl::Status ReadTwoRopes(const JsonFields& fields, ModelConfig* config);
 

@@ -30,8 +30,9 @@ float AttentionScale(const ModelConfig& config) {
 
 }  // namespace
 
-void TransformerRunner::Forward(const BatchView& batch, const SampledToken* previous) {
-  device_->ops().BeginStep(batch);
+void TransformerRunner::Forward(const BatchView& batch, const kernels::BatchHostView& host,
+                                const SampledToken* previous) {
+  device_->ops().BeginStep(batch, host);
   Embed(batch, previous);
   for (size_t l = 0; l < weights_.layers.size(); ++l) {
     const LayerShape shape = config_.Layer(static_cast<int32_t>(l));

@@ -112,7 +112,25 @@ absl::Status TransformerRunner::AllocateMemory() {
   }
   completed_.resize(rows);
   completed_alternatives_.resize(alternatives);
-  return absl::OkStatus();
+  return PrepareOps();
+}
+
+absl::Status TransformerRunner::PrepareOps() {
+  std::vector<kernels::AttentionLayer> layers;
+  for (int32_t l = 0; l < config_.num_layers; ++l) {
+    const LayerShape shape = config_.Layer(l);
+    if (shape.kv_groups == 0) continue;
+    layers.push_back({.num_heads = shape.num_heads,
+                      .kv_groups = shape.kv_groups,
+                      .head_dim = config_.head_dim,
+                      .window = shape.window,
+                      .act = act_});
+  }
+  return FromDevice(device_->ops().Prepare({.capacity = options_.capacity,
+                                            .attention = layers.data(),
+                                            .num_attention = static_cast<int32_t>(layers.size()),
+                                            .vocab = config_.vocab_size}),
+                    "what a step needs on the device");
 }
 
 void TransformerRunner::CheckInput(const BatchInput& input) const {
@@ -133,7 +151,8 @@ absl::Status TransformerRunner::LaunchForward(const BatchInput& input) {
   const Slot& previous = SlotOf(launched_ + slots_.size() - 1);
   slot.logit_rows = input.counts.logit_rows;
   slot.batch = slot.buffers.UploadBatch(input, device_);
-  Forward(slot.batch, previous.buffers.sampled());
+  Forward(slot.batch, {.q_start = input.q_start, .kv_len = input.kv_len},
+          previous.buffers.sampled());
   ++launched_;
   return absl::OkStatus();
 }
@@ -167,9 +186,9 @@ absl::Status TransformerRunner::LaunchSample(const BatchInput& input) {
 }
 
 void TransformerRunner::CopyAlternatives(const BatchInput& input, Slot* slot) {
-  const bool wanted = std::any_of(input.sampling.begin(), input.sampling.end(),
-                                  [](const auto& row) { return row.alternatives > 0; });
-  if (!wanted) return;
+  slot->has_alternatives = std::any_of(input.sampling.begin(), input.sampling.end(),
+                                       [](const auto& row) { return row.alternatives > 0; });
+  if (!slot->has_alternatives) return;
   const size_t count =
       input.sampling.size() * static_cast<size_t>(slot->buffers.max_alternatives());
   device_->CopyToHost(slot->alternatives.data(),
@@ -188,8 +207,11 @@ absl::StatusOr<std::span<const SampledToken>> TransformerRunner::Complete() {
   // Copied, since the slot's next step may be launched while the caller still reads.
   const auto rows = static_cast<size_t>(slot.logit_rows);
   std::copy_n(slot.sampled.begin(), rows, completed_.begin());
-  std::copy_n(slot.alternatives.begin(), rows * static_cast<size_t>(options_.sampling.alternatives),
-              completed_alternatives_.begin());
+  if (slot.has_alternatives) {
+    std::copy_n(slot.alternatives.begin(),
+                rows * static_cast<size_t>(options_.sampling.alternatives),
+                completed_alternatives_.begin());
+  }
   return std::span<const SampledToken>(completed_.data(), rows);
 }
 

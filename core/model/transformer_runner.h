@@ -39,7 +39,7 @@ class TransformerRunner final : public ModelRunner {
   std::span<const kernels::TokenLogprob> Alternatives(int32_t row) const override;
 
   // Waits for the last LaunchForward and copies its logits [logit rows, vocab]; for checks of a
-  // model. To be called before LaunchSample, whose penalties change them.
+  // model. To be called before the next LaunchForward.
   absl::StatusOr<std::vector<float>> CopyLogits();
 
   int64_t weight_bytes() const { return weights_.DeviceBytes(); }
@@ -50,6 +50,7 @@ class TransformerRunner final : public ModelRunner {
     StepBuffers buffers;
     kernels::BatchView batch;
     int32_t logit_rows = 0;
+    bool has_alternatives = false;                    // a row asked for some
     std::vector<kernels::SampledToken> sampled;       // [capacity.logit_rows]
     std::vector<kernels::TokenLogprob> alternatives;  // [logit_rows, sampling.alternatives]
     std::unique_ptr<kernels::Event> done;
@@ -63,7 +64,9 @@ class TransformerRunner final : public ModelRunner {
   void CheckInput(const BatchInput& input) const;
   void CopyAlternatives(const BatchInput& input, Slot* slot);
 
-  void Forward(const kernels::BatchView& batch, const kernels::SampledToken* previous);
+  absl::Status PrepareOps();
+  void Forward(const kernels::BatchView& batch, const kernels::BatchHostView& host,
+               const kernels::SampledToken* previous);
   void Embed(const kernels::BatchView& batch, const kernels::SampledToken* previous);
   void Attention(const kernels::BatchView& batch, const AttentionWeights& weights,
                  const LayerShape& shape, const kernels::KvLayerView& kv);

@@ -22,6 +22,11 @@ struct TensorSpec {
   bool vector = false;
   int64_t rows = 1;
   int64_t cols = 0;
+
+  // As a file has it.
+  std::vector<int64_t> shape() const {
+    return vector ? std::vector<int64_t>{cols} : std::vector<int64_t>{rows, cols};
+  }
 };
 
 // Where weights come from. One thread, while loading.

@@ -12,8 +12,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kMaxWindow = int64_t{1} << 30;
-
 // `windowed` per layer, overruled by the field layer_types.
 absl::StatusOr<std::vector<bool>> WindowedLayers(const JsonFields& fields, const WindowRule& rule,
                                                  bool enabled, int32_t num_layers) {
@@ -45,12 +43,18 @@ absl::StatusOr<std::vector<bool>> WindowedLayers(const JsonFields& fields, const
 absl::Status ReadWindows(const JsonFields& fields, const WindowRule& rule, ModelConfig* config) {
   QUIRE_ASSIGN_OR_RETURN(const bool enabled,
                          fields.BoolOr("use_sliding_window", !rule.off_by_default));
-  QUIRE_ASSIGN_OR_RETURN(const int64_t window, fields.IntOr("sliding_window", 0, 1, kMaxWindow));
+  const int32_t absent = fields.IsNull("sliding_window") ? 0 : rule.default_window;
+  QUIRE_ASSIGN_OR_RETURN(const int64_t window,
+                         fields.IntOr("sliding_window", absent, 1, kMaxWindow));
   QUIRE_ASSIGN_OR_RETURN(const std::vector<bool> windowed,
                          WindowedLayers(fields, rule, enabled && window > 0, config->num_layers));
   if (std::find(windowed.begin(), windowed.end(), true) == windowed.end()) return absl::OkStatus();
+  if (!enabled) {
+    return fields.Error("use_sliding_window", "true, since layer_types asks for windows");
+  }
   if (window == 0) return fields.Error("sliding_window", "given, since layer_types asks for it");
-  if (window >= config->max_positions) return absl::OkStatus();  // no context outgrows it
+  // Kept even where no context outgrows it: by its window a layer is known to rotate by
+  // window_rope.
   for (const bool has_one : windowed) {
     config->windows.push_back(has_one ? static_cast<int32_t>(window) : 0);
   }

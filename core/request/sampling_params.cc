@@ -23,8 +23,8 @@ absl::Status ValidateNumbers(const SamplingParams& p) {
     return OutOfRange("min_p", p.min_p, "from 0 (off) to 1");
   }
   if (p.top_k < 0) return OutOfRange("top_k", p.top_k, "0 (off) or positive");
-  if (!(p.repetition_penalty > 0 && p.repetition_penalty <= 100)) {
-    return OutOfRange("repetition_penalty", p.repetition_penalty, "above 0 and at most 100");
+  if (!(p.repetition_penalty >= 1e-3f && p.repetition_penalty <= 100)) {
+    return OutOfRange("repetition_penalty", p.repetition_penalty, "from 0.001 to 100");
   }
   if (!(std::abs(p.frequency_penalty) <= 2)) {
     return OutOfRange("frequency_penalty", p.frequency_penalty, "from -2 to 2; 0 is off");

@@ -7,12 +7,12 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "core/base/ids.h"
+#include "core/text/byte_trie.h"
 #include "core/text/split_regex.h"
 #include "core/text/tokenizer.h"
 
@@ -29,10 +29,7 @@ struct AddedToken {
   bool single_word = false;  // not where a word character touches it
 };
 
-// Whether [begin, end) overlaps one of `ranges`, which are ascending and apart.
-bool TouchesRange(std::span<const Tokenizer::ByteRange> ranges, size_t begin, size_t end);
-
-// What of `ranges` lies in [begin, end), counted from `begin`.
+// What of `ranges`, which are ascending and apart, lies in [begin, end), counted from `begin`.
 std::vector<Tokenizer::ByteRange> RangesWithin(std::span<const Tokenizer::ByteRange> ranges,
                                                size_t begin, size_t end);
 
@@ -42,7 +39,8 @@ class AddedTokenMatcher {
   // Of tokens with the same content the first counts.
   explicit AddedTokenMatcher(std::vector<AddedToken> tokens);
 
-  bool has_special() const;
+  bool empty() const { return tokens_.empty(); }
+  bool has_special() const { return has_special_; }
 
   struct Sink {
     absl::FunctionRef<absl::Status(std::string_view)> on_text;  // a part of the text
@@ -51,40 +49,28 @@ class AddedTokenMatcher {
 
   // Cuts well-formed UTF-8 into added tokens and the non-empty text between them, in order. Special
   // tokens stay text where `parse_special` is off, and where they touch one of the `literal` ranges
-  // (see Tokenizer::EncodeOptions). Cost: text length times the longest token.
+  // (see Tokenizer::EncodeOptions); the others stay text where they cross a border of one. Cost:
+  // text length times the longest token.
   absl::Status Split(std::string_view text, bool parse_special, const Sink& sink,
                      std::span<const Tokenizer::ByteRange> literal = {}) const;
 
  private:
-  // A byte trie of token contents; of those that match at one position the longest wins.
-  class Trie {
-   public:
-    struct Match {
-      size_t begin = 0;
-      size_t end = 0;
-      int32_t token = -1;  // index into tokens_; -1: none
-    };
-
-    Trie() : nodes_(1) {}
-    void Insert(std::string_view content, int32_t token);
-    Match FindFrom(std::string_view text, size_t begin) const;
-
-   private:
-    struct Node {
-      std::vector<std::pair<char, int32_t>> children;
-      int32_t token = -1;
-    };
-    int32_t Child(int32_t node, char byte) const;
-    Match LongestAt(std::string_view text, size_t begin) const;
-
-    std::vector<Node> nodes_;
-    std::array<bool, 256> starts_{};  // whether any content begins with the byte
+  using Ranges = std::span<const Tokenizer::ByteRange>;
+  struct Match {
+    size_t begin = 0;
+    size_t end = 0;
+    int32_t token = ByteTrie::kNone;  // index into tokens_
   };
 
-  bool TouchesWord(std::string_view text, const Trie::Match& match) const;
+  // The first place where a token is that `literal` allows; of those that match there the longest.
+  Match FindFrom(std::string_view text, size_t begin, Ranges literal) const;
+  Match LongestAt(std::string_view text, size_t begin, Ranges literal) const;
+  bool TouchesWord(std::string_view text, const Match& match) const;
 
   std::vector<AddedToken> tokens_;
-  Trie trie_;
+  bool has_special_;
+  ByteTrie trie_;
+  std::array<bool, 256> starts_{};  // whether a token begins with the byte
   std::optional<SplitRegex> word_;  // where a token needs it
 };
 

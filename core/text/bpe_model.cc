@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/base/status_macros.h"
@@ -35,6 +34,8 @@ absl::StatusOr<BpeModel> BpeModel::Build(const BpeSpec& spec) {
   }
   QUIRE_RETURN_IF_ERROR(model.AddMerges(spec));
   if (!spec.byte_level) model.AddJoins(spec);
+  absl::erase_if(model.words_,
+                 [&](const auto& entry) { return spec.special.contains(entry.second.id); });
   model.FindDirectWords();
   return model;
 }
@@ -93,6 +94,7 @@ absl::Status BpeModel::AddMerges(const BpeSpec& spec) {
     QUIRE_ASSIGN_OR_RETURN(const TokenId left_id, find(left));
     QUIRE_ASSIGN_OR_RETURN(const TokenId right_id, find(right));
     QUIRE_ASSIGN_OR_RETURN(const TokenId merged_id, find(left + right));
+    if (spec.special.contains(merged_id)) continue;
     const auto rank = static_cast<uint32_t>(i);
     merges_.Add(left_id, right_id, spec.merge_ranks.empty() ? rank : spec.merge_ranks[i],
                 merged_id);

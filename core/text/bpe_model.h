@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/base/ids.h"
@@ -27,8 +28,9 @@ struct BpeSpec {
   MergeList merges;
   // Of the merges, lower ones go first and equal ones leftmost first. Empty: 0, 1, 2, ...
   std::vector<uint32_t> merge_ranks;
-  bool ignore_merges = false;  // a piece that is a token becomes it directly
-  bool byte_level = false;     // tokens are spelled in the byte alphabet; merges start from bytes
+  absl::flat_hash_set<TokenId> special;  // no merge makes them, nor ignore_merges
+  bool ignore_merges = false;            // a piece that is a token becomes it directly
+  bool byte_level = false;  // tokens are spelled in the byte alphabet; merges start from bytes
   // The rest is for models that start from code points. What becomes of one without a token: its
   // bytes' tokens <0x00> to <0xFF>, else the unknown token, else nothing.
   bool byte_fallback = false;

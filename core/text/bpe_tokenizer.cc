@@ -97,6 +97,9 @@ absl::StatusOr<std::unique_ptr<BpeTokenizer>> BpeTokenizer::Build(TokenizerSpec 
       return absl::InvalidArgumentError(absl::StrCat("post_processor: no token has the id ", id));
     }
   }
+  for (const AddedToken& token : spec.added_tokens) {
+    if (token.special) spec.model.special.insert(token.id);
+  }
   QUIRE_ASSIGN_OR_RETURN(PreTokenizer pre_tokenizer, PreTokenizer::Build(spec.pre_tokenizer));
   QUIRE_ASSIGN_OR_RETURN(BpeModel model, BpeModel::Build(spec.model));
   return std::unique_ptr<BpeTokenizer>(
@@ -105,7 +108,7 @@ absl::StatusOr<std::unique_ptr<BpeTokenizer>> BpeTokenizer::Build(TokenizerSpec 
 }
 
 BpeTokenizer::BpeTokenizer(Parts parts)
-    : tokens_(std::move(parts.tokens)),
+    : TableTokenizer(std::move(parts.tokens)),
       prefix_(parts.spec.prefix),
       suffix_(parts.spec.suffix),
       verbatim_tokens_(MakeMatcher(parts.spec.added_tokens, /*normalized=*/false)),
@@ -124,7 +127,9 @@ class BpeTokenizer::TextEncoder {
   absl::Status Encode(std::string_view text) {
     const auto on_text = [&](std::string_view part) {
       const auto begin = static_cast<size_t>(part.data() - text.data());
-      literal_ = RangesWithin(options_.literal, begin, begin + part.size());
+      if (!tokenizer_.normalized_tokens_.empty()) {
+        literal_ = RangesWithin(options_.literal, begin, begin + part.size());
+      }
       return EncodePart(part, begin == 0);
     };
     return tokenizer_.verbatim_tokens_.Split(text, options_.parse_special, {on_text, on_token_},
@@ -143,6 +148,7 @@ class BpeTokenizer::TextEncoder {
           "this tokenizer normalizes the names of its special tokens, so text cannot be kept apart "
           "from them; give the prompt as text or ids");
     }
+    literal_.clear();
     QUIRE_ASSIGN_OR_RETURN(const Normalizer::Result normalized,
                            tokenizer_.normalizer_.Normalize(part));
     return EncodeNormalized(normalized.text, begins_text ? normalized.front : 0);

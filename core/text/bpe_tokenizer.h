@@ -13,8 +13,7 @@
 #include "core/text/bpe_model.h"
 #include "core/text/normalizer.h"
 #include "core/text/pre_tokenizer.h"
-#include "core/text/token_table.h"
-#include "core/text/tokenizer.h"
+#include "core/text/table_tokenizer.h"
 
 namespace quire {
 
@@ -24,7 +23,7 @@ struct TokenizerSpec;
 // 2, Mistral, Gemma): added tokens are cut out of the text, the rest is normalized, normalized
 // added tokens are cut out of that, the rest is split into pieces, and each piece is merged by
 // itself.
-class BpeTokenizer final : public Tokenizer {
+class BpeTokenizer final : public TableTokenizer {
  public:
   // From the text of a tokenizer.json; errors as LoadTokenizer gives them.
   static absl::StatusOr<std::unique_ptr<BpeTokenizer>> FromJson(std::string_view json_text,
@@ -32,16 +31,6 @@ class BpeTokenizer final : public Tokenizer {
 
   absl::StatusOr<std::vector<TokenId>> Encode(std::string_view text,
                                               const EncodeOptions& options) const override;
-  std::string_view TokenBytes(TokenId id) const override { return tokens_.TokenBytes(id); }
-  std::string_view BytesAtStart(TokenId id, TextStart& start) const override {
-    return tokens_.BytesAtStart(id, start);
-  }
-  IllFormed ill_formed() const override { return tokens_.ill_formed(); }
-  bool IsSpecial(TokenId id) const override { return tokens_.IsSpecial(id); }
-  std::string Decode(std::span<const TokenId> ids, bool skip_special_tokens) const override {
-    return tokens_.Decode(ids, skip_special_tokens);
-  }
-  int32_t vocab_size() const override { return tokens_.size(); }
 
  private:
   struct Parts;
@@ -50,7 +39,6 @@ class BpeTokenizer final : public Tokenizer {
   explicit BpeTokenizer(Parts parts);
   static absl::StatusOr<std::unique_ptr<BpeTokenizer>> Build(TokenizerSpec spec);
 
-  TokenTable tokens_;
   std::vector<TokenId> prefix_;
   std::vector<TokenId> suffix_;
   AddedTokenMatcher verbatim_tokens_;

@@ -12,18 +12,20 @@
 namespace quire {
 
 // SentencePiece's precompiled_charsmap: a double array (Aoe, 1989; in the layout of darts-clone)
-// from byte strings to their replacements. Every index was checked, so that searching stays within
-// it. Immutable, so any thread may use it.
+// from byte strings to their replacements. Every index and replacement was checked: searching stays
+// within it, and well-formed text stays so. Immutable, so any thread may use it.
 class CharacterMap {
  public:
-  // InvalidArgument where the blob is cut short or has an index outside of itself. Empty: no rules.
+  // InvalidArgument where the blob is cut short, has an index outside of itself, or a replacement
+  // that is ill-formed UTF-8 or longer than 256 bytes. Empty: no rules.
   static absl::StatusOr<CharacterMap> Parse(std::string_view blob);
 
   struct Match {
     size_t length;  // of what is replaced
     std::string_view replacement;
   };
-  // The longest rule that `text` begins with; nullopt where there is none.
+  // The longest rule, of at most 256 bytes, that `text` (well-formed UTF-8) begins with and that
+  // ends between code points; nullopt where there is none.
   std::optional<Match> Longest(std::string_view text) const;
 
  private:

@@ -12,7 +12,7 @@ absl::StatusOr<std::vector<TokenId>> EncodeChat(const Tokenizer& tokenizer,
   for (const ChatSegment& segment : segments) {
     const size_t begin = text.size();
     text += segment.text;
-    if (!segment.is_template) literal.push_back({begin, text.size()});
+    if (!segment.is_template && !segment.text.empty()) literal.push_back({begin, text.size()});
   }
   return tokenizer.Encode(text,
                           {.add_special_tokens = false, .parse_special = true, .literal = literal});

@@ -68,6 +68,12 @@ const Entry& EntryOf(ChatFamily family) {
   return *entry;
 }
 
+// Also where a dummy prefix comes before it.
+bool HasToken(const Tokenizer& tokenizer, std::span<const TokenId> ids, std::string_view text) {
+  return std::any_of(ids.begin(), ids.end(),
+                     [&](TokenId id) { return tokenizer.TokenBytes(id) == text; });
+}
+
 }  // namespace
 
 std::span<const ChatFamily> AllChatFamilies() { return kFamilies; }
@@ -93,10 +99,15 @@ absl::Status CheckChatMarks(ChatFamily family, const Tokenizer& tokenizer) {
   for (std::string_view mark : ChatMarks(family)) {
     QUIRE_ASSIGN_OR_RETURN(const std::vector<TokenId> ids,
                            tokenizer.Encode(mark, {.add_special_tokens = false}));
-    if (ids.size() == 1) continue;
-    return absl::FailedPreconditionError(
-        absl::StrCat("chat family ", std::string(ChatFamilyName(family)), " needs the token ",
-                     Quoted(mark), ", which this model's tokenizer does not have"));
+    if (ids.size() == 1 && tokenizer.IsSpecial(ids[0])) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "chat family ", std::string(ChatFamilyName(family)), " needs ", Quoted(mark),
+        " as a special token, which this model's tokenizer ",
+        HasToken(tokenizer, ids, mark)
+            ? "has, but not as a special one, so that users could forge turns; if it is meant to "
+              "be one, set its \"special\" to true in tokenizer.json, beside a tokenizer.model in "
+              "tokenizer_config.json, or make it of the type control in a GGUF file"
+            : "does not have"));
   }
   return absl::OkStatus();
 }

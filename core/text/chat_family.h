@@ -46,10 +46,11 @@ std::string ChatFamilyNames();
 // InvalidArgument with the list of names.
 absl::StatusOr<ChatFamily> ParseChatFamily(std::string_view name);
 
-// The family's control strings that have to be one token each.
+// The family's control strings that have to be one special token each.
 std::span<const std::string_view> ChatMarks(ChatFamily family);
 
 // FailedPrecondition where the tokenizer lacks one of ChatMarks: the model is of another family.
+// Also where it has one that is not special, since a user's text would be read as a turn.
 absl::Status CheckChatMarks(ChatFamily family, const Tokenizer& tokenizer);
 
 }  // namespace quire

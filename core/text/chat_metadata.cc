@@ -1,13 +1,12 @@
 #include "core/text/chat_metadata.h"
 
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <system_error>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/small_file.h"
 #include "core/base/status_macros.h"
 #include "core/text/utf8.h"
 
@@ -47,19 +46,8 @@ std::string TemplateOf(const Json& config) {
 
 // Empty where there is no such file.
 absl::StatusOr<std::string> ReadIfThere(const std::filesystem::path& path, size_t max_bytes) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) return std::string();
-  const uintmax_t size = std::filesystem::file_size(path, error);
-  if (error || size > max_bytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path.string(), " is larger than the limit of ", max_bytes, " bytes"));
-  }
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) return absl::PermissionDeniedError(absl::StrCat("cannot open ", path.string()));
-  std::string content(size, '\0');
-  stream.read(content.data(), static_cast<std::streamsize>(size));
-  content.resize(static_cast<size_t>(stream.gcount()));
-  return content;
+  absl::StatusOr<std::string> content = ReadSmallFile(path.string(), max_bytes);
+  return absl::IsNotFound(content.status()) ? std::string() : content;
 }
 
 }  // namespace

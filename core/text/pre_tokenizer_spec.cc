@@ -134,14 +134,20 @@ StageOr AsStage(const JsonStage& stage) {
 
 }  // namespace
 
-// Text is spelled in the byte alphabet from ByteLevel on, so nothing may come after it.
+// Text is spelled in the byte alphabet from ByteLevel on, so nothing may come after it. A Metaspace
+// cuts at what it puts before pieces; two would cut at what the other puts there, so that pieces
+// double stage by stage.
 absl::StatusOr<PreTokenizerSpec> ReadPreTokenizer(const Json& root) {
   QUIRE_ASSIGN_OR_RETURN(const std::vector<JsonStage> list,
                          StagesOf(root, "pre_tokenizer", "pretokenizers"));
   PreTokenizerSpec spec;
+  bool has_metaspace = false;
   for (const JsonStage& json : list) {
     if (spec.byte_level) {
       return SpecUnsupported(json.where, "a stage after ByteLevel", "ByteLevel as the last stage");
+    }
+    if (json.type == "Metaspace" && std::exchange(has_metaspace, true)) {
+      return SpecUnsupported(json.where, "a second Metaspace", "");
     }
     if (json.type == "ByteLevel") {
       QUIRE_RETURN_IF_ERROR(AppendByteLevel(json, spec));

@@ -115,6 +115,7 @@ class Translator {
     constexpr std::array<std::string_view, 7> kPrefixes = {"(?:",  "(?=",  "(?!", "(?>",
                                                            "(?<=", "(?<!", "(?i:"};
     const std::string_view rest = pattern_.substr(position_);
+    if (Peek(1) == '*') return Unsupported("a group with a verb");
     if (Peek(1) != '?') {
       ignores_case_.push_back(IgnoresCase());
       Copy(1);
@@ -136,7 +137,8 @@ class Translator {
     return absl::OkStatus();
   }
 
-  // {n}, {n,} or {n,m}. Ruby reads {,m} as {0,m} and {n}+ as a repeated repetition; PCRE2 does not.
+  // {n}, {n,} or {n,m}. Ruby reads {,m} as {0,m}, {n}+ as a repeated repetition and {n}? as an
+  // optional one; PCRE2 does not.
   absl::Status Repetition() {
     size_t length = 1;
     const auto skip_digits = [&] {
@@ -145,12 +147,14 @@ class Translator {
       return length > start;
     };
     if (!skip_digits()) return Unsupported("an unescaped brace");
-    if (Peek(length) == ',') {
+    const bool is_exact = Peek(length) != ',';
+    if (!is_exact) {
       ++length;
       skip_digits();
     }
     if (Peek(length) != '}') return Unsupported("an unescaped brace");
     if (Peek(length + 1) == '+') return Unsupported("a possessive interval");
+    if (is_exact && Peek(length + 1) == '?') return Unsupported("an optional interval");
     Copy(length + 1);
     return absl::OkStatus();
   }

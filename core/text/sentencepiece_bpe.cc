@@ -30,8 +30,8 @@ std::vector<float> RankedScores(const SentencePieceSpec& spec) {
 
 class MergeFinder {
  public:
-  MergeFinder(const SentencePieceSpec& spec, BpeSpec& bpe)
-      : bpe_(bpe), scores_(RankedScores(spec)) {
+  MergeFinder(const SentencePieceSpec& spec, size_t max_merges, BpeSpec& bpe)
+      : bpe_(bpe), max_merges_(max_merges), scores_(RankedScores(spec)) {
     for (const SentencePieceSpec::Piece& piece : spec.pieces)
       types_.emplace(piece.text, piece.type);
   }
@@ -44,6 +44,10 @@ class MergeFinder {
     for (size_t i = 0; i < text.size(); i += FirstCodePoint(text.substr(i)).length) {
       QUIRE_RETURN_IF_ERROR(CheckCodePoint(text, i));
       if (i == 0 || !IsNormal(text.substr(0, i)) || !IsNormal(text.substr(i))) continue;
+      if (bpe_.merges.size() >= max_merges_) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "the pieces can be made of each other in more than ", max_merges_, " ways"));
+      }
       bpe_.merges.emplace_back(text.substr(0, i), text.substr(i));
       bpe_.merge_ranks.push_back(static_cast<uint32_t>(rank));
     }
@@ -64,18 +68,19 @@ class MergeFinder {
   }
 
   BpeSpec& bpe_;
+  size_t max_merges_;
   std::vector<float> scores_;
   absl::flat_hash_map<absl::string_view, Type> types_;
 };
 
 }  // namespace
 
-absl::StatusOr<BpeSpec> BpeSpecOf(const SentencePieceSpec& spec) {
+absl::StatusOr<BpeSpec> BpeSpecOf(const SentencePieceSpec& spec, const TokenizerLimits& limits) {
   BpeSpec bpe;
   bpe.byte_fallback = spec.byte_fallback;
   bpe.unk_token = spec.pieces[spec.unk_id].text;
   bpe.fuse_unk = true;
-  MergeFinder finder(spec, bpe);
+  MergeFinder finder(spec, limits.max_merges, bpe);
   for (size_t i = 0; i < spec.pieces.size(); ++i) {
     const SentencePieceSpec::Piece& piece = spec.pieces[i];
     if (piece.type == Type::kUnused) {

@@ -19,6 +19,7 @@ using Piece = SentencePieceSpec::Piece;
 using Type = SentencePieceSpec::Type;
 
 constexpr size_t kMaxPieceBytes = 256;
+constexpr size_t kMaxUnkSurfaceBytes = 256;
 
 // Field numbers of sentencepiece_model.proto.
 enum ModelField : uint32_t { kPieces = 1, kTrainer = 2, kNormalizer = 3, kDenormalizer = 5 };
@@ -94,6 +95,10 @@ absl::Status ReadTrainer(std::string_view message, SentencePieceSpec& spec) {
   if (algorithm != 1 && algorithm != 2) {
     return Unsupported(
         absl::StrCat("trainer_spec.model_type ", algorithm, " (1, unigram, and 2, BPE, are; it)"));
+  }
+  if (spec.unk_surface.size() > kMaxUnkSurfaceBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("trainer_spec.unk_surface is longer than ", kMaxUnkSurfaceBytes, " bytes"));
   }
   if (whitespace_as_suffix) return Unsupported("trainer_spec.treat_whitespace_as_suffix");
   spec.algorithm = static_cast<SentencePieceSpec::Algorithm>(algorithm);

@@ -18,6 +18,12 @@ namespace {
 
 using Type = SentencePieceSpec::Type;
 
+bool IsTextPiece(const SentencePieceSpec& spec, TokenId id) {
+  if (static_cast<size_t>(id) >= spec.pieces.size()) return false;
+  const Type type = spec.pieces[id].type;
+  return type == Type::kNormal || type == Type::kUserDefined;
+}
+
 // The token's bytes once it is known where it stands; "▁" is a space in pieces of every kind that
 // text is cut into.
 absl::StatusOr<TokenTable> MakeTokenTable(const SentencePieceSpec& spec,
@@ -47,7 +53,11 @@ absl::StatusOr<TokenTable> MakeTokenTable(const SentencePieceSpec& spec,
       table.Set(id, std::move(bytes), /*special=*/false);
     }
   }
-  for (const AddedToken& token : added) table.Set(token.id, token.content, token.special);
+  for (const AddedToken& token : added) {
+    // A piece that is read as text keeps its spelling of spaces.
+    if (!token.special && IsTextPiece(spec, token.id)) continue;
+    table.Set(token.id, token.content, token.special);
+  }
   return table;
 }
 
@@ -86,6 +96,13 @@ absl::StatusOr<std::vector<AddedToken>> AddedTokensOf(const SentencePieceSpec& s
   return tokens;
 }
 
+// A special token is never made of text, so the model must not know its piece.
+void HideSpecialPieces(const std::vector<AddedToken>& added, SentencePieceSpec& spec) {
+  for (const AddedToken& token : added) {
+    if (token.special && IsTextPiece(spec, token.id)) spec.pieces[token.id].type = Type::kControl;
+  }
+}
+
 // The id of a token that is put around a text; nothing where it does not exist.
 std::vector<TokenId> IdOf(const std::vector<AddedToken>& tokens, const std::string& name) {
   for (const AddedToken& token : tokens) {
@@ -117,10 +134,11 @@ struct SentencePieceTokenizer::Parts {
 
 absl::StatusOr<std::unique_ptr<SentencePieceTokenizer>> SentencePieceTokenizer::FromModel(
     std::string_view file, const TokenizerConfig& config, const TokenizerLimits& limits) {
-  const absl::StatusOr<SentencePieceSpec> spec = ParseSentencePieceSpec(file, limits);
+  absl::StatusOr<SentencePieceSpec> spec = ParseSentencePieceSpec(file, limits);
   absl::Status status = spec.status();
   if (status.ok()) {
-    absl::StatusOr<std::unique_ptr<SentencePieceTokenizer>> tokenizer = Build(*spec, config);
+    absl::StatusOr<std::unique_ptr<SentencePieceTokenizer>> tokenizer =
+        Build(*std::move(spec), config, limits);
     if (tokenizer.ok()) return tokenizer;
     status = tokenizer.status();
   }
@@ -129,16 +147,17 @@ absl::StatusOr<std::unique_ptr<SentencePieceTokenizer>> SentencePieceTokenizer::
 }
 
 absl::StatusOr<std::unique_ptr<SentencePieceTokenizer>> SentencePieceTokenizer::Build(
-    const SentencePieceSpec& spec, const TokenizerConfig& config) {
+    SentencePieceSpec spec, const TokenizerConfig& config, const TokenizerLimits& limits) {
   QUIRE_ASSIGN_OR_RETURN(std::vector<AddedToken> added, AddedTokensOf(spec, config));
+  HideSpecialPieces(added, spec);
   QUIRE_ASSIGN_OR_RETURN(TokenTable tokens, MakeTokenTable(spec, added));
   QUIRE_ASSIGN_OR_RETURN(SentencePieceNormalizer normalizer, SentencePieceNormalizer::Build(spec));
   std::optional<Model> model;
   if (spec.algorithm == SentencePieceSpec::Algorithm::kBpe) {
-    QUIRE_ASSIGN_OR_RETURN(const BpeSpec bpe, BpeSpecOf(spec));
+    QUIRE_ASSIGN_OR_RETURN(const BpeSpec bpe, BpeSpecOf(spec, limits));
     QUIRE_ASSIGN_OR_RETURN(model, BpeModel::Build(bpe));
   } else {
-    model = UnigramModel(spec);
+    QUIRE_ASSIGN_OR_RETURN(model, UnigramModel::Build(spec));
   }
   std::unique_ptr<SentencePieceTokenizer> tokenizer(new SentencePieceTokenizer(
       {spec, std::move(tokens), added, std::move(normalizer), *std::move(model)}));
@@ -152,7 +171,7 @@ absl::StatusOr<std::unique_ptr<SentencePieceTokenizer>> SentencePieceTokenizer::
 }
 
 SentencePieceTokenizer::SentencePieceTokenizer(Parts parts)
-    : tokens_(std::move(parts.tokens)),
+    : TableTokenizer(std::move(parts.tokens)),
       added_tokens_(std::move(parts.added_tokens)),
       normalizer_(std::move(parts.normalizer)),
       model_(std::move(parts.model)),

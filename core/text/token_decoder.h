@@ -59,6 +59,7 @@ class TokenDecoder {
  public:
   static absl::StatusOr<TokenDecoder> Build(const DecoderSpec& spec);
 
+  // InvalidArgument where they would be more than 16 times the token and 4096 bytes.
   absl::StatusOr<std::string> BytesOf(std::string_view token) const;
 
   // Those that the token adds at the beginning of a text under the rule kFirstToken, where every

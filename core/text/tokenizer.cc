@@ -1,12 +1,11 @@
 #include "core/text/tokenizer.h"
 
 #include <filesystem>
-#include <fstream>
-#include <system_error>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/small_file.h"
 #include "core/base/status_macros.h"
 #include "core/text/bpe_tokenizer.h"
 #include "core/text/sentencepiece_tokenizer.h"
@@ -15,26 +14,8 @@
 namespace quire {
 namespace {
 
-absl::StatusOr<std::string> ReadFile(const std::filesystem::path& path, size_t max_bytes) {
-  std::error_code error;
-  if (!std::filesystem::is_regular_file(path, error)) {
-    return absl::NotFoundError(absl::StrCat("no file ", path.string()));
-  }
-  std::ifstream stream(path, std::ios::binary);
-  if (!stream) return absl::PermissionDeniedError(absl::StrCat("cannot open ", path.string()));
-  const uintmax_t size = std::filesystem::file_size(path, error);
-  if (error || size > max_bytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path.string(), " is larger than the limit of ", max_bytes, " bytes"));
-  }
-  std::string content(size, '\0');
-  stream.read(content.data(), static_cast<std::streamsize>(size));
-  content.resize(static_cast<size_t>(stream.gcount()));
-  return content;
-}
-
 absl::StatusOr<std::string> ReadFileIfAny(const std::filesystem::path& path, size_t max_bytes) {
-  absl::StatusOr<std::string> content = ReadFile(path, max_bytes);
+  absl::StatusOr<std::string> content = ReadSmallFile(path.string(), max_bytes);
   return absl::IsNotFound(content.status()) ? std::string() : content;
 }
 
@@ -56,11 +37,11 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> LoadTokenizer(const std::string& mode
                                                          const TokenizerLimits& limits) {
   const std::filesystem::path folder(model_dir);
   const absl::StatusOr<std::string> json =
-      ReadFile(folder / "tokenizer.json", limits.max_file_bytes);
+      ReadSmallFile((folder / "tokenizer.json").string(), limits.max_file_bytes);
   if (json.ok()) return BpeTokenizer::FromJson(*json, limits);
   if (!absl::IsNotFound(json.status())) return json.status();
   const absl::StatusOr<std::string> model =
-      ReadFile(folder / "tokenizer.model", limits.max_file_bytes);
+      ReadSmallFile((folder / "tokenizer.model").string(), limits.max_file_bytes);
   if (model.ok()) return LoadSentencePiece(folder, *model, limits);
   if (!absl::IsNotFound(model.status())) return model.status();
   return absl::NotFoundError(

@@ -30,8 +30,9 @@ class Tokenizer {
     // A special token's name in the text becomes that token. Turn it off for text that must not
     // forge one; added tokens that are not special are recognised either way.
     bool parse_special = true;
-    // Parts of the text, ascending and apart, where a special token's name is plain text all the
-    // same, also one that only begins or ends there: what users wrote within a prompt of ours.
+    // Parts of the text, not empty, ascending and apart, where a special token's name is plain text
+    // all the same, also one that only begins or ends there: what users wrote within a prompt of
+    // ours. Other added tokens stay within such a part or between two.
     std::span<const ByteRange> literal = {};
   };
 
@@ -74,6 +75,8 @@ class Tokenizer {
 struct TokenizerLimits {
   size_t max_file_bytes = size_t{64} << 20;
   int32_t max_vocab_size = 1 << 22;
+  // That follow from the pieces of a BPE tokenizer.model; Gemma has 600,000.
+  size_t max_merges = size_t{1} << 22;
 };
 
 // Reads tokenizer.json in `model_dir`, or where there is none SentencePiece's tokenizer.model and

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "core/text/utf8.h"
 
 namespace quire {
@@ -28,6 +29,14 @@ ByteTrie Pieces(const SentencePieceSpec& spec) {
 }
 
 }  // namespace
+
+absl::StatusOr<UnigramModel> UnigramModel::Build(const SentencePieceSpec& spec) {
+  if (std::none_of(spec.pieces.begin(), spec.pieces.end(),
+                   [](const auto& piece) { return piece.type == Type::kNormal; })) {
+    return absl::InvalidArgumentError("a unigram model needs a piece of the type normal");
+  }
+  return UnigramModel(spec);
+}
 
 UnigramModel::UnigramModel(const SentencePieceSpec& spec)
     : trie_(Pieces(spec)), unk_id_(spec.unk_id) {

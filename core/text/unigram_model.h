@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "core/base/ids.h"
 #include "core/text/byte_trie.h"
 #include "core/text/sentencepiece_spec.h"
@@ -15,7 +16,8 @@ namespace quire {
 // any thread may use it.
 class UnigramModel {
  public:
-  explicit UnigramModel(const SentencePieceSpec& spec);
+  // InvalidArgument where no piece is of the type normal.
+  static absl::StatusOr<UnigramModel> Build(const SentencePieceSpec& spec);
 
   struct Piece {
     TokenId id;  // unk_id for a code point without a piece
@@ -26,6 +28,8 @@ class UnigramModel {
   std::vector<Piece> Encode(std::string_view text) const;
 
  private:
+  explicit UnigramModel(const SentencePieceSpec& spec);
+
   // The best path to a place in the text.
   struct Node {
     TokenId id = -1;

@@ -17,4 +17,7 @@ struct DeviceOptions {
 // says why; "auto" always finds one.
 DeviceStatus CreateDevice(const DeviceOptions& options, std::unique_ptr<Device>* device);
 
+// CPU cores of the affinity mask, at most as many whole ones as the CPU quotas pay for. At least 1.
+int UsableCores();
+
 }  // namespace quire::kernels

@@ -135,13 +135,34 @@ struct SampleParams {
   int32_t max_alternatives = 0;
 };
 
+// Layers with attention, as far as the cut into work items depends on them.
+struct AttentionLayer {
+  int32_t num_heads = 0;
+  int32_t kv_groups = 0;
+  int32_t head_dim = 0;
+  int32_t window = 0;
+  DType act = DType::kBF16;
+};
+
+// What steps will be made of.
+struct PrepareParams {
+  BatchCapacity capacity;
+  const AttentionLayer* attention = nullptr;  // [num_attention] every shape at least once
+  int32_t num_attention = 0;
+  int32_t vocab = 0;
+};
+
 class Ops {
  public:
   virtual ~Ops() = default;
 
+  // Once, before the first step: sets the memory aside that steps share, so that they allocate
+  // nothing.
+  virtual DeviceStatus Prepare(const PrepareParams& params) = 0;
+
   // Once a step, before its other operations and after the batch's numbers are in place: checks
   // them and prepares what all layers share (such as the cut of the attention into work items).
-  virtual void BeginStep(const BatchView& batch) = 0;
+  virtual void BeginStep(const BatchView& batch, const BatchHostView& host) = 0;
   virtual void Embed(const EmbedParams& params) = 0;
   virtual void RmsNorm(const RmsNormParams& params) = 0;
   virtual void AddRmsNorm(const AddRmsNormParams& params) = 0;

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "kernels/api/sampling.h"
 #include "kernels/api/types.h"
@@ -54,6 +55,12 @@ struct BatchView {
   const int32_t* logit_rows = nullptr;  // [logit_rows] token indices whose logits are wanted
   BlockTablesView tables[kMaxCacheClasses];
   int32_t num_classes = 1;
+};
+
+// The same numbers where the host can read them.
+struct BatchHostView {
+  std::span<const int32_t> q_start;  // [sequences + 1]
+  std::span<const int32_t> kv_len;   // [sequences]
 };
 
 // Where one layer's keys and values lie inside every block, and what they look like. Inside a

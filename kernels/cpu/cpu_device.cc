@@ -1,10 +1,11 @@
 #include "kernels/cpu/cpu_device.h"
 
 #include <cstring>
-#include <limits>
 #include <new>
 #include <system_error>
 
+#include "kernels/api/device_factory.h"
+#include "kernels/api/weight_parts.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/host_memory.h"
 #include "kernels/cpu/packed_weights.h"
@@ -82,20 +83,9 @@ DeviceStatus CpuDevice::Allocate(size_t bytes, DeviceBuffer* buffer) {
 
 DeviceStatus CpuDevice::PackLinear(const HostMatrix* parts, int num_parts, DType compute,
                                    std::unique_ptr<PackedWeights>* weights) {
-  const auto invalid = [](const char* what) {
-    return DeviceStatus(DeviceStatus::Code::kInvalidArgument, what);
-  };
-  if (num_parts < 1) return invalid("a weight matrix needs at least one part");
   int64_t rows = 0;
-  for (int i = 0; i < num_parts; ++i) {
-    if (parts[i].data == nullptr || parts[i].rows <= 0) return invalid("a weight part is empty");
-    if (parts[i].cols != parts[0].cols) return invalid("weight parts differ in their columns");
-    if (parts[i].rows > std::numeric_limits<int32_t>::max() - rows) {
-      return invalid("a weight matrix has too many rows");
-    }
-    rows += parts[i].rows;
-  }
-  DeviceStatus status;
+  DeviceStatus status = CheckWeightParts(parts, num_parts, &rows);
+  if (!status.ok()) return status;
   auto packed = CpuPackedWeights::Create(rows, parts[0].cols, compute, &status);
   if (packed == nullptr) return status;
   if (!ops_.ReserveForLinear(packed->words())) {

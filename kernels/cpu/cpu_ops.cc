@@ -46,7 +46,7 @@ const ElementKernels& CpuOps::Kernels(DType act) const {
   return act == DType::kF32 ? kernels_.f32 : kernels_.bf16;
 }
 
-void CpuOps::BeginStep(const BatchView& batch) {
+void CpuOps::BeginStep(const BatchView& batch, const BatchHostView&) {
   CheckCounts(batch);
   CheckSequences(batch);
   CheckTables(batch);

@@ -23,7 +23,9 @@ class CpuOps final : public Ops {
   [[nodiscard]] bool ReserveForLinear(int64_t words);
   const DeviceStatus& error() const { return error_; }
 
-  void BeginStep(const BatchView& batch) override;
+  // Plans and scratch grow with the first steps.
+  DeviceStatus Prepare(const PrepareParams&) override { return DeviceStatus(); }
+  void BeginStep(const BatchView& batch, const BatchHostView& host) override;
   void Embed(const EmbedParams& params) override;
   void RmsNorm(const RmsNormParams& params) override;
   void AddRmsNorm(const AddRmsNormParams& params) override;

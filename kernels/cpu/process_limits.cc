@@ -10,6 +10,8 @@
 #include <sstream>
 #include <thread>
 
+#include "kernels/api/device_factory.h"
+
 namespace quire::kernels {
 namespace {
 

@@ -6,12 +6,9 @@
 #include <vector>
 
 // What the system lets this process have: its affinity mask, the machine's memory and the control
-// groups (version 2 or 1) it is in.
+// groups (version 2 or 1) it is in. UsableCores() is in kernels/api/device_factory.h.
 
 namespace quire::kernels {
-
-// Cores of the affinity mask, at most as many whole ones as the CPU quotas pay for. At least 1.
-int UsableCores();
 
 // Memory that could still be allocated: what the machine has available, at most what the memory
 // limits of the control groups leave.

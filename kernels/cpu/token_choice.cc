@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/cpu/philox.h"
+#include "kernels/api/philox.h"
 #include "kernels/cpu/top_logits.h"
 
 namespace quire::kernels {

@@ -49,7 +49,8 @@ std::vector<double> RuledLogits(const std::vector<float>& logits, const Sampling
   std::vector<int32_t> seen = context.prompt;
   seen.insert(seen.end(), context.generated.begin(), context.generated.end());
   for (const LogitEdit& edit : context.edits) {
-    const bool applies = edit.after < 0 || (!seen.empty() && seen.back() == edit.after);
+    const bool applies =
+        edit.after < 0 || (context.last_on_device && context.generated.back() == edit.after);
     if (applies) x[static_cast<size_t>(edit.token)] += edit.bias;
   }
   for (int32_t id : std::set<int32_t>(seen.begin(), seen.end())) {

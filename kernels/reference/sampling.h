@@ -13,7 +13,8 @@ namespace quire::kernels::reference {
 // What a row points into, spelled out.
 struct SamplingContext {
   std::vector<int32_t> prompt;
-  std::vector<int32_t> generated;  // the last one may be that of history_row
+  std::vector<int32_t> generated;
+  bool last_on_device = false;  // the last of them is that of history_row
   std::vector<LogitEdit> edits;
   std::vector<int32_t> allowed;
 };

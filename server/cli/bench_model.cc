@@ -16,12 +16,6 @@ namespace {
 // One seed for everything random: two runs of the benchmark do the same work.
 constexpr uint64_t kSeed = 1;
 
-kernels::DType ChooseCompute(const BenchModelOptions& options, const ModelConfig& config) {
-  if (options.compute.has_value()) return *options.compute;
-  return config.checkpoint_dtype == kernels::DType::kF32 ? kernels::DType::kF32
-                                                         : kernels::DType::kBF16;
-}
-
 absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const BenchModelOptions& options,
                                                           kernels::DType compute) {
   if (options.model_dir.empty()) return std::make_unique<RandomSource>(kSeed);
@@ -37,7 +31,7 @@ absl::StatusOr<std::unique_ptr<BenchModel>> BenchModel::Create(const BenchModelO
   QUIRE_RETURN_IF_ERROR(ValidateBlockTokens(options.block_tokens));
   std::unique_ptr<BenchModel> model(new BenchModel());
   model->config_ = config;
-  model->compute_ = ChooseCompute(options, config);
+  model->compute_ = options.compute.value_or(config.DefaultComputeType());
   model->layout_ = MakeKvLayout(config, options.block_tokens, model->compute_);
   QUIRE_RETURN_IF_ERROR(FromDevice(
       kernels::CreateDevice({.kind = "cpu", .threads = options.threads}, &model->device_),

@@ -8,12 +8,12 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/base/clock.h"
 #include "core/base/status_macros.h"
+#include "kernels/api/device_factory.h"
 #include "server/cli/bench_model.h"
 #include "server/cli/bench_report.h"
 
@@ -155,7 +155,7 @@ absl::StatusOr<BenchReport> Measure(const Options& options) {
 absl::Status RunBench(Options options) {
   // The same number for the device and for what the machine can do.
   if (options.model.threads == 0) {
-    options.model.threads = static_cast<int32_t>(std::max(1u, std::thread::hardware_concurrency()));
+    options.model.threads = kernels::UsableCores();
   }
   if (options.dtype == "f32") options.model.compute = kernels::DType::kF32;
   if (options.dtype == "bf16") options.model.compute = kernels::DType::kBF16;

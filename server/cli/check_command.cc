@@ -79,7 +79,7 @@ class ModelChecker {
       Report({"tokenizer", Check::Outcome::kNotRun, "--no-tokenizer"});
     } else {
       Do("tokenizer", config_.has_value(), [this] { return CheckTokenizer(); });
-      Do("chat", true, [this] { return DescribeChat(); });
+      Do("chat", tokenizer_ != nullptr, [this] { return DescribeChat(); });
     }
     Do("kv layout", config_.has_value(), [this] { return DescribeKv(); });
     Do("weights", config_.has_value(), [this] { return CheckWeights(); });
@@ -156,17 +156,10 @@ class ModelChecker {
 
   // A model without a known chat format still answers prompts, so that is no failure.
   absl::StatusOr<std::string> DescribeChat() {
-    QUIRE_ASSIGN_OR_RETURN(const ChatMetadata metadata, LoadChatMetadata(options_.model));
-    if (metadata.chat_template.empty()) return "no chat template: prompts go in as text";
-    const absl::StatusOr<ChatFamily> family = DetectChatFamily(metadata);
-    if (!family.ok()) {
-      return absl::StrCat(
-          "the chat template is of no known family, so prompts go in as text; "
-          "known are ",
-          ChatFamilyNames());
-    }
-    if (tokenizer_ != nullptr) QUIRE_RETURN_IF_ERROR(CheckChatMarks(*family, *tokenizer_));
-    return std::string(ChatFamilyName(*family));
+    QUIRE_ASSIGN_OR_RETURN(const ChatFormat format,
+                           LoadChatFormat(options_.model, "", *tokenizer_));
+    if (format.family.has_value()) return std::string(ChatFamilyName(*format.family));
+    return absl::StrCat("prompts go in as text: ", format.why_none);
   }
 
   absl::StatusOr<std::string> DescribeKv() {
@@ -222,11 +215,7 @@ class ModelChecker {
     return text;
   }
 
-  KvLayouts Layouts() const {
-    const bool full_precision = config_->checkpoint_dtype == kernels::DType::kF32;
-    return MakeKvLayouts(*config_, 16,
-                         full_precision ? kernels::DType::kF32 : kernels::DType::kBF16);
-  }
+  KvLayouts Layouts() const { return MakeKvLayouts(*config_, 16, config_->DefaultComputeType()); }
 
   const CheckOptions& options_;
   nlohmann::ordered_json json_ = nlohmann::ordered_json::array();

@@ -90,9 +90,7 @@ CheckModel::~CheckModel() = default;
 absl::StatusOr<std::unique_ptr<CheckModel>> CheckModel::Load(const std::string& model_dir,
                                                              const ModelConfig& config, int threads,
                                                              const LoadProgress& progress) {
-  const bool full_precision = config.checkpoint_dtype == kernels::DType::kF32;
-  std::unique_ptr<CheckModel> model(
-      new CheckModel(config, full_precision ? kernels::DType::kF32 : kernels::DType::kBF16));
+  std::unique_ptr<CheckModel> model(new CheckModel(config, config.DefaultComputeType()));
   QUIRE_RETURN_IF_ERROR(
       FromDevice(kernels::CreateDevice({.kind = "cpu", .threads = threads}, &model->device_),
                  "creating the device"));

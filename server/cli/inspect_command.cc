@@ -36,8 +36,7 @@ kernels::DType ChooseKvDType(const InspectOptions& options, const ModelConfig& c
   for (kernels::DType dtype : {kernels::DType::kF32, kernels::DType::kF16, kernels::DType::kBF16}) {
     if (options.kv_dtype == kernels::DTypeName(dtype)) return dtype;
   }
-  return config.checkpoint_dtype == kernels::DType::kF32 ? kernels::DType::kF32
-                                                         : kernels::DType::kBF16;
+  return config.DefaultComputeType();
 }
 
 absl::StatusOr<std::vector<int32_t>> ChooseContexts(const InspectOptions& options,

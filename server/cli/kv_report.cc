@@ -10,26 +10,16 @@
 namespace quire::cli {
 namespace {
 
-struct GroupRange {
-  int32_t min = 0;
-  int32_t max = 0;
-};
-
-// Over the layers that have attention.
-GroupRange KvGroupRange(const ModelConfig& config) {
-  GroupRange range;
-  for (const int32_t groups : config.kv_groups) {
-    if (groups == 0) continue;
-    range.min = range.min == 0 ? groups : std::min(range.min, groups);
-    range.max = std::max(range.max, groups);
+const char* KindName(AttentionShape::Kind kind) {
+  switch (kind) {
+    case AttentionShape::Kind::kMha:
+      return "MHA";
+    case AttentionShape::Kind::kMqa:
+      return "MQA";
+    case AttentionShape::Kind::kGqa:
+      break;
   }
-  return range;
-}
-
-const char* AttentionKind(const ModelConfig& config) {
-  const GroupRange groups = KvGroupRange(config);
-  if (groups.min == config.num_heads) return "MHA";
-  return groups.max == 1 ? "MQA" : "GQA";
+  return "GQA";
 }
 
 std::string Range(int32_t min, int32_t max) {
@@ -57,13 +47,13 @@ int64_t WeightBytes(const ModelConfig& config) {
 }  // namespace
 
 std::string DescribeAttention(const ModelConfig& config) {
-  const GroupRange groups = KvGroupRange(config);
+  const AttentionShape shape = ShapeOfAttention(config);
   const int32_t heads = config.num_heads;
   return absl::StrFormat("%s: %d query heads, %s KV %s, %s query %s per group (MHA = %d, MQA = 1)",
-                         AttentionKind(config), heads, Range(groups.min, groups.max),
-                         groups.max == 1 ? "group" : "groups",
-                         Range(heads / groups.max, heads / groups.min),
-                         heads == groups.min ? "head" : "heads", heads);
+                         KindName(shape.kind), heads, Range(shape.min_groups, shape.max_groups),
+                         shape.max_groups == 1 ? "group" : "groups",
+                         Range(shape.min_q_per_group, shape.max_q_per_group),
+                         shape.max_q_per_group == 1 ? "head" : "heads", heads);
 }
 
 std::vector<int32_t> DefaultContexts(int32_t max_positions) {
@@ -148,7 +138,7 @@ nlohmann::ordered_json ModelJson(const ModelConfig& config, const KvLayouts& cla
   }
   return {{"model", config.name},
           {"architecture", config.architecture},
-          {"attention", AttentionKind(config)},
+          {"attention", KindName(ShapeOfAttention(config).kind)},
           {"query_heads", config.num_heads},
           {"kv_groups", config.kv_groups},
           {"layers", config.num_layers},

@@ -46,21 +46,24 @@ MetricFamily InfoFamily(const char* name, const char* help,
   return family;
 }
 
-ClientMetric PlainMetric(const MetricSeries& series, const std::string& model, double value) {
-  ClientMetric metric;
-  metric.label.push_back({"model", model});
-  if (series.label != nullptr) metric.label.push_back({series.label, series.label_value});
+// Adds one value to the family of `series`, which is the last one or a new one.
+template <typename Series>
+void AddValue(const Series& series, std::vector<ClientMetric::Label> labels, double value,
+              std::vector<MetricFamily>* families) {
+  if (families->empty() || families->back().name != series.name) {
+    families->push_back({series.name, series.help, series.type, {}});
+  }
+  ClientMetric& metric = families->back().metric.emplace_back();
+  metric.label = std::move(labels);
   (series.type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
-  return metric;
 }
 
 void AddPlainFamilies(const std::string& model, const MetricSnapshot& snapshot,
                       std::vector<MetricFamily>* families) {
   for (const MetricSeries& series : MetricTable()) {
-    if (families->empty() || families->back().name != series.name) {
-      families->push_back({series.name, series.help, series.type, {}});
-    }
-    families->back().metric.push_back(PlainMetric(series, model, series.value(snapshot)));
+    std::vector<ClientMetric::Label> labels = {{"model", model}};
+    if (series.label != nullptr) labels.push_back({series.label, series.label_value});
+    AddValue(series, std::move(labels), series.value(snapshot), families);
   }
 }
 
@@ -71,16 +74,12 @@ std::string CacheClassName(const KvClassSnapshot& kv) {
 void AddKvFamilies(const std::string& model, const KvSnapshot& kv,
                    std::vector<MetricFamily>* families) {
   for (const KvMetricSeries& series : KvMetricTable()) {
-    if (families->empty() || families->back().name != series.name) {
-      families->push_back({series.name, series.help, series.type, {}});
-    }
     for (int32_t c = 0; c < kv.num_classes; ++c) {
       const KvClassSnapshot& snapshot = kv.classes[static_cast<size_t>(c)];
-      ClientMetric& metric = families->back().metric.emplace_back();
-      metric.label = {{"model", model}, {"cache_class", CacheClassName(snapshot)}};
-      if (series.state != nullptr) metric.label.push_back({"state", series.state});
-      const double value = series.value(snapshot);
-      (series.type == MetricType::Counter ? metric.counter.value : metric.gauge.value) = value;
+      std::vector<ClientMetric::Label> labels = {{"model", model},
+                                                 {"cache_class", CacheClassName(snapshot)}};
+      if (series.state != nullptr) labels.push_back({"state", series.state});
+      AddValue(series, std::move(labels), series.value(snapshot), families);
     }
   }
 }

@@ -2,30 +2,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
-#include "core/engine/model_tokenizer.h"
-#include "core/text/chat_detection.h"
 #include "core/text/chat_encoder.h"
+#include "core/text/chat_template.h"
 
 namespace quire::server {
-
-absl::StatusOr<ChatFormat> ChooseChatFormat(const std::string& model_dir,
-                                            const std::string& family_name,
-                                            const Tokenizer& tokenizer) {
-  ChatFormat format;
-  if (!family_name.empty()) {
-    QUIRE_ASSIGN_OR_RETURN(format.family, ParseChatFamily(family_name));
-  } else {
-    QUIRE_ASSIGN_OR_RETURN(const ChatMetadata metadata, LoadChatMetadata(model_dir));
-    const absl::StatusOr<ChatFamily> family = DetectChatFamily(metadata);
-    if (!family.ok()) {
-      format.why_none = std::string(family.status().message());
-      return format;
-    }
-    format.family = *family;
-  }
-  QUIRE_RETURN_IF_ERROR(CheckChatMarks(*format.family, tokenizer));
-  return format;
-}
 
 absl::StatusOr<std::vector<TokenId>> DecodeChat(const v1::ChatPrompt& message,
                                                 const ChatFormat& format,

@@ -2,6 +2,7 @@
 
 #include <grpcpp/server_context.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -82,9 +83,13 @@ void GenerateReactor::Register(const GenerateCall& call) {
   const Tokenizer& tokenizer = sampling.skip_special_tokens
                                    ? services_.model->tokenizer()
                                    : services_.model->special_text_tokenizer();
+  const bool begins_text = std::all_of(call.request.prompt.begin(), call.request.prompt.end(),
+                                       [&](TokenId id) { return tokenizer.IsSpecial(id); });
   for (size_t i = 0; i < ids_.size(); ++i) {
-    OutputFormat format{
-        .index = static_cast<int32_t>(i), .logprobs = sampling.logprobs, .echo = {}};
+    OutputFormat format{.index = static_cast<int32_t>(i),
+                        .logprobs = sampling.logprobs,
+                        .begins_text = begins_text,
+                        .echo = {}};
     if (call.echo && i == 0) {
       format.echo.text = tokenizer.Decode(call.request.prompt, sampling.skip_special_tokens);
       format.echo.tokens = call.request.prompt;

@@ -24,12 +24,15 @@ v1::FinishReason EncodeFinishReason(FinishReason reason) {
 }
 
 v1::AttentionKind EncodeAttentionKind(const ModelConfig& config) {
-  const auto all_have = [&](int32_t groups) {
-    return std::all_of(config.kv_groups.begin(), config.kv_groups.end(),
-                       [&](int32_t g) { return g == groups; });
-  };
-  if (all_have(config.num_heads)) return v1::ATTENTION_KIND_MHA;
-  return all_have(1) ? v1::ATTENTION_KIND_MQA : v1::ATTENTION_KIND_GQA;
+  switch (ShapeOfAttention(config).kind) {
+    case AttentionShape::Kind::kMha:
+      return v1::ATTENTION_KIND_MHA;
+    case AttentionShape::Kind::kMqa:
+      return v1::ATTENTION_KIND_MQA;
+    case AttentionShape::Kind::kGqa:
+      break;
+  }
+  return v1::ATTENTION_KIND_GQA;
 }
 
 template <typename Messages>

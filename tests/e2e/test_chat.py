@@ -1,13 +1,16 @@
 """Conversations: what a server that knows their form makes of them, and what others answer."""
 
 import json
+import os
 import pathlib
 import shutil
+import subprocess
 import tempfile
 import unittest
 
 import grpc
 
+from gguf_file import write_gguf
 from quire_server import MODEL, Answer, QuireServer, pb
 
 CHATML = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + "
@@ -42,7 +45,33 @@ def conversation(*turns, **fields):
                                    for role, content in turns], **fields)
 
 
+def prompt_ids(server, chat):
+    answer = Answer(server.stub.Generate(pb.GenerateRequest(chat=chat, echo=True, max_tokens=2))).read()
+    assert answer.code == grpc.StatusCode.OK, answer.call.details()
+    return list(answer.messages[0].prompt_token_ids)
+
+
 class ChatTest(unittest.TestCase):
+    def test_the_family_comes_from_the_directory_a_gguf_file_or_a_flag(self):
+        chat = conversation(("system", "Be kind."), ("user", "Who has pears?"))
+        with tempfile.TemporaryDirectory() as directory:
+            model = pathlib.Path(chat_model(directory))
+            with QuireServer("--model", str(model)) as server:
+                expected = prompt_ids(server, chat)
+                told = subprocess.run(
+                    [os.environ["QUIRE_CLI"], "generate", "--server", server.address, "--chat",
+                     "--system", "Be kind.", "--echo", "--max-tokens", "2", "--json",
+                     "Who has pears?"], capture_output=True, text=True, check=True).stdout
+                first = json.loads(told.splitlines()[0])
+                self.assertEqual(first["prompt_token_ids"], expected)
+            gguf = pathlib.Path(directory) / "chat.gguf"
+            write_gguf(model, gguf, template=CHATML)
+            with QuireServer("--model", str(gguf)) as server:
+                self.assertEqual(prompt_ids(server, chat), expected)
+            (model / "tokenizer_config.json").unlink()
+            with QuireServer("--model", str(model), "--chat-family", "chatml") as server:
+                self.assertEqual(prompt_ids(server, chat), expected)
+
     def test_a_conversation_is_the_prompt_that_its_template_writes(self):
         with tempfile.TemporaryDirectory() as directory:
             with QuireServer("--model", chat_model(directory)) as server:

@@ -32,6 +32,10 @@ class DeadlineTest(unittest.TestCase):
             waiting = [server.generate(max_tokens=1900, ignore_eos=True) for _ in range(40)]
             late = Answer(server.generate(max_tokens=1, timeout=0.05)).read()
             self.assertEqual(late.code, grpc.StatusCode.DEADLINE_EXCEEDED)
+            # The client gives up by itself; the server has to have ended the request as well.
+            server.metrics_when(
+                lambda m: m.value("quire_requests_finished_total", reason="deadline") +
+                m.value("quire_requests_finished_total", reason="cancelled") == 1)
             for call in [running, *waiting]:
                 call.cancel()
 

@@ -71,11 +71,13 @@ class OutputTest(unittest.TestCase):
         self.assertEqual(answers.code, grpc.StatusCode.OK)
 
     def test_a_cancel_ends_all_answers(self):
-        call = self.server.generate(n=4, max_tokens=400, ignore_eos=True)
+        cancelled = lambda: self.server.metrics_at_rest().value(
+            "quire_requests_finished_total", reason="cancelled")
+        before = cancelled()
+        call = self.server.generate(n=4, max_tokens=1900, ignore_eos=True)
         next(iter(call))
         call.cancel()
-        metrics = self.server.metrics_at_rest()
-        self.assertEqual(metrics.value("quire_requests_running"), 0)
+        self.assertEqual(cancelled() - before, 4)
 
     def test_a_bad_word_does_not_come(self):
         whole = self.answer(**GREEDY)

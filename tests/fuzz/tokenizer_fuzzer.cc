@@ -1,8 +1,12 @@
 #include <cstdint>
+#include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/base/check.h"
 #include "core/text/bpe_tokenizer.h"
+#include "core/text/incremental_detokenizer.h"
 #include "core/text/sentencepiece_tokenizer.h"
 #include "core/text/tokenizer_config.h"
 #include "core/text/utf8.h"
@@ -15,12 +19,33 @@ namespace {
 constexpr std::string_view kTexts[] = {"", "Hello, world!  12 apples\n",
                                        "\xc3\xa9\xf0\x9f\x99\x82 <s>[INST]\t", "aaaaaaaaaaaaaaaa"};
 
+std::string DecodedInSteps(const Tokenizer& tokenizer, std::span<const TokenId> ids) {
+  IncrementalDetokenizer steps(tokenizer, IncrementalDetokenizer::Position::kTextStart);
+  std::string text;
+  for (const TokenId id : ids) {
+    steps.Append(id);
+    text += steps.TakeText(/*hold_back_bytes=*/0);
+    QUIRE_CHECK(IsValidUtf8(text));
+  }
+  return text + steps.Finish(/*trim_bytes=*/0);
+}
+
+void EncodeAndDecode(const Tokenizer& tokenizer, std::string_view text,
+                     const Tokenizer::EncodeOptions& options) {
+  const auto ids = tokenizer.Encode(text, options);
+  if (!ids.ok()) return;
+  for (const TokenId id : *ids) QUIRE_CHECK(id >= 0 && id < tokenizer.vocab_size()) << id;
+  QUIRE_CHECK(IsValidUtf8(tokenizer.Decode(*ids, false)));
+  QUIRE_CHECK(DecodedInSteps(tokenizer, *ids) == tokenizer.Decode(*ids, true));
+}
+
 void Use(const Tokenizer& tokenizer) {
   for (const std::string_view text : kTexts) {
-    const auto ids = tokenizer.Encode(text, {});
-    if (!ids.ok()) continue;
-    for (const TokenId id : *ids) QUIRE_CHECK(id >= 0 && id < tokenizer.vocab_size()) << id;
-    QUIRE_CHECK(IsValidUtf8(tokenizer.Decode(*ids, false)));
+    EncodeAndDecode(tokenizer, text, {});
+    EncodeAndDecode(tokenizer, text, {.parse_special = false});
+    // Ends within the name of a special token.
+    const Tokenizer::ByteRange literal = {0, text.size() / 2};
+    if (!text.empty()) EncodeAndDecode(tokenizer, text, {.literal = std::span(&literal, 1)});
   }
 }
 

@@ -1,3 +1,4 @@
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -68,7 +69,9 @@ std::string Text(const std::vector<ChatSegment>& segments) {
 void ExpectRendersAs(ChatFamily family, const json& row, const json& contents) {
   const auto segments = RenderChat(family, MessagesOf(row, contents), OptionsOf(row));
   if (row.contains("e")) {
-    EXPECT_FALSE(segments.ok()) << "the reference raises: " << row["e"];
+    EXPECT_EQ(segments.status().code(), absl::StatusCode::kInvalidArgument)
+        << "the reference raises: " << row["e"];
+    EXPECT_THAT(segments.status().message(), ::testing::HasSubstr("messages"));
     return;
   }
   ASSERT_TRUE(segments.ok()) << segments.status();

@@ -46,6 +46,8 @@ BatchFixture::DeviceBatch BatchFixture::MakeBatch(const std::vector<SequencePart
   view.tables[0].start = upload(table_start, kSpare);
   view.tables[0].offsets = upload(offsets, kSpare);
   view.logit_rows = upload(logit_rows, kSpare);
+  batch.q_start = q_start;
+  batch.kv_len = kv_len;
   return batch;
 }
 

@@ -20,7 +20,11 @@ class BatchFixture : public KernelTest {
   struct DeviceBatch {
     BatchView view;
     std::vector<DeviceBuffer> buffers;
-    int32_t tokens() const { return view.counts->tokens; }
+    std::vector<int32_t> q_start;
+    std::vector<int32_t> kv_len;
+
+    int32_t tokens() const { return q_start.back(); }
+    BatchHostView host() const { return {q_start, kv_len}; }
   };
   DeviceBatch MakeBatch(const std::vector<SequencePart>& parts,
                         const std::vector<int32_t>& token_ids = {},

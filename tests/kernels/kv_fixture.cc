@@ -41,7 +41,7 @@ MatrixF KvFixture::RunRope(const KvShape& shape, const Arena& arena,
                            const std::vector<SequencePart>& parts, const MatrixF& qkv,
                            const MatrixF& cos_sin, const HeadNorms& norms) {
   const DeviceBatch batch = MakeBatch(parts);
-  ops().BeginStep(batch.view);
+  ops().BeginStep(batch.view, batch.host());
   const DeviceBuffer qkv_buffer = UploadAs(qkv, DType::kF32);
   const DeviceBuffer table = UploadAs(cos_sin, DType::kF32);
   const DeviceBuffer q_out = NewBuffer(static_cast<size_t>(qkv.rows * shape.q_width()) * 4);
@@ -66,7 +66,7 @@ MatrixF KvFixture::RunRope(const KvShape& shape, const Arena& arena,
 MatrixF KvFixture::RunAttention(const KvShape& shape, const Arena& arena,
                                 const std::vector<SequencePart>& parts, const MatrixF& q) {
   const DeviceBatch batch = MakeBatch(parts);
-  ops().BeginStep(batch.view);
+  ops().BeginStep(batch.view, batch.host());
   const DeviceBuffer q_buffer = UploadAs(q, shape.act);
   const DeviceBuffer out = NewBuffer(q.data.size() * 4);
   PagedAttentionParams params;

@@ -6,6 +6,8 @@
 #include <fstream>
 #include <limits>
 
+#include "kernels/api/device_factory.h"
+
 namespace quire::kernels {
 namespace {
 

@@ -29,7 +29,7 @@ SampleFixture::Outcome SampleFixture::Sample(const MatrixF& logits, const std::v
   for (const Row& row : rows) {
     SamplingRow& r = rules.emplace_back(row.rules);
     std::vector<int32_t> generated = row.context.generated;
-    if (row.last_on_device) {
+    if (row.context.last_on_device) {
       r.history_row = static_cast<int32_t>(previous.size());
       previous.push_back({generated.back(), 0});
       generated.pop_back();

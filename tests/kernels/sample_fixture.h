@@ -14,8 +14,6 @@ class SampleFixture : public BatchFixture {
   struct Row {
     SamplingRow rules{};  // without what points into the context
     reference::SamplingContext context{};
-    // The last generated id is known to the device alone.
-    bool last_on_device = false;
   };
   struct Outcome {
     std::vector<SampledToken> tokens;

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <limits>
 #include <numeric>
 
@@ -44,7 +45,7 @@ TEST_P(SampleRulesTest, FrequencyAndPresenceCountGeneratedIdsAlone) {
   logits[10] = 4, logits[11] = 3;
   for (bool on_device : {false, true}) {
     Row row;
-    row.last_on_device = on_device;
+    row.context.last_on_device = on_device;
     row.context.prompt = {10, 10, 10, 10};
     row.context.generated = {7};
     row.rules.frequency_penalty = 0.4f;
@@ -81,7 +82,7 @@ TEST_P(SampleRulesTest, AnEditAfterAnIdWaitsForThatIdFromTheDevice) {
   const std::vector<float> logits = {1, 2, 3, 4};
   Row row;
   row.context.edits = {{3, 1, kBan}, {2, 0, kBan}};
-  row.last_on_device = true;
+  row.context.last_on_device = true;
   for (const auto& [last, best] : {std::pair{1, 2}, {0, 3}, {2, 3}, {3, 3}}) {
     row.context.generated = {last};
     EXPECT_EQ(Best(logits, row), best) << "after " << last;
@@ -120,7 +121,7 @@ TEST_P(SampleRulesTest, RulesThatLeaveNothingFailTheirRowAlone) {
 
 TEST_P(SampleRulesTest, ARowFailsWithTheRowItFollows) {
   Row row;
-  row.last_on_device = true;
+  row.context.last_on_device = true;
   for (int32_t failed : {kNotFinite, kNothingAllowed}) {
     row.context.generated = {failed};
     EXPECT_EQ(SampleOne({1, 2, 3}, row).token_id, kNotFinite);
@@ -137,7 +138,7 @@ TEST_P(SampleRulesTest, DrawsFollowTheExactProbabilitiesOfAllRulesTogether) {
   const auto check = [&](uint64_t seed) {
     row.rules.seed = seed;
     for (bool on_device : {false, true}) {
-      row.last_on_device = on_device;
+      row.context.last_on_device = on_device;
       ExpectDistribution(logits, row, 3000);
     }
   };
@@ -146,7 +147,11 @@ TEST_P(SampleRulesTest, DrawsFollowTheExactProbabilitiesOfAllRulesTogether) {
   row.rules.frequency_penalty = 0.5f;
   row.rules.presence_penalty = 1;
   check(2);
-  row.context.edits = {{17, -1, 3}, {5, 44, 4}, {6, 45, 50}, {44, -1, kBan}};
+  // The likeliest id, so that it shows whether an edit after an id counts: where 44 is known to the
+  // device alone.
+  const auto best =
+      static_cast<int32_t>(std::max_element(logits.begin(), logits.begin() + 300) - logits.begin());
+  row.context.edits = {{17, -1, 3}, {best, 44, 2}, {6, 45, 50}, {44, -1, kBan}};
   check(3);
   row.rules.top_k = 60, row.rules.top_p = 0.9f, row.rules.min_p = 0.01f;
   check(4);
@@ -168,7 +173,7 @@ TEST_P(SampleRulesTest, RowsDoNotSeeEachOthersRules) {
     row.rules.frequency_penalty = i % 3 == 0 ? 0.7f : 0;
     row.context.prompt = {some(), some()};
     row.context.generated = {some(), some(), some()};
-    row.last_on_device = i % 5 == 0;
+    row.context.last_on_device = i % 5 == 0;
     row.context.edits = {{some(), -1, 5}, {some(), -1, kBan}};
     if (i % 4 == 0) row.context.allowed = {some(), some(), some()};
   }

@@ -4,7 +4,7 @@
 #include <limits>
 #include <numeric>
 
-#include "kernels/cpu/philox.h"
+#include "kernels/api/philox.h"
 #include "tests/kernels/sample_fixture.h"
 
 namespace quire::kernels {

@@ -4,6 +4,7 @@
 
 #include "core/base/check.h"
 #include "core/capacity/model_kv_layout.h"
+#include "core/engine/kv_sizing.h"
 #include "core/engine/sampling_sizing.h"
 #include "core/model/weight_source.h"
 #include "core/model/weights.h"
@@ -37,8 +38,7 @@ ModelHarness::ModelHarness(const Options& options) : options_(options) {
   const kernels::BatchCapacity capacity = {
       .tokens = options.engine.max_step_tokens,
       .sequences = options.engine.max_running_requests,
-      .table_entries = options.engine.max_running_requests *
-                       layouts[0].BlocksFor(options.engine.max_context_tokens),
+      .table_entries = MaxTableEntries(layouts, options.engine, options.kv_bytes),
       .logit_rows = options.engine.MaxLogitRows()};
   runner_ = OrDie(TransformerRunner::Create(
       device_.get(), config_, std::move(weights), ModelLayerViews(layouts, arena_memory_.data()),

@@ -255,6 +255,12 @@ def special_names() -> list[str]:
 
 
 def save(tokenizer: Tokenizer, folder: pathlib.Path) -> None:
+  content = json.loads(tokenizer.to_str())
+  names = {token["content"] for token in content["added_tokens"] if token["special"]}
+  # The corpus spells special tokens, so training may learn to merge one, which Quire then does not.
+  if "merges" in content["model"]:
+    content["model"]["merges"] = [pair for pair in content["model"]["merges"]
+                                  if "".join(pair) not in names]
   folder.mkdir(parents=True, exist_ok=True)
   (folder / "tokenizer.json").write_text(
-      json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False, separators=(",", ":")))
+      json.dumps(content, ensure_ascii=False, separators=(",", ":")))

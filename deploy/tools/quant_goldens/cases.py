@@ -67,6 +67,8 @@ def _compressed(strategy: str, **fields: object) -> dict:
 LLAMA3 = {"rope_theta": 500000.0,
           "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
                            "high_freq_factor": 4.0, "original_max_position_embeddings": 32}}
+# Of Gemma 3's layers without a window, as its larger models have it.
+LINEAR = {"rope_scaling": {"rope_type": "linear", "factor": 8.0}}
 
 CASES = (
     Case("gptq_int4", _gptq(4, 32), plain=("mlp.down_proj",)),
@@ -90,7 +92,7 @@ CASES = (
     Case("gguf_qwen2", gguf="Q4_0", family="qwen2"),
     Case("gguf_qwen3", gguf="Q4_0", family="qwen3"),
     Case("gguf_gemma2", gguf="Q4_0", family="gemma2", layers=2),
-    Case("gguf_gemma3", gguf="Q4_0", family="gemma3", layers=2),
+    Case("gguf_gemma3", gguf="Q4_0", family="gemma3", layers=6, rope=LINEAR),
 )
 
 
@@ -208,6 +210,10 @@ def gguf_metadata(case: Case) -> dict[str, object]:
     fields[f"{family}.attention.sliding_window"] = config["sliding_window"]
   if family == "gemma2":
     fields |= {"gemma2.attn_logit_softcapping": 50.0, "gemma2.final_logit_softcapping": 30.0}
+  if case.rope == LINEAR:
+    scaling = config["rope_scaling"]
+    fields |= {f"{family}.rope.scaling.type": scaling["rope_type"],
+               f"{family}.rope.scaling.factor": scaling["factor"]}
   return fields
 
 
@@ -240,7 +246,7 @@ def store_gguf(case: Case, weights: dict[str, np.ndarray],
     values = gguf_format.restore(values, heads) if heads else values
     by_file[gguf_name(case, name)] = values
     by_checkpoint[name] = values - np.float32(1) if plus_one else values
-  if "rope_scaling" in case.rope:
+  if case.rope == LLAMA3:
     factors = rope_factors(case)
     tensors["rope_freqs.weight"] = ("F32", factors.shape, factors.tobytes())
   return gguf_format.file_bytes(gguf_metadata(case), tensors), by_file, by_checkpoint

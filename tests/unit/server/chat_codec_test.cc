@@ -81,7 +81,7 @@ TEST(ChatCodecTest, WhatCannotBeRenderedIsRefusedWithTheReason) {
 
 TEST(ChatCodecTest, AModelWithoutATemplateServesWithoutChat) {
   const ByteTokenizer tokenizer;
-  const auto format = ChooseChatFormat(QUIRE_SOURCE_DIR "/deploy/models/quire-demo", "", tokenizer);
+  const auto format = LoadChatFormat(QUIRE_SOURCE_DIR "/deploy/models/quire-demo", "", tokenizer);
   ASSERT_TRUE(format.ok()) << format.status();
   EXPECT_FALSE(format->family.has_value());
   EXPECT_THAT(format->why_none, HasSubstr("no chat template"));
@@ -90,7 +90,7 @@ TEST(ChatCodecTest, AModelWithoutATemplateServesWithoutChat) {
 TEST(ChatCodecTest, AFamilyByNameMustExistAndFitTheTokenizer) {
   const ByteTokenizer tokenizer;
   const auto choose = [&](const char* name) {
-    return ChooseChatFormat(QUIRE_SOURCE_DIR "/deploy/models/quire-demo", name, tokenizer).status();
+    return LoadChatFormat(QUIRE_SOURCE_DIR "/deploy/models/quire-demo", name, tokenizer).status();
   };
   EXPECT_EQ(choose("klingon").code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(choose("klingon").message()), HasSubstr("llama3.1"));

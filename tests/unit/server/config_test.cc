@@ -92,7 +92,9 @@ TEST(ConfigTest, FlagsReachTheirFields) {
                                          "--max-logprobs",
                                          "36",
                                          "--max-n",
-                                         "37",
+                                         "7",
+                                         "--chat-family",
+                                         "llama3.1",
                                          "--default-deadline",
                                          "2s",
                                          "--max-deadline",
@@ -142,7 +144,8 @@ TEST(ConfigTest, FlagsReachTheirFields) {
   EXPECT_EQ(config.max_connection_streams, 11);
   EXPECT_EQ(config.engine.max_scored_tokens, 21);
   EXPECT_EQ(config.requests.bad_word_bytes, 35);
-  EXPECT_EQ(config.requests.max_answers, 37);
+  EXPECT_EQ(config.requests.max_answers, 7);
+  EXPECT_EQ(config.chat_family, "llama3.1");
   for (const SamplingLimits& limits : {config.requests.sampling, config.engine.sampling}) {
     EXPECT_EQ(limits.max_stop_token_ids, 4);
     EXPECT_EQ(limits.max_logit_biases, 31);
@@ -155,6 +158,10 @@ TEST(ConfigTest, FlagsReachTheirFields) {
   EXPECT_EQ(config.output_threads, 2);
   EXPECT_EQ(config.drain_timeout, std::chrono::minutes(1));
   EXPECT_EQ(config.MaxLiveStreams(), 2u * (9 + 8));
+}
+
+TEST(ConfigTest, NoMoreAnswersAreAllowedThanCanWait) {
+  EXPECT_EQ(MustParse({"--max-queued", "3", "--max-n", "5"}).requests.max_answers, 3);
 }
 
 TEST(ConfigTest, AWrongValueIsRefusedWithItsFlagAndValue) {

@@ -8,6 +8,7 @@
 namespace quire {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 ModelConfig Shape(std::vector<int32_t> kv_groups, int32_t head_dim) {
@@ -41,6 +42,25 @@ TEST(ModelKvLayoutTest, TheKvTypeDecidesTheBytesOfAnElement) {
   const KvLayout bf16 = MakeKvLayout(config, 32, kernels::DType::kBF16);
   EXPECT_EQ(f32.block_tokens, 32);
   EXPECT_EQ(f32.BlockBytes(), 2 * bf16.BlockBytes());
+}
+
+TEST(ModelKvLayoutTest, AWindowThatNoContextOutgrowsMakesNoClass) {
+  ModelConfig config = Shape({4, 4, 4}, 64);
+  config.max_positions = 4096;
+  config.windows = {1024, 0, 1024};
+  const auto windows = [&](int32_t context_tokens) {
+    std::vector<int32_t> of_classes;
+    for (const KvLayout& layout :
+         MakeKvLayouts(config, 16, kernels::DType::kBF16, context_tokens)) {
+      of_classes.push_back(layout.window);
+    }
+    return of_classes;
+  };
+  EXPECT_THAT(windows(0), ElementsAre(0, 1024));
+  EXPECT_THAT(windows(1025), ElementsAre(0, 1024));
+  EXPECT_THAT(windows(1024), ElementsAre(0));
+  config.windows = {4096, 4096, 4096};
+  EXPECT_THAT(windows(0), ElementsAre(0));
 }
 
 TEST(ModelKvLayoutTest, BlockSizesAreMultiplesOf16ThatDivideTheAttentionSplit) {

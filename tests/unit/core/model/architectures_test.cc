@@ -39,6 +39,11 @@ ModelConfig MustLoad(const json& config) {
   return loaded.ok() ? *loaded : ModelConfig();
 }
 
+json WithNull(json config, const char* field) {
+  config[field] = nullptr;
+  return config;
+}
+
 std::vector<int32_t> Windows(const ModelConfig& config) {
   std::vector<int32_t> windows;
   for (int32_t l = 0; l < config.num_layers; ++l) windows.push_back(config.Layer(l).window);
@@ -48,12 +53,9 @@ std::vector<int32_t> Windows(const ModelConfig& config) {
 TEST(Mistral, HasItsWindowInEveryLayer) {
   const json config = Config("MistralForCausalLM", R"({"sliding_window": 32})");
   EXPECT_THAT(Windows(MustLoad(config)), ElementsAre(32, 32, 32, 32));
-  for (const char* none : {R"({"sliding_window": null})", R"({"sliding_window": 256})",
-                           R"({"sliding_window": 4096})"}) {
-    json without = config;
-    without.merge_patch(json::parse(none));
-    EXPECT_TRUE(MustLoad(without).windows.empty()) << none;
-  }
+  // Transformers' default; a window as long as any context is one all the same.
+  EXPECT_THAT(Windows(MustLoad(Config("MistralForCausalLM"))), ElementsAre(4096, 4096, 4096, 4096));
+  EXPECT_TRUE(MustLoad(WithNull(config, "sliding_window")).windows.empty());
 }
 
 TEST(Qwen2, HasBiasesOnQueriesKeysAndValuesAlone) {
@@ -72,6 +74,15 @@ TEST(Qwen2, HasAWindowInTheLayersBehindTheFullOnesWhenItIsSwitchedOn) {
   config["layer_types"] = {"sliding_attention", "full_attention", "full_attention",
                            "full_attention"};
   EXPECT_THAT(Windows(MustLoad(config)), ElementsAre(32, 0, 0, 0));
+}
+
+TEST(Qwen, HasTheWindowOfTransformersWhereTheFileHasNone) {
+  for (const char* architecture : {"Qwen2ForCausalLM", "Qwen3ForCausalLM"}) {
+    const json config =
+        Config(architecture, R"({"use_sliding_window": true, "max_window_layers": 3})");
+    EXPECT_THAT(Windows(MustLoad(config)), ElementsAre(0, 0, 0, 4096));
+    EXPECT_TRUE(MustLoad(WithNull(config, "sliding_window")).windows.empty());
+  }
 }
 
 TEST(Qwen3, NormalisesHeadsOf128Elements) {
@@ -97,13 +108,13 @@ TEST(Gemma2, CapsScalesAndNormalisesWhereLlamaDoesNot) {
   EXPECT_EQ(config.logit_softcap, 30);
   EXPECT_THAT(Windows(config), ElementsAre(32, 0, 32, 0));
   EXPECT_FALSE(config.window_rope.has_value());
+  EXPECT_THAT(Windows(MustLoad(Config("Gemma2ForCausalLM"))), ElementsAre(4096, 0, 4096, 0));
 }
 
 TEST(Gemma2, HasNoCapWhereTheFileSaysNull) {
   const ModelConfig config =
-      MustLoad(Config("Gemma2ForCausalLM", R"({"x": 1})").patch(json::parse(R"([
-        {"op": "add", "path": "/attn_logit_softcapping", "value": null},
-        {"op": "add", "path": "/final_logit_softcapping", "value": 20.0}])")));
+      MustLoad(WithNull(Config("Gemma2ForCausalLM", R"({"final_logit_softcapping": 20.0})"),
+                        "attn_logit_softcapping"));
   EXPECT_EQ(config.attention_softcap, 0);
   EXPECT_EQ(config.logit_softcap, 20);
 }
@@ -132,11 +143,22 @@ TEST(Gemma3, RotatesLayersWithAWindowByABaseOfTheirOwnInBothSpellings) {
   }
 }
 
-TEST(Gemma3, HasTheBasesOfTransformersWhereTheFileHasNone) {
+TEST(Gemma3, HasTheWindowAndBasesOfTransformersWhereTheFileHasNone) {
   for (const char* more : {"{}", R"({"rope_parameters": {"full_attention": {}}})"}) {
-    const ModelConfig config = MustLoad(Config("Gemma3ForCausalLM", more));
-    EXPECT_EQ(config.rope.theta, 1e6) << more;
-    EXPECT_EQ(config.window_rope->theta, 1e4) << more;
+    const ModelConfig config = MustLoad(Config("Gemma3ForCausalLM", more).patch(json::parse(R"([
+            {"op": "add", "path": "/sliding_window_pattern", "value": 4}])")));
+    EXPECT_THAT(Windows(config), ElementsAre(4096, 4096, 4096, 0)) << more;
+    EXPECT_EQ(config.RopeFor(config.Layer(3)).theta, 1e6) << more;
+    EXPECT_EQ(config.RopeFor(config.Layer(0)).theta, 1e4) << more;
+  }
+}
+
+TEST(Gemma3, RotatesLayersByTheirOwnBaseWhereNoContextOutgrowsTheWindow) {
+  for (const char* window : {R"({"sliding_window": 256})", R"({"sliding_window": 1024})"}) {
+    const ModelConfig config = MustLoad(Config("Gemma3ForCausalLM", window));
+    for (int32_t l = 0; l < 4; ++l) {
+      EXPECT_EQ(config.RopeFor(config.Layer(l)).theta, 1e4) << window << " layer " << l;
+    }
   }
 }
 
@@ -147,7 +169,7 @@ std::string Factors(int count, double value) {
 TEST(Phi3, StacksProjectionsAndStretchesPartOfAHead) {
   const ModelConfig config = MustLoad(Config("Phi3ForCausalLM", R"({
       "num_attention_heads": 3, "num_key_value_heads": 3, "partial_rotary_factor": 0.75,
-      "original_max_position_embeddings": 64, "sliding_window": 2047,
+      "original_max_position_embeddings": 64, "sliding_window": 32,
       "rope_scaling": {"type": "su", "short_factor": )" + Factors(12, 1.5) +
                                                                     R"(, "long_factor": )" +
                                                                     Factors(12, 4) + "}}"));
@@ -161,7 +183,8 @@ TEST(Phi3, StacksProjectionsAndStretchesPartOfAHead) {
   EXPECT_EQ(config.rope.long_factors, std::vector<double>(12, 4));
   // 4 times the original length of 64
   EXPECT_DOUBLE_EQ(config.rope.attention_factor, std::sqrt(1 + std::log(4.0) / std::log(64.0)));
-  EXPECT_TRUE(config.windows.empty());
+  EXPECT_THAT(Windows(config), ElementsAre(32, 32, 32, 32));
+  EXPECT_TRUE(MustLoad(Config("Phi3ForCausalLM")).windows.empty());
 }
 
 TEST(SmolLm3, LeavesPositionsOutOfSomeLayers) {
@@ -178,6 +201,8 @@ TEST(SmolLm3, LeavesPositionsOutOfSomeLayers) {
       "no_rope_layers": [0, 1, 1, 0], "use_sliding_window": true, "sliding_window": 8})"));
   EXPECT_THAT(rotating(listed), ElementsAre(false, true, true, false));
   EXPECT_THAT(Windows(listed), ElementsAre(8, 0, 0, 8));
+  EXPECT_TRUE(
+      MustLoad(Config("SmolLM3ForCausalLM", R"({"use_sliding_window": true})")).windows.empty());
 }
 
 TEST(DeciLm, ReadsGroupsAsAList) {
@@ -286,7 +311,10 @@ INSTANTIATE_TEST_SUITE_P(
                 "the kinds that are supported"},
         Refusal{"Qwen2", R"({"layer_types": ["sliding_attention", "full_attention",
                 "full_attention", "full_attention"]})",
-                "'sliding_window' must be given"},
+                "'use_sliding_window' must be true, since layer_types asks for windows"},
+        Refusal{"SmolLM3", R"({"use_sliding_window": true, "layer_types": ["sliding_attention",
+                "full_attention", "full_attention", "full_attention"]})",
+                "'sliding_window' must be given, since layer_types asks for it"},
         Refusal{"Qwen2", R"({"max_window_layers": "all"})", "'max_window_layers'"},
         Refusal{"Qwen2", R"({"partial_rotary_factor": 0.5})", "'partial_rotary_factor' must be 1"},
         Refusal{"Qwen3", R"({"head_dim": 40})", "multiple of 16"},

@@ -158,6 +158,8 @@ TEST_P(ReadGgufConfigRefuses, AndNamesTheKey) {
   EXPECT_THAT(std::string(config.status().message()), HasSubstr(GetParam().message));
 }
 
+GgufBuilder& Yarn(GgufBuilder& b) { return b.String("llama.rope.scaling.type", "yarn"); }
+
 INSTANTIATE_TEST_SUITE_P(
     Table, ReadGgufConfigRefuses,
     ::testing::Values(
@@ -246,7 +248,33 @@ INSTANTIATE_TEST_SUITE_P(
         BadMetadata{
             "RotationFactorZero",
             [](GgufBuilder& b) { b.Tensor("rope_freqs.weight", 0, {8}, std::string(32, '\0')); },
-            "'rope_freqs.weight' has a factor that is not positive"},
+            "'rope_freqs.weight' has a factor outside [0.001, 1e+06]"},
+        BadMetadata{"RotationFactorTooSmall",
+                    [](GgufBuilder& b) {
+                      std::string factors = GgufBuilder::Number(1e-39f);
+                      for (int i = 1; i < 8; ++i) factors += GgufBuilder::Number(1.0f);
+                      b.Tensor("rope_freqs.weight", 0, {8}, factors);
+                    },
+                    "'rope_freqs.weight' has a factor outside [0.001, 1e+06]"},
+        BadMetadata{"StretchBelowOne",
+                    [](GgufBuilder& b) { b.Float32("llama.rope.scaling.factor", 1e-38f); },
+                    "'llama.rope.scaling.factor' must be 0, for none, or 1 or more, found 1e-38"},
+        BadMetadata{"OlderStretchBelowOne",
+                    [](GgufBuilder& b) { b.Float32("llama.rope.scale_linear", 0.5f); },
+                    "'llama.rope.scale_linear' must be 0, for none, or 1 or more, found 0.5"},
+        BadMetadata{"YarnWithoutAFactor",
+                    [](GgufBuilder& b) { Yarn(b).Float32("llama.rope.scaling.factor", 0); },
+                    "'llama.rope.scaling.factor' must be 1 or more"},
+        BadMetadata{"YarnOnABaseOfOne",
+                    [](GgufBuilder& b) { Yarn(b).Float32("llama.rope.freq_base", 1); },
+                    "'llama.rope.freq_base' must be above 1 with \"yarn\", found 1"},
+        BadMetadata{"YarnWithBetasTheWrongWayRound",
+                    [](GgufBuilder& b) {
+                      Yarn(b)
+                          .Float32("llama.rope.scaling.yarn_beta_fast", 1)
+                          .Float32("llama.rope.scaling.yarn_beta_slow", 2);
+                    },
+                    "'llama.rope.scaling.yarn_beta_fast' must be at least yarn_beta_slow"},
         BadMetadata{"RotationFactorsBesidesScaling",
                     [](GgufBuilder& b) {
                       b.OnesF32("rope_freqs.weight", {8}).Float32("llama.rope.scaling.factor", 2);

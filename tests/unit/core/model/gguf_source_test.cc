@@ -79,6 +79,27 @@ TEST_F(GgufSourceTest, RefusesAScaleThatIsNotFinite) {
                 "tensor 'output.weight' has an element that is not finite, at [2, 0]");
 }
 
+// No converter writes such a file: elements of one block would come from many.
+TEST_F(GgufSourceTest, RefusesReorderedElementsInBlocks) {
+  for (const std::string architecture : {"llama", "qwen2"}) {
+    GgufBuilder builder = TinyGgufMetadata(architecture);
+    builder.OnesF32("token_embd.weight", {4, 32});
+    builder.Tensor("blk.0.attn_q.bias", 8, {32}, std::string(34, '\1'));
+    const auto source = Open(builder);
+    ASSERT_NE(source, nullptr);
+    const std::vector<TensorSpec> specs = {
+        {.name = "blk.0.attn_q.bias", .vector = true, .cols = 32}};
+    const absl::Status status = source->Fetch(specs).status();
+    if (architecture == "qwen2") {
+      EXPECT_TRUE(status.ok()) << status;
+      continue;
+    }
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_THAT(std::string(status.message()),
+                HasSubstr("m.gguf: tensor 'blk.0.attn_q.bias' has type Q8_0, but"));
+  }
+}
+
 // Rows are told by their first element.
 TEST_F(GgufSourceTest, PutsReorderedRowsOfQueriesAndKeysBack) {
   std::string rows;

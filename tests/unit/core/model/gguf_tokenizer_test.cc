@@ -71,6 +71,44 @@ TEST(ReadGgufTokenizer, NumbersSpecialTokensOnBehindTheVocabulary) {
   EXPECT_THAT(special, ElementsAre(true, false, true, true));
 }
 
+TEST(ReadGgufChatConfig, NeedsATemplateAndTheTokensAroundATextAlone) {
+  const auto read = [](const GgufBuilder& builder) {
+    const std::string bytes = builder.Bytes();
+    const auto file = ParseGguf(AsBytes(bytes), "m.gguf");
+    const auto config = ReadGgufChatConfig(*file, "m.gguf");
+    EXPECT_TRUE(config.ok()) << config.status();
+    return config.ok() ? json::parse(*config) : json();
+  };
+  // Whatever the tokenizer is, one beside the file may stand in for it.
+  GgufBuilder builder;
+  builder.String("tokenizer.ggml.model", "bert").String("tokenizer.ggml.pre", "tekken");
+  builder.Strings("tokenizer.ggml.tokens", {"a", "<s>", "a"});
+  builder.Uint32("tokenizer.ggml.bos_token_id", 1).Bool("tokenizer.ggml.merges", true);
+  EXPECT_EQ(read(builder), json::object());
+  builder.String("tokenizer.chat_template", "{{ x }}");
+  EXPECT_EQ(read(builder), json({{"bos_token", "<s>"}, {"chat_template", "{{ x }}"}}));
+  builder.Uint32("tokenizer.ggml.eos_token_id", 2);
+  EXPECT_EQ(read(builder)["eos_token"], "a");
+  builder.Remove("tokenizer.ggml.tokens");
+  EXPECT_EQ(read(builder), json({{"chat_template", "{{ x }}"}}));
+}
+
+TEST(ReadGgufChatConfig, RefusesWhatIsNoTextAndTokensOutside) {
+  const auto problem = [](const GgufBuilder& builder) {
+    const std::string bytes = builder.Bytes();
+    const auto file = ParseGguf(AsBytes(bytes), "m.gguf");
+    const absl::Status status = ReadGgufChatConfig(*file, "m.gguf").status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    return std::string(status.message());
+  };
+  EXPECT_THAT(problem(Tiny().String("tokenizer.chat_template", "\xff")),
+              HasSubstr("m.gguf: key 'tokenizer.chat_template' must be well-formed UTF-8"));
+  EXPECT_THAT(
+      problem(
+          Tiny().String("tokenizer.chat_template", "x").Uint32("tokenizer.ggml.eos_token_id", 3)),
+      HasSubstr("'tokenizer.ggml.eos_token_id' must be an integer in [0, 2], found 3"));
+}
+
 struct BadTokenizer {
   const char* name;
   std::function<void(GgufBuilder&)> spoil;
@@ -145,6 +183,14 @@ INSTANTIATE_TEST_SUITE_P(
                        Replace(b, "tokenizer.ggml.merges", {"a b", "ab"});
                      },
                      "but number 1 is none"},
+        BadTokenizer{"TooManyMerges",
+                     [](GgufBuilder& b) {
+                       constexpr uint64_t kCount = (uint64_t{1} << 22) + 1;
+                       b.Remove("tokenizer.ggml.merges")
+                           .Array("tokenizer.ggml.merges", GgufValueType::kString, kCount,
+                                  std::string(8 * kCount, '\0'));
+                     },
+                     "'tokenizer.ggml.merges' must be an array of at most 4194304 strings"},
         BadTokenizer{"FirstTokenOutside",
                      [](GgufBuilder& b) { b.Uint32("tokenizer.ggml.bos_token_id", 3); },
                      "'tokenizer.ggml.bos_token_id' must be an integer in [0, 2], found 3"},

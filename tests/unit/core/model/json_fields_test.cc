@@ -4,14 +4,12 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/support/temp_dir.h"
 
 namespace quire {
 namespace {
 
 using nlohmann::json;
 using ::testing::HasSubstr;
-using testing::TempDir;
 
 TEST(ParseJson, ReadsAnObject) {
   const auto parsed = ParseJson(R"({"a": [1, "x"], "b": {"a": null}})", "f");
@@ -84,19 +82,6 @@ TEST(JsonFields, TreatsNullAsAbsent) {
   EXPECT_EQ(*fields.BoolOr("n", true), true);
   EXPECT_EQ(*fields.StringOr("n", "d"), "d");
   EXPECT_TRUE(absl::IsInvalidArgument(fields.Int("n", 0, 5).status()));
-}
-
-TEST(ReadSmallFile, ReadsUpToTheLimitAndNoFurther) {
-  const TempDir dir;
-  dir.Write("f", "12345");
-  EXPECT_EQ(*ReadSmallFile(dir.File("f"), 5), "12345");
-  EXPECT_TRUE(absl::IsInvalidArgument(ReadSmallFile(dir.File("f"), 4).status()));
-}
-
-TEST(ReadSmallFile, TellsMissingFromUnusable) {
-  const TempDir dir;
-  EXPECT_TRUE(absl::IsNotFound(ReadSmallFile(dir.File("none"), 5).status()));
-  EXPECT_TRUE(absl::IsInvalidArgument(ReadSmallFile(dir.path(), 5).status()));
 }
 
 }  // namespace

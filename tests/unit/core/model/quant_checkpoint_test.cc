@@ -158,6 +158,7 @@ TEST(IsInertWhenQuantized, TakesScalesOfActivationsAndBiasesOfZeros) {
   EXPECT_FALSE(IsInertWhenQuantized(kGptq, entry("l.bias", other)));
   EXPECT_FALSE(IsInertWhenQuantized(kGptq, entry("l.input_scale", zeros)));
   EXPECT_TRUE(IsInertWhenQuantized(kFp8, entry("l.input_scale", other)));
+  EXPECT_TRUE(IsInertWhenQuantized(kFp8, entry("l.activation_scale", other)));
   EXPECT_TRUE(IsInertWhenQuantized(kFp8, entry("l.k_scale", other)));
   EXPECT_FALSE(IsInertWhenQuantized(kFp8, entry("l.weight_scale", other)));
   EXPECT_FALSE(IsInertWhenQuantized(kFp8, entry("l.bias", zeros)));

@@ -95,7 +95,8 @@ class RecordingDevice final : public kernels::Device, private kernels::Ops {
     delete[] data;
   }
 
-  void BeginStep(const kernels::BatchView& batch) override {
+  kernels::DeviceStatus Prepare(const kernels::PrepareParams&) override { return {}; }
+  void BeginStep(const kernels::BatchView& batch, const kernels::BatchHostView&) override {
     log.push_back(absl::StrCat("BeginStep ", batch.counts->tokens));
   }
   void Embed(const kernels::EmbedParams& p) override {

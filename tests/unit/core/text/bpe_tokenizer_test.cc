@@ -175,6 +175,20 @@ TEST(BpeTokenizerTest, ThreadsMayEncodeAtOnce) {
   EXPECT_EQ(wrong, 0);
 }
 
+TEST(BpeTokenizerTest, ASpecialTokenThatMergesSpellIsNeverMadeOfText) {
+  nlohmann::json json = Gpt2Json({{"<", "s"}, {"<s", ">"}});
+  json["pre_tokenizer"]["use_regex"] = false;
+  json["added_tokens"] = {AddedTokenJson(257, "<s>", true)};
+  const Tokenizer::ByteRange all = {0, 3};
+  for (const bool ignore_merges : {false, true}) {
+    json["model"]["ignore_merges"] = ignore_merges;
+    const auto tokenizer = MustLoad(json);
+    EXPECT_THAT(*tokenizer->Encode("<s>", {}), ElementsAre(257));
+    EXPECT_THAT(*tokenizer->Encode("<s>", {.parse_special = false}), ElementsAre(256, '>'));
+    EXPECT_THAT(*tokenizer->Encode("<s>", {.literal = std::span(&all, 1)}), ElementsAre(256, '>'));
+  }
+}
+
 TEST(LoadTokenizerTest, ReadsTheFileOfAModelDirectory) {
   const std::filesystem::path dir = std::filesystem::path(::testing::TempDir()) / "quire_tokenizer";
   std::filesystem::create_directories(dir);
@@ -184,6 +198,8 @@ TEST(LoadTokenizerTest, ReadsTheFileOfAModelDirectory) {
   EXPECT_THAT(Encode(**tokenizer, "hi"), ElementsAre(258, 256));
   EXPECT_THAT(LoadTokenizer(dir.string(), {.max_file_bytes = 10}).status().message(),
               HasSubstr("larger than the limit"));
+  EXPECT_EQ(LoadTokenizer((dir / "tokenizer.json").string()).status().code(),
+            absl::StatusCode::kNotFound);
   std::filesystem::remove_all(dir);
   EXPECT_EQ(LoadTokenizer(dir.string()).status().code(), absl::StatusCode::kNotFound);
 }

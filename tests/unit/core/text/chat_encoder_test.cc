@@ -62,6 +62,37 @@ TEST(ChatEncoderTest, NoTokenIsMadeOfContentAndTemplateTogether) {
   EXPECT_THAT(Encode(*tokenizer, {{"|>", false}, {"<|end|>", true}}), ElementsAre('|', '>', kEnd));
 }
 
+// A token of the template may not depend on what the content after it begins with.
+TEST(ChatEncoderTest, ALongerNameDoesNotHideTheTemplates) {
+  nlohmann::json json = testing::Gpt2Json({});
+  json["added_tokens"] = {testing::AddedTokenJson(256, "<s>", true),
+                          testing::AddedTokenJson(257, "<s>x", true),
+                          testing::AddedTokenJson(258, "a<", false)};
+  const auto tokenizer = testing::MustLoad(json);
+  EXPECT_THAT(Encode(*tokenizer, {{"<s>", true}, {"x", false}}), ElementsAre(256, 'x'));
+  EXPECT_THAT(Encode(*tokenizer, {{"a", false}, {"<s>", true}}), ElementsAre('a', 256));
+  EXPECT_THAT(Encode(*tokenizer, {{"a", true}, {"", false}, {"<", true}}), ElementsAre(258))
+      << "an empty content cuts nothing";
+}
+
+TEST(ChatEncoderTest, WhereTextIsNormalizedRangesDoNotMoveTokensThatAreNotSpecial) {
+  nlohmann::json json = testing::Gpt2Json({});
+  json["normalizer"] = {{"type", "NFC"}};
+  json["added_tokens"] = {testing::AddedTokenJson(256, "xy", false)};
+  json["added_tokens"][0]["normalized"] = true;
+  const auto tokenizer = testing::MustLoad(json);
+  EXPECT_THAT(Encode(*tokenizer, {{"e\xCC\x81", false}, {"xy", true}}),
+              ElementsAre(0xC3, 0xA9, 256));
+}
+
+TEST(ChatEncoderTest, ALongConversationTakesLinearTime) {
+  const auto tokenizer = ChatTokenizer();
+  std::vector<ChatSegment> segments;
+  for (int i = 0; i < 100000; ++i)
+    segments.insert(segments.end(), {{"<|start|>", true}, {"a", false}});
+  EXPECT_EQ(Encode(*tokenizer, segments).size(), segments.size());
+}
+
 TEST(ChatEncoderTest, MergesCrossTheSeams) {
   EXPECT_THAT(Encode(*ChatTokenizer(), {{"h", true}, {"e", false}}), ElementsAre(256));
 }

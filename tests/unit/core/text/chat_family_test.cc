@@ -1,23 +1,29 @@
 #include "core/text/chat_family.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <set>
 #include <string>
+#include <vector>
 
+#include "core/text/sentencepiece_tokenizer.h"
+#include "tests/unit/core/text/test_sentencepiece.h"
 #include "tests/unit/core/text/test_tokenizers.h"
 
 namespace quire {
 namespace {
 
 using ::nlohmann::json;
+using ::testing::HasSubstr;
 
-// Bytes and `marks`, each of them a special token.
-std::unique_ptr<BpeTokenizer> TokenizerWith(std::span<const std::string_view> marks) {
+// Bytes and `marks`, each of them an added token.
+std::unique_ptr<BpeTokenizer> TokenizerWith(std::span<const std::string_view> marks,
+                                            bool special = true) {
   json tokenizer = testing::Gpt2Json({});
   TokenId id = 256;
   for (std::string_view mark : marks) {
-    tokenizer["added_tokens"].push_back(testing::AddedTokenJson(id++, std::string(mark), true));
+    tokenizer["added_tokens"].push_back(testing::AddedTokenJson(id++, std::string(mark), special));
   }
   return testing::MustLoad(tokenizer);
 }
@@ -49,6 +55,34 @@ TEST(ChatFamilyTest, AModelNeedsEachMarkOfTheFamilyAsOneToken) {
     EXPECT_NE(std::string(status.message()).find(std::string(marks[0])), std::string::npos)
         << status;
   }
+}
+
+// Otherwise a user's text would be read as a turn of somebody else.
+TEST(ChatFamilyTest, AMarkThatIsNotSpecialIsRefused) {
+  const auto marks = ChatMarks(ChatFamily::kGemma);
+  const absl::Status status =
+      CheckChatMarks(ChatFamily::kGemma, *TokenizerWith(marks, /*special=*/false));
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(status.message(), HasSubstr("\"<bos>\" as a special token"));
+  EXPECT_THAT(status.message(), HasSubstr("tokenizer.json"));
+}
+
+TEST(ChatFamilyTest, APieceOfTextIsNotSaidToBeAbsent) {
+  std::vector<testing::Piece> pieces = testing::ReservedPieces();
+  for (std::string_view mark : ChatMarks(ChatFamily::kChatMl)) {
+    pieces.push_back({std::string(mark), 0, testing::PieceType::kUserDefined});
+  }
+  pieces.push_back({std::string(kSpaceSymbol), -1});
+  const std::string model = testing::ModelBytes(pieces);
+  const auto status_with = [&](const TokenizerConfig& config) {
+    return CheckChatMarks(ChatFamily::kChatMl,
+                          **SentencePieceTokenizer::FromModel(model, config, {}));
+  };
+  TokenizerConfig config;
+  EXPECT_THAT(status_with(config).message(), HasSubstr("but not as a special one"));
+  config.added_tokens = {{.id = 3, .content = "<|im_start|>", .special = true},
+                         {.id = 4, .content = "<|im_end|>", .special = true}};
+  EXPECT_TRUE(status_with(config).ok()) << status_with(config);
 }
 
 }  // namespace

@@ -114,6 +114,17 @@ TEST(HostileTokenizerTest, DecodersThatDoNotWorkTokenByTokenAreNamed) {
   }
 }
 
+// Each cuts at what the other has put before a piece, so that pieces would double stage by stage.
+TEST(HostileTokenizerTest, ASecondMetaspaceIsRefused) {
+  json root = ValidJson();
+  json stages = json::array();
+  for (int i = 0; i < 60; ++i) {
+    stages.push_back(Stage("Metaspace", {{"replacement", i % 2 == 0 ? "a" : "b"}}));
+  }
+  root["pre_tokenizer"] = Stage("Sequence", {{"pretokenizers", stages}});
+  ExpectRefused(root, "pre_tokenizer stage 1: a second Metaspace is not supported");
+}
+
 TEST(HostileTokenizerTest, ParametersOfStagesAreChecked) {
   const auto sequence = [](json stage) { return Stage("Sequence", {{"normalizers", {stage}}}); };
   ExpectRefused({

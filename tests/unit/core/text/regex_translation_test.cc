@@ -12,9 +12,10 @@ using ::testing::HasSubstr;
 
 TEST(RegexTranslationTest, WhatBothEnginesReadAlikeIsCopied) {
   for (const std::string pattern :
-       {"", "abc", "a|b*?c++", "[a-z]{2,3}(?:x){4}y{1,}", "(?i:'s|'t|'re|'ve|'m|'ll|'d)",
-        "(a)(?=b)(?!c)(?<=d)(?<!e)(?>f)", R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~])",
-        "[\xE4\xB8\x80-\xE9\xBE\xA5]+", R"(\r\n\t\.\x{41})"}) {
+       {"", "abc", "a|b*?c++", "[a-z]{2,3}(?:x){4}y{1,}z{1,}?z{1,2}?",
+        "(?i:'s|'t|'re|'ve|'m|'ll|'d)", "(a)(?=b)(?!c)(?<=d)(?<!e)(?>f)",
+        R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~])", "[\xE4\xB8\x80-\xE9\xBE\xA5]+",
+        R"(\r\n\t\.\x{41})"}) {
     const auto translated = TranslateOnigurumaPattern(pattern);
     ASSERT_TRUE(translated.ok()) << pattern << ": " << translated.status();
     EXPECT_EQ(*translated, pattern);
@@ -54,7 +55,8 @@ TEST(RegexTranslationTest, WhatTheEnginesReadDifferentlyIsRefusedByName) {
            {"(?i:ss)", "ligature"},    {"(?i:(fI))", "ligature"},
            {"(?i:\xC3\x9F)", "ASCII"}, {R"((?i:\p{L}))", "case-insensitive"},
            {"(a", "unclosed"},         {"[a", "unclosed"},
-           {"a)", "unopened"},
+           {"a)", "unopened"},         {"(*ACCEPT)a", "group"},
+           {"(*UTF)a", "group"},       {"a{2}?", "interval"},
        }) {
     const auto translated = TranslateOnigurumaPattern(test.pattern);
     ASSERT_FALSE(translated.ok()) << test.pattern << " became " << *translated;

@@ -22,8 +22,11 @@ using ::quire::testing::Piece;
 using ::quire::testing::PieceType;
 using ::quire::testing::ReservedPieces;
 using ::quire::testing::VarintField;
+using ::testing::AnyOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr char kSpace[] = "\xE2\x96\x81";
 
@@ -121,6 +124,51 @@ TEST(SentencePieceTokenizerTest, SpecialTokensAreCutOutAndPutAround) {
   EXPECT_EQ((*tokenizer)->Decode(std::vector<TokenId>{1, 7, 9}, false), "<s> a<|x|>");
 }
 
+TEST(SentencePieceTokenizerTest, APieceThatIsConfiguredAsSpecialIsNeverMadeOfText) {
+  std::vector<Piece> pieces = SmallPieces();
+  pieces.push_back({"ba", -0.5});
+  TokenizerConfig config;
+  config.added_tokens = {{.id = 8, .content = "bb", .special = true},
+                         {.id = 9, .content = "ba", .special = true}};
+  const Tokenizer::ByteRange all = {0, 5};
+  for (const uint64_t algorithm : {1u, 2u}) {
+    const std::string model = ModelBytes(pieces, {VarintField(3, algorithm), ""});
+    EXPECT_THAT(Encode(model, "abbba", config), ElementsAre(7, 8, 9));
+    const std::vector<TokenId> text =
+        Encode(model, "abbba", config, {.add_special_tokens = false, .parse_special = false});
+    EXPECT_THAT(text, Not(AnyOf(Contains(8), Contains(9))));
+    EXPECT_EQ(Encode(model, "abbba", config,
+                     {.add_special_tokens = false, .literal = std::span(&all, 1)}),
+              text);
+  }
+}
+
+TEST(SentencePieceTokenizerTest, AConfiguredTokenThatIsAPieceStillDecodesAsThePiece) {
+  TokenizerConfig config;
+  config.added_tokens = {{.id = 3, .content = kSpace},
+                         {.id = 7, .content = kSpace + std::string("a")}};
+  const auto tokenizer = Load(ModelBytes(SmallPieces()), config);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
+  EXPECT_EQ((*tokenizer)->Decode(std::vector<TokenId>{7, 3, 4, 7}, true), "a a a");
+}
+
+TEST(SentencePieceTokenizerTest, ACharacterMapThatMakesIllFormedTextIsRefused) {
+  std::string units;
+  const auto append = [&](uint32_t unit) {
+    for (int shift = 0; shift < 32; shift += 8) units += static_cast<char>(unit >> shift & 0xFF);
+  };
+  for (uint32_t i = 0; i < 512; ++i) {  // the one rule: "a" becomes the byte F0
+    append(i == 0                  ? 256u << 10
+           : i == (256 ^ 'a')      ? 1u << 10 | 1u << 8 | 'a'
+           : i == (256 ^ 'a' ^ 1u) ? 1u << 31
+                                   : 0);
+  }
+  const std::string map = std::string("\0\x08\0\0", 4) + units + std::string("\xF0\0", 2);
+  const ModelFields fields = {VarintField(3, 1), BytesField(2, map)};
+  EXPECT_THAT(Load(ModelBytes(SmallPieces(), fields)).status().message(),
+              HasSubstr("precompiled_charsmap"));
+}
+
 TEST(SentencePieceTokenizerTest, AConfiguredIdMustFitTheModel) {
   TokenizerConfig config;
   for (const AddedToken& token :
@@ -159,6 +207,9 @@ TEST(SentencePieceTokenizerTest, BadModelsAreRefusedByName) {
            {{{"ac", 0}}, good, "the character \"c\""},
            {{}, {VarintField(3, 2) + VarintField(35, 1), ""}, "byte pieces"},
            {{}, {VarintField(3, 3), ""}, "model_type 3"},
+           {{},
+            {VarintField(3, 2) + BytesField(44, std::string(257, 'x')), ""},
+            "trainer_spec.unk_surface"},
            {{}, {VarintField(24, 1), ""}, "treat_whitespace_as_suffix"},
            {{}, {VarintField(3, 2), VarintField(5, 0)}, "escape_whitespaces"},
            {{}, {VarintField(3, 2), BytesField(2, "x")}, "precompiled_charsmap"},
@@ -176,6 +227,8 @@ TEST(SentencePieceTokenizerTest, BadModelsAreRefusedByName) {
     EXPECT_THAT(status.message(), HasSubstr("tokenizer.model: "));
     EXPECT_THAT(status.message(), HasSubstr(bad.named));
   }
+  EXPECT_THAT(Load(ModelBytes(ReservedPieces(), {VarintField(3, 1), ""})).status().message(),
+              HasSubstr("needs a piece of the type normal"));
   EXPECT_THAT(Load("").status().message(), HasSubstr("has 0"));
   EXPECT_THAT(Load(ModelBytes(SmallPieces()) + "\x0A\x7F").status().message(),
               HasSubstr("the file is no well-formed"));
@@ -184,6 +237,17 @@ TEST(SentencePieceTokenizerTest, BadModelsAreRefusedByName) {
           .status()
           .message(),
       HasSubstr("more than 8 pieces"));
+}
+
+TEST(SentencePieceTokenizerTest, MergesAreBounded) {
+  const auto status_with = [](size_t max_merges) {
+    return SentencePieceTokenizer::FromModel(ModelBytes(SmallPieces()), {},
+                                             {.max_merges = max_merges})
+        .status();
+  };
+  EXPECT_TRUE(status_with(2).ok()) << status_with(2);
+  EXPECT_EQ(status_with(1).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(status_with(1).message(), HasSubstr("more than 1 ways"));
 }
 
 TEST(SentencePieceTokenizerTest, AMegabyteWithoutSpacesTakesFarLessThanQuadraticTime) {

@@ -36,6 +36,21 @@ TEST(TokenDecoderTest, StepsApplyInOrderAndThenBytesAreRead) {
   }
 }
 
+TEST(TokenDecoderTest, ATokenMustNotGrowWithoutBound) {
+  const std::string content(256, 'a');
+  for (const Step::Kind kind : {Step::Kind::kReplaceString, Step::Kind::kReplaceRegex}) {
+    DecoderSpec spec;
+    spec.steps = {{kind, "a", content}};
+    EXPECT_EQ(BytesOf(spec, "aaaa").size(), 1024u);
+    const auto once = TokenDecoder::Build(spec)->BytesOf(std::string(100, 'a'));
+    EXPECT_EQ(once.status().code(), absl::StatusCode::kInvalidArgument);
+    spec.steps.push_back(spec.steps.front());
+    const auto twice = TokenDecoder::Build(spec)->BytesOf("a");
+    EXPECT_EQ(twice.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(BytesOf(spec, std::string(1 << 20, 'b')), std::string(1 << 20, 'b'));
+  }
+}
+
 TokenTable Table(Rule rule, std::string content, size_t count,
                  IllFormed ill_formed = IllFormed::kEachByte) {
   TokenTable table(ill_formed, {rule, std::move(content), count});
