@@ -1,17 +1,45 @@
 #include "kernels/api/device_factory.h"
 
 #include "kernels/cpu/cpu_device.h"
+#ifdef QUIRE_HAS_CUDA
+#include "kernels/cuda/cuda_device.h"
+#include "kernels/cuda/cuda_runtime.h"
+#endif
 
 namespace quire::kernels {
+namespace {
 
-DeviceStatus CreateDevice(const DeviceOptions& options, std::unique_ptr<Device>* device) {
-  if (options.kind == "cuda") {
-    return DeviceStatus(DeviceStatus::Code::kInvalidArgument,
-                        "this build has no CUDA back end; use --device cpu or auto");
+using Code = DeviceStatus::Code;
+
+DeviceStatus CreateCudaDevice([[maybe_unused]] const DeviceOptions& options,
+                              [[maybe_unused]] std::unique_ptr<Device>* device) {
+#ifdef QUIRE_HAS_CUDA
+  DeviceStatus status;
+  auto runtime = cuda::MakeCudaRuntime(&status);
+  if (runtime != nullptr) {
+    *device = cuda::MakeCudaDevice(std::move(runtime), options.batch_invariant, &status);
   }
-  if (options.kind != "auto" && options.kind != "cpu") {
-    return DeviceStatus(DeviceStatus::Code::kInvalidArgument,
+  return status;
+#else
+  return DeviceStatus(Code::kInvalidArgument, "this build has no CUDA back end");
+#endif
+}
+
+}  // namespace
+
+DeviceStatus CreateDevice(const DeviceOptions& options, std::unique_ptr<Device>* device,
+                          std::string* why_no_gpu) {
+  if (options.kind != "auto" && options.kind != "cpu" && options.kind != "cuda") {
+    return DeviceStatus(Code::kInvalidArgument,
                         "unknown device '" + options.kind + "'; use auto, cpu or cuda");
+  }
+  if (options.kind != "cpu") {
+    DeviceStatus status = CreateCudaDevice(options, device);
+    if (status.ok()) return status;
+    if (options.kind == "cuda") {
+      return DeviceStatus(status.code(), status.message() + "; use --device cpu or auto");
+    }
+    if (why_no_gpu != nullptr) *why_no_gpu = status.message();
   }
   CpuDeviceOptions cpu;
   cpu.threads = options.threads;

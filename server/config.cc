@@ -66,12 +66,18 @@ void AddModelFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
             "Name that requests use; empty: the directory's name");
   flags.AddChoice("--device", config.device, {"auto", "cpu", "cuda"},
                   "Where to compute; auto: a GPU where there is a usable one");
+  flags.AddSwitch("--batch-invariant", config.batch_invariant,
+                  "On a GPU: the same bits in every batch, at the price of speed; the CPU always "
+                  "computes so");
   flags.AddNumber("--threads", config.threads, 0, 4096,
                   "CPU threads; 0: all cores that the process may use");
   flags.AddChoice("--dtype", text.dtype, {"auto", "bf16", "f32"},
                   "Number type of the computation; auto: from the checkpoint");
   flags.Add("--kv-memory", "BYTES", text.kv_memory,
             "Memory of the KV cache, with K, M, G or T; auto: from the free memory");
+  flags.AddNumber(
+      "--gpu-memory-fraction", config.gpu_memory_fraction, 0.01, 0.99,
+      "Most of the GPU memory left by the weights that a KV cache of chosen size takes");
   flags.Add("--block-tokens", "N", config.block_tokens, "Tokens in a KV block")
       ->check(CLI::IsMember({16, 32, 64, 128, 256, 512}));
 }

@@ -22,9 +22,11 @@ struct ServerConfig {
   std::string model_name;   // empty: the directory's name
   std::string chat_family;  // empty: the one that the model's files name
   std::string device = "auto";
+  bool batch_invariant = false;                 // on a GPU; the CPU always is
   int32_t threads = 0;                          // 0: all cores that the process may use
   std::optional<kernels::DType> compute_dtype;  // default: from the checkpoint
   int64_t kv_memory_bytes = 0;                  // 0: chosen from the free memory
+  double gpu_memory_fraction = 0.9;             // of what the weights leave, for the KV cache
   int32_t block_tokens = 16;
 
   // Bounds

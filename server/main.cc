@@ -47,7 +47,9 @@ absl::StatusOr<std::unique_ptr<ModelEngine>> LoadModel(const ServerConfig& confi
   options.model_name = config.model_name;
   options.device = config.device;
   options.threads = config.threads;
+  options.batch_invariant = config.batch_invariant;
   options.kv_memory_bytes = config.kv_memory_bytes;
+  options.gpu_memory_fraction = config.gpu_memory_fraction;
   options.block_tokens = config.block_tokens;
   options.compute_dtype = config.compute_dtype;
   options.engine = config.engine;
@@ -127,6 +129,7 @@ absl::StatusOr<ShutdownReason> Serve(const ServerConfig& config) {
   }
   signals.Arm([&loop = model->loop()] { loop.EndGrace(); });
   QUIRE_RETURN_IF_ERROR(WritePortFile(config.port_file, *server, exporter.get()));
+  if (!model->why_no_gpu().empty()) Log(absl::StrCat("no GPU is used: ", model->why_no_gpu()));
   Log(absl::StrCat("serving ", model->config().name, " on ", model->device_description()));
   Log(absl::StrCat("chat format: ",
                    chat.family.has_value() ? std::string(ChatFamilyName(*chat.family)) : "none"));

@@ -7,8 +7,9 @@
 
 namespace quire {
 
-absl::StatusOr<size_t> ChooseKvBytes(int64_t wanted, size_t available, const KvLayouts& classes,
-                                     const EngineOptions& options, int in_flight_depth) {
+absl::StatusOr<size_t> ChooseKvBytes(int64_t wanted, size_t available, double share,
+                                     const KvLayouts& classes, const EngineOptions& options,
+                                     int in_flight_depth) {
   const int64_t in_flight = options.InFlightTokens(in_flight_depth);
   size_t least = 0, a_sequence = 0;
   for (const KvLayout& layout : classes) {
@@ -19,7 +20,8 @@ absl::StatusOr<size_t> ChooseKvBytes(int64_t wanted, size_t available, const KvL
   }
   auto bytes = static_cast<size_t>(wanted);
   if (wanted <= 0) {
-    bytes = std::min(a_sequence * static_cast<size_t>(options.max_running_requests), available / 2);
+    bytes = std::min(a_sequence * static_cast<size_t>(options.max_running_requests),
+                     static_cast<size_t>(static_cast<double>(available) * share));
   }
   if (bytes < least) {
     return absl::InvalidArgumentError(

@@ -37,9 +37,10 @@ class LocalModelEngine final : public ModelEngine {
   const EngineOptions& options() const override { return options_.engine; }
   int64_t weight_bytes() const override { return runner_->weight_bytes(); }
   std::string device_description() const override { return device_->Description(); }
+  const std::string& why_no_gpu() const override { return why_no_gpu_; }
 
  private:
-  absl::Status LoadConfig();
+  absl::Status DeriveOptions();
   absl::Status AllocateKv();
   absl::Status MakeRunner(ModelWeights weights);
   void MakeEngine();
@@ -54,6 +55,7 @@ class LocalModelEngine final : public ModelEngine {
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<SpecialTextTokenizer> special_text_;
   std::unique_ptr<kernels::Device> device_;
+  std::string why_no_gpu_;
   kernels::DeviceBuffer arena_memory_;
   std::unique_ptr<SlabArena> arena_;
   std::unique_ptr<KvCacheManager> kv_;
@@ -63,7 +65,14 @@ class LocalModelEngine final : public ModelEngine {
 };
 
 absl::Status LocalModelEngine::Load() {
-  QUIRE_RETURN_IF_ERROR(LoadConfig());
+  QUIRE_ASSIGN_OR_RETURN(config_, LoadModelConfig(options_.model_dir));
+  QUIRE_RETURN_IF_ERROR(
+      FromDevice(kernels::CreateDevice({.kind = options_.device,
+                                        .threads = options_.threads,
+                                        .batch_invariant = options_.batch_invariant},
+                                       &device_, &why_no_gpu_),
+                 "creating the device"));
+  QUIRE_RETURN_IF_ERROR(DeriveOptions());
   QUIRE_ASSIGN_OR_RETURN(tokenizer_, LoadModelTokenizer(options_.model_dir));
   if (tokenizer_->vocab_size() > config_.vocab_size) {
     return absl::InvalidArgumentError(
@@ -71,9 +80,6 @@ absl::Status LocalModelEngine::Load() {
                      " ids, but the model only ", config_.vocab_size));
   }
   special_text_ = std::make_unique<SpecialTextTokenizer>(*tokenizer_);
-  QUIRE_RETURN_IF_ERROR(FromDevice(
-      kernels::CreateDevice({.kind = options_.device, .threads = options_.threads}, &device_),
-      "creating the device"));
   QUIRE_ASSIGN_OR_RETURN(auto source, CheckpointSource::Open(options_.model_dir, compute_));
   QUIRE_ASSIGN_OR_RETURN(ModelWeights weights, LoadWeights(config_, source.get(), device_.get(),
                                                            compute_, options_.progress));
@@ -83,10 +89,9 @@ absl::Status LocalModelEngine::Load() {
   return absl::OkStatus();
 }
 
-absl::Status LocalModelEngine::LoadConfig() {
-  QUIRE_ASSIGN_OR_RETURN(config_, LoadModelConfig(options_.model_dir));
+absl::Status LocalModelEngine::DeriveOptions() {
   if (!options_.model_name.empty()) config_.name = options_.model_name;
-  compute_ = options_.compute_dtype.value_or(config_.DefaultComputeType());
+  compute_ = options_.compute_dtype.value_or(device_->DefaultCompute(config_.checkpoint_dtype));
   QUIRE_RETURN_IF_ERROR(ValidateBlockTokens(options_.block_tokens));
   EngineOptions& engine = options_.engine;
   if (engine.max_context_tokens == 0) engine.max_context_tokens = config_.max_positions;
@@ -102,6 +107,7 @@ absl::Status LocalModelEngine::LoadConfig() {
 absl::Status LocalModelEngine::AllocateKv() {
   QUIRE_ASSIGN_OR_RETURN(const size_t bytes,
                          ChooseKvBytes(options_.kv_memory_bytes, device_->AvailableBytes(),
+                                       device_->HasOwnMemory() ? options_.gpu_memory_fraction : 0.5,
                                        layouts_, options_.engine, device_->InFlightDepth()));
   QUIRE_ASSIGN_OR_RETURN(arena_memory_, AllocateOnDevice(device_.get(), bytes, "the KV cache"));
   arena_ = std::make_unique<SlabArena>(bytes, KvCacheManager::SlabBytes(layouts_, bytes));

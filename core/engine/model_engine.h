@@ -21,11 +21,14 @@ namespace quire {
 
 struct ModelEngineOptions {
   std::string model_dir;
-  std::string model_name;       // empty: the directory's name
-  std::string device = "auto";  // auto, cpu, cuda
-  int32_t threads = 0;          // CPU threads; 0: all cores that the process may use
-  int64_t kv_memory_bytes = 0;  // 0: chosen from the free memory and the limits below
-  int32_t block_tokens = 16;    // tokens a KV block: a multiple of 16 that divides 512
+  std::string model_name;        // empty: the directory's name
+  std::string device = "auto";   // auto, cpu, cuda
+  int32_t threads = 0;           // CPU threads; 0: all cores that the process may use
+  bool batch_invariant = false;  // on a GPU, at the price of speed; the CPU always is
+  int64_t kv_memory_bytes = 0;   // 0: chosen from the free memory and the limits below
+  // The most of a GPU's memory that a KV cache of chosen size takes, of what the weights leave.
+  double gpu_memory_fraction = 0.9;
+  int32_t block_tokens = 16;  // tokens a KV block: a multiple of 16 that divides 512
   std::optional<kernels::DType> compute_dtype;  // default: f32 for f32 checkpoints, else bf16
   EngineOptions engine;
   // Called while weights load, with bytes done and bytes in all.
@@ -53,6 +56,8 @@ class ModelEngine {
   virtual const EngineOptions& options() const = 0;  // with everything derived filled in
   virtual int64_t weight_bytes() const = 0;
   virtual std::string device_description() const = 0;
+  // Why --device auto took the CPU; empty where it did not.
+  virtual const std::string& why_no_gpu() const = 0;
 };
 
 }  // namespace quire

@@ -13,9 +13,9 @@ namespace quire {
 //
 //   LaunchForward(a) LaunchSample(a) [LaunchForward(b) LaunchSample(b)] Complete() -> a's tokens
 //
-// At most in_flight_depth() + 1 steps are launched and not completed. A BatchInput must stay
-// untouched until its step has completed. Any error means that the device has failed: no further
-// call is made.
+// At most in_flight_depth() + 1 steps are launched and not completed. A BatchInput is not needed
+// after the call that it is given to. Any error means that the device has failed: no further call
+// is made.
 class ModelRunner {
  public:
   virtual ~ModelRunner() = default;

@@ -30,9 +30,7 @@ float AttentionScale(const ModelConfig& config) {
 
 }  // namespace
 
-void TransformerRunner::Forward(const BatchView& batch, const kernels::BatchHostView& host,
-                                const SampledToken* previous) {
-  device_->ops().BeginStep(batch, host);
+void TransformerRunner::Forward(const BatchView& batch, const SampledToken* previous) {
   Embed(batch, previous);
   for (size_t l = 0; l < weights_.layers.size(); ++l) {
     const LayerShape shape = config_.Layer(static_cast<int32_t>(l));

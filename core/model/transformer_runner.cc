@@ -82,6 +82,8 @@ TransformerRunner::TransformerRunner(kernels::Device* device, const ModelConfig&
       act_(weights_.compute == kernels::DType::kF32 ? kernels::DType::kF32
                                                     : kernels::DType::kBF16) {}
 
+TransformerRunner::~TransformerRunner() { device_->RecordEvent()->Wait(); }
+
 absl::Status TransformerRunner::AllocateMemory() {
   QUIRE_ASSIGN_OR_RETURN(
       cos_sin_,
@@ -98,20 +100,14 @@ absl::Status TransformerRunner::AllocateMemory() {
                          ForwardWorkspace::Create(device_, config_, options_.capacity, act_));
   const int64_t history =
       int64_t{options_.capacity.table_entries} * kv_layers_.front().block_tokens;
-  const auto rows = static_cast<size_t>(options_.capacity.logit_rows);
-  const size_t alternatives = rows * static_cast<size_t>(options_.sampling.alternatives);
   for (int i = 0; i <= in_flight_depth(); ++i) {
     QUIRE_ASSIGN_OR_RETURN(StepBuffers buffers, StepBuffers::Create(device_, options_.capacity,
                                                                     NumCacheClasses(kv_layers_),
                                                                     history, options_.sampling));
-    slots_.push_back({.buffers = std::move(buffers),
-                      .batch = {},
-                      .sampled = std::vector<SampledToken>(rows),
-                      .alternatives = std::vector<TokenLogprob>(alternatives),
-                      .done = nullptr});
+    slots_.push_back({.buffers = std::move(buffers), .batch = {}, .graphs = {}, .done = nullptr});
   }
-  completed_.resize(rows);
-  completed_alternatives_.resize(alternatives);
+  completed_.resize(slots_.front().buffers.host_sampled().size());
+  completed_alternatives_.resize(slots_.front().buffers.host_alternatives().size());
   return PrepareOps();
 }
 
@@ -150,9 +146,15 @@ absl::Status TransformerRunner::LaunchForward(const BatchInput& input) {
   Slot& slot = SlotOf(launched_);
   const Slot& previous = SlotOf(launched_ + slots_.size() - 1);
   slot.logit_rows = input.counts.logit_rows;
-  slot.batch = slot.buffers.UploadBatch(input, device_);
-  Forward(slot.batch, {.q_start = input.q_start, .kv_len = input.kv_len},
-          previous.buffers.sampled());
+  const StepBucket bucket = BucketOf(input.counts, input.q_start, options_.capacity);
+  slot.batch = slot.buffers.UploadBatch(input, bucket.capacity, device_);
+  device_->ops().BeginStep(slot.batch, {.q_start = input.q_start, .kv_len = input.kv_len});
+  const auto forward = [&] { Forward(slot.batch, previous.buffers.sampled()); };
+  if (bucket.decode >= 0 && options_.use_graphs && device_->CanCapture()) {
+    QUIRE_RETURN_IF_ERROR(slot.graphs.Run(bucket.decode, device_, forward));
+  } else {
+    forward();
+  }
   ++launched_;
   return absl::OkStatus();
 }
@@ -163,37 +165,25 @@ absl::Status TransformerRunner::LaunchSample(const BatchInput& input) {
   const Slot& previous = SlotOf(sampled_ + slots_.size() - 1);
   QUIRE_CHECK(input.sampling.size() == static_cast<size_t>(slot.logit_rows));
   if (slot.logit_rows > 0) {
-    slot.buffers.UploadSampling(input, device_);
+    const SamplingView sampling = slot.buffers.UploadSampling(input, device_);
     device_->ops().Sample({.batch = &slot.batch,
                            .logits = workspace_.logits.as<float>(),
                            .vocab = config_.vocab_size,
-                           .rows = slot.buffers.sampling(),
-                           .history = slot.buffers.history(),
-                           .edits = slot.buffers.edits(),
-                           .allowed = slot.buffers.allowed(),
+                           .rows = sampling.rows,
+                           .history = sampling.history,
+                           .edits = sampling.edits,
+                           .allowed = sampling.allowed,
                            .previous = previous.buffers.sampled(),
                            .out = slot.buffers.sampled(),
                            .alternatives = slot.buffers.alternatives(),
                            .max_alternatives = slot.buffers.max_alternatives()});
-    device_->CopyToHost(slot.sampled.data(),
-                        reinterpret_cast<const std::byte*>(slot.buffers.sampled()),
-                        static_cast<size_t>(slot.logit_rows) * sizeof(SampledToken));
-    CopyAlternatives(input, &slot);
+    slot.has_alternatives = std::any_of(input.sampling.begin(), input.sampling.end(),
+                                        [](const auto& row) { return row.alternatives > 0; });
+    slot.buffers.DownloadSampled(slot.logit_rows, slot.has_alternatives, device_);
   }
   slot.done = device_->RecordEvent();
   ++sampled_;
   return absl::OkStatus();
-}
-
-void TransformerRunner::CopyAlternatives(const BatchInput& input, Slot* slot) {
-  slot->has_alternatives = std::any_of(input.sampling.begin(), input.sampling.end(),
-                                       [](const auto& row) { return row.alternatives > 0; });
-  if (!slot->has_alternatives) return;
-  const size_t count =
-      input.sampling.size() * static_cast<size_t>(slot->buffers.max_alternatives());
-  device_->CopyToHost(slot->alternatives.data(),
-                      reinterpret_cast<const std::byte*>(slot->buffers.alternatives()),
-                      count * sizeof(TokenLogprob));
 }
 
 absl::StatusOr<std::span<const SampledToken>> TransformerRunner::Complete() {
@@ -206,9 +196,9 @@ absl::StatusOr<std::span<const SampledToken>> TransformerRunner::Complete() {
   ++completed_steps_;
   // Copied, since the slot's next step may be launched while the caller still reads.
   const auto rows = static_cast<size_t>(slot.logit_rows);
-  std::copy_n(slot.sampled.begin(), rows, completed_.begin());
+  std::copy_n(slot.buffers.host_sampled().begin(), rows, completed_.begin());
   if (slot.has_alternatives) {
-    std::copy_n(slot.alternatives.begin(),
+    std::copy_n(slot.buffers.host_alternatives().begin(),
                 rows * static_cast<size_t>(options_.sampling.alternatives),
                 completed_alternatives_.begin());
   }
@@ -230,6 +220,16 @@ absl::StatusOr<std::vector<float>> TransformerRunner::CopyLogits() {
   device_->RecordEvent()->Wait();
   QUIRE_RETURN_IF_ERROR(FromDevice(device_->CheckError(), "copying logits"));
   return logits;
+}
+
+GraphStats TransformerRunner::graphs() const {
+  GraphStats all;
+  for (const Slot& slot : slots_) {
+    const GraphStats stats = slot.graphs.stats();
+    all.count += stats.count;
+    all.bytes += stats.bytes;
+  }
+  return all;
 }
 
 int64_t TransformerRunner::workspace_bytes() const {

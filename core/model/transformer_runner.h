@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "core/model/decode_graphs.h"
 #include "core/model/forward_workspace.h"
 #include "core/model/model_config.h"
 #include "core/model/model_runner.h"
@@ -19,10 +20,12 @@ struct TransformerRunnerOptions {
   kernels::BatchCapacity capacity;  // every entry >= 1
   int32_t max_context = 0;          // longest sequence, in [1, config.max_positions]
   SamplingCapacity sampling{};
+  bool use_graphs = true;  // for decode steps, where the device has them
 };
 
 // A decoder on one device: whatever a ModelConfig can describe. Owns the weights and all activation
-// memory, which is allocated once; a step allocates nothing. The device and the KV arena behind the
+// memory, which is allocated once; a step allocates nothing, except for a graph of its bucket (at
+// most kDecodeBuckets for each step in flight and one more). The device and the KV arena behind the
 // layer views must outlive it. A sampling row's history may be as long as its sequence.
 class TransformerRunner final : public ModelRunner {
  public:
@@ -31,6 +34,10 @@ class TransformerRunner final : public ModelRunner {
   static absl::StatusOr<std::unique_ptr<TransformerRunner>> Create(
       kernels::Device* device, const ModelConfig& config, ModelWeights weights,
       std::vector<kernels::KvLayerView> kv_layers, const TransformerRunnerOptions& options);
+
+  TransformerRunner(const TransformerRunner&) = delete;
+  TransformerRunner& operator=(const TransformerRunner&) = delete;
+  ~TransformerRunner() override;  // waits for what is in flight
 
   int in_flight_depth() const override { return device_->InFlightDepth(); }
   absl::Status LaunchForward(const BatchInput& input) override;
@@ -43,16 +50,16 @@ class TransformerRunner final : public ModelRunner {
   absl::StatusOr<std::vector<float>> CopyLogits();
 
   int64_t weight_bytes() const { return weights_.DeviceBytes(); }
-  int64_t workspace_bytes() const;  // everything on the device besides weights and KV
+  int64_t workspace_bytes() const;  // what was allocated on the device besides weights and KV
+  GraphStats graphs() const;        // that decode steps have left so far
 
  private:
   struct Slot {
     StepBuffers buffers;
     kernels::BatchView batch;
     int32_t logit_rows = 0;
-    bool has_alternatives = false;                    // a row asked for some
-    std::vector<kernels::SampledToken> sampled;       // [capacity.logit_rows]
-    std::vector<kernels::TokenLogprob> alternatives;  // [logit_rows, sampling.alternatives]
+    bool has_alternatives = false;  // a row asked for some
+    DecodeGraphs graphs;
     std::unique_ptr<kernels::Event> done;
   };
 
@@ -62,11 +69,10 @@ class TransformerRunner final : public ModelRunner {
   absl::Status AllocateMemory();
   Slot& SlotOf(uint64_t step) { return slots_[step % slots_.size()]; }
   void CheckInput(const BatchInput& input) const;
-  void CopyAlternatives(const BatchInput& input, Slot* slot);
 
   absl::Status PrepareOps();
-  void Forward(const kernels::BatchView& batch, const kernels::BatchHostView& host,
-               const kernels::SampledToken* previous);
+  // The operations of a step between its BeginStep and its sampling.
+  void Forward(const kernels::BatchView& batch, const kernels::SampledToken* previous);
   void Embed(const kernels::BatchView& batch, const kernels::SampledToken* previous);
   void Attention(const kernels::BatchView& batch, const AttentionWeights& weights,
                  const LayerShape& shape, const kernels::KvLayerView& kv);

@@ -12,15 +12,19 @@ namespace quire::kernels {
 class Device;
 class Ops;
 
-// Owns a piece of device memory, aligned to 256 bytes. Move-only; must not outlive its device.
-class DeviceBuffer {
+enum class MemoryKind : uint8_t { kDevice, kHost };
+
+// Owns a piece of memory that came from a device, aligned to 256 bytes. Move-only; must not outlive
+// the device.
+template <MemoryKind kKind>
+class OwnedBuffer {
  public:
-  DeviceBuffer() = default;
-  DeviceBuffer(Device* device, std::byte* data, size_t bytes)
+  OwnedBuffer() = default;
+  OwnedBuffer(Device* device, std::byte* data, size_t bytes)
       : device_(device), data_(data), bytes_(bytes) {}
-  DeviceBuffer(DeviceBuffer&& other) noexcept { *this = std::move(other); }
-  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept;
-  ~DeviceBuffer() { Reset(); }
+  OwnedBuffer(OwnedBuffer&& other) noexcept { *this = std::move(other); }
+  OwnedBuffer& operator=(OwnedBuffer&& other) noexcept;
+  ~OwnedBuffer() { Reset(); }
 
   void Reset();
   std::byte* data() const { return data_; }
@@ -35,6 +39,10 @@ class DeviceBuffer {
   std::byte* data_ = nullptr;
   size_t bytes_ = 0;
 };
+
+using DeviceBuffer = OwnedBuffer<MemoryKind::kDevice>;
+// Memory of the host that the device copies from and to without a detour.
+using HostBuffer = OwnedBuffer<MemoryKind::kHost>;
 
 // A linear layer's weights [rows = outputs, cols = inputs] in whatever form the device multiplies
 // fastest. Opaque; made once at load time and read by Ops::Linear and Ops::Embed.
@@ -54,6 +62,15 @@ class Event {
   virtual void Wait() = 0;
 };
 
+// Work that a device recorded, to be enqueued again and again with the arguments that it had then:
+// what it reads and writes must stay where it was. Must not outlive the device.
+class DeviceGraph {
+ public:
+  virtual ~DeviceGraph() = default;
+  virtual void Launch() = 0;
+  virtual size_t bytes() const = 0;  // device memory it holds, as far as the device can tell
+};
+
 // One compute device: its memory, its packed weights and its single in-order stream of work.
 // Used by one thread at a time (the engine thread); loading before that may use any one thread.
 // Work is enqueued and may run later; an error found while it runs is sticky and shows up in
@@ -68,9 +85,17 @@ class Device {
 
   // Memory that could still be allocated: what is free, within the process's cgroup limit.
   virtual size_t AvailableBytes() const = 0;
+  // Whether that memory is the device's alone, and not the host's, which others need too.
+  virtual bool HasOwnMemory() const { return false; }
+
+  // What a checkpoint of this type is computed in unless the user says otherwise.
+  virtual DType DefaultCompute(DType checkpoint) const {
+    return checkpoint == DType::kF32 ? DType::kF32 : DType::kBF16;
+  }
 
   // Contents are unspecified. Large allocations may be backed by pages on first touch.
   virtual DeviceStatus Allocate(size_t bytes, DeviceBuffer* buffer) = 0;
+  virtual DeviceStatus AllocateHost(size_t bytes, HostBuffer* buffer) = 0;
 
   // Stacks `parts` by rows (Q, K and V become one matrix, as do gate and up) and packs them for
   // computation in `compute` (kF32 or kBF16); elements are converted, rounding to nearest even.
@@ -84,14 +109,26 @@ class Device {
 
   virtual std::unique_ptr<Event> RecordEvent() = 0;
   virtual DeviceStatus CheckError() = 0;
+
+  // Where CanCapture(): the operations of Ops that are called between the two are recorded and do
+  // not run, and nothing else is asked of the device. They are those of a step after its BeginStep,
+  // every sequence of which has one token; the graph is good for any such step within the same
+  // capacity. Null: recording failed, and CheckError() says why.
+  virtual bool CanCapture() const { return false; }
+  virtual void BeginCapture() { KERNELS_CHECK(CanCapture()); }
+  virtual std::unique_ptr<DeviceGraph> EndCapture() { return nullptr; }
+
   virtual Ops& ops() = 0;
 
  private:
-  friend class DeviceBuffer;
+  template <MemoryKind kKind>
+  friend class OwnedBuffer;
   virtual void Free(std::byte* data, size_t bytes) = 0;
+  virtual void FreeHost(std::byte* data, size_t bytes) = 0;
 };
 
-inline DeviceBuffer& DeviceBuffer::operator=(DeviceBuffer&& other) noexcept {
+template <MemoryKind kKind>
+OwnedBuffer<kKind>& OwnedBuffer<kKind>::operator=(OwnedBuffer&& other) noexcept {
   if (this != &other) {
     Reset();
     device_ = std::exchange(other.device_, nullptr);
@@ -101,8 +138,15 @@ inline DeviceBuffer& DeviceBuffer::operator=(DeviceBuffer&& other) noexcept {
   return *this;
 }
 
-inline void DeviceBuffer::Reset() {
-  if (data_ != nullptr) device_->Free(data_, bytes_);
+template <MemoryKind kKind>
+void OwnedBuffer<kKind>::Reset() {
+  if (data_ != nullptr) {
+    if constexpr (kKind == MemoryKind::kDevice) {
+      device_->Free(data_, bytes_);
+    } else {
+      device_->FreeHost(data_, bytes_);
+    }
+  }
   data_ = nullptr;
   bytes_ = 0;
 }

@@ -47,7 +47,12 @@ class CpuDevice final : public Device {
   int InFlightDepth() const override { return 0; }
   size_t AvailableBytes() const override { return AvailableMemory(); }
 
-  DeviceStatus Allocate(size_t bytes, DeviceBuffer* buffer) override;
+  DeviceStatus Allocate(size_t bytes, DeviceBuffer* buffer) override {
+    return AllocateAny(bytes, buffer);
+  }
+  DeviceStatus AllocateHost(size_t bytes, HostBuffer* buffer) override {
+    return AllocateAny(bytes, buffer);
+  }
   DeviceStatus PackLinear(const HostMatrix* parts, int num_parts, DType compute,
                           std::unique_ptr<PackedWeights>* weights) override;
 
@@ -62,7 +67,11 @@ class CpuDevice final : public Device {
   Ops& ops() override { return ops_; }
 
  private:
+  // The device's memory is the host's.
+  template <MemoryKind kKind>
+  DeviceStatus AllocateAny(size_t bytes, OwnedBuffer<kKind>* buffer);
   void Free(std::byte* data, size_t bytes) override { FreeHostMemory(data, bytes); }
+  void FreeHost(std::byte* data, size_t bytes) override { FreeHostMemory(data, bytes); }
 
   const IsaTier tier_;
   const bool poison_;
@@ -70,14 +79,15 @@ class CpuDevice final : public Device {
   CpuOps ops_;
 };
 
-DeviceStatus CpuDevice::Allocate(size_t bytes, DeviceBuffer* buffer) {
+template <MemoryKind kKind>
+DeviceStatus CpuDevice::AllocateAny(size_t bytes, OwnedBuffer<kKind>* buffer) {
   std::byte* data = AllocateHostMemory(bytes);
   if (data == nullptr) {
     return DeviceStatus(DeviceStatus::Code::kOutOfMemory,
                         "no memory for a buffer of " + std::to_string(bytes) + " bytes");
   }
   if (poison_) std::memset(data, kPoisonByte, bytes);
-  *buffer = DeviceBuffer(this, data, bytes);
+  *buffer = OwnedBuffer<kKind>(this, data, bytes);
   return DeviceStatus();
 }
 

@@ -49,6 +49,13 @@ class StartupTest(unittest.TestCase):
     def test_a_missing_model_is_named(self):
         self.assert_refuses(["/no/such/model"], "--model", "/no/such/model")
 
+    @unittest.skipIf(os.path.exists("/dev/nvidiactl"), "this machine has a GPU")
+    def test_without_a_gpu_cuda_is_refused_and_auto_takes_the_cpu(self):
+        self.assert_refuses(["creating the device", "use --device cpu or auto"],
+                            "--device", "cuda")
+        with QuireServer("--device", "auto") as server:
+            self.assertIn("no GPU is used: ", "".join(server.log))
+
     def test_too_few_file_descriptors_are_refused(self):
         done = subprocess.run(
             command(), capture_output=True, text=True, timeout=TIMEOUT,

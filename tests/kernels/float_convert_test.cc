@@ -23,6 +23,34 @@ TEST(ConvertToFloat, IsExactForEveryHalf) {
   EXPECT_TRUE(std::isnan(values[0]));
 }
 
+TEST(FloatToF16, GivesEveryHalfBack) {
+  for (uint32_t bits = 0; bits <= 0xFFFF; ++bits) {
+    const auto half = static_cast<uint16_t>(bits);
+    const float value = F16ToFloat(half);
+    if (std::isnan(value)) {
+      EXPECT_TRUE(std::isnan(F16ToFloat(FloatToF16(value)))) << bits;
+    } else {
+      EXPECT_EQ(FloatToF16(value), half) << bits;
+    }
+  }
+}
+
+// Between two neighbours, halfway and a little to either side of it; the largest ones become
+// infinite from 65520 on.
+TEST(FloatToF16, RoundsToNearestEven) {
+  for (uint32_t bits = 0; bits < 0x7C00; ++bits) {
+    const auto below = static_cast<uint16_t>(bits);
+    const float low = F16ToFloat(below);
+    const float high = bits == 0x7BFF ? 65536.0f : F16ToFloat(static_cast<uint16_t>(bits + 1));
+    const float half = low + (high - low) / 2;
+    const auto above = static_cast<uint16_t>(bits + 1);
+    EXPECT_EQ(FloatToF16(std::nextafter(half, 0.0f)), below) << bits;
+    EXPECT_EQ(FloatToF16(half), bits % 2 == 0 ? below : above) << bits;
+    EXPECT_EQ(FloatToF16(std::nextafter(half, INFINITY)), above) << bits;
+    EXPECT_EQ(FloatToF16(-half), (bits % 2 == 0 ? below : above) | 0x8000) << bits;
+  }
+}
+
 TEST(ConvertToFloat, ReadsFromAnyAddress) {
   const unsigned char bytes[] = {0xFF, 0x80, 0x3F, 0x00, 0xC0, 0x00, 0x00, 0x80, 0x3F};
   float values[2];

@@ -27,11 +27,19 @@ ModelFixture::ModelFixture(const Options& options) : options_(options) {
   QUIRE_CHECK(options.max_context % options.block_tokens == 0);
   config_ = Must(LoadModelConfig(options.model_dir));
   layout_ = MakeKvLayout(config_, options.block_tokens, options.compute);
-  const kernels::DeviceStatus status =
-      kernels::CreateDevice({.kind = "cpu", .threads = options.threads}, &device_);
-  QUIRE_CHECK(status.ok()) << status.message();
+  MakeDevice();
   AllocateKv();
   LoadModel();
+}
+
+void ModelFixture::MakeDevice() {
+  if (options_.make_device) {
+    device_ = options_.make_device();
+    return;
+  }
+  const kernels::DeviceStatus status =
+      kernels::CreateDevice({.kind = "cpu", .threads = options_.threads}, &device_);
+  QUIRE_CHECK(status.ok()) << status.message();
 }
 
 void ModelFixture::AllocateKv() {
@@ -70,9 +78,11 @@ void ModelFixture::LoadModel() {
       .sequences = options_.sequences,
       .table_entries = options_.sequences * blocks_a_sequence(),
       .logit_rows = tokens};
-  runner_ = Must(TransformerRunner::Create(
-      device_.get(), config_, std::move(weights), layout_.LayerViews(arena_.data()),
-      {.capacity = capacity, .max_context = options_.max_context}));
+  runner_ = Must(TransformerRunner::Create(device_.get(), config_, std::move(weights),
+                                           layout_.LayerViews(arena_.data()),
+                                           {.capacity = capacity,
+                                            .max_context = options_.max_context,
+                                            .use_graphs = options_.use_graphs}));
 }
 
 BatchInput ModelFixture::MakeInput(const std::vector<Chunk>& chunks) {
@@ -83,7 +93,8 @@ BatchInput ModelFixture::MakeInput(const std::vector<Chunk>& chunks) {
     SequenceStep step;
     step.sequence = SequenceId(static_cast<uint64_t>(chunk.sequence));
     step.start = sequence.length;
-    step.num_tokens = static_cast<int32_t>(chunk.tokens.size());
+    step.num_tokens = chunk.feedback_row >= 0 ? 1 : static_cast<int32_t>(chunk.tokens.size());
+    step.feedback_row = chunk.feedback_row;
     step.sample = true;
     step.tokens = chunk.tokens;
     step.blocks[0] = sequence.blocks;
@@ -112,27 +123,52 @@ std::vector<float> ModelFixture::Step(const std::vector<Chunk>& chunks) {
 }
 
 std::vector<TokenId> ModelFixture::Greedy(const std::vector<TokenId>& prompt, int32_t count) {
-  std::vector<TokenId> generated;
-  std::vector<TokenId> next = prompt;
-  while (static_cast<int32_t>(generated.size()) < count) {
-    const BatchInput input = MakeInput({{.sequence = 0, .tokens = next}});
-    QUIRE_CHECK(runner_->LaunchForward(input).ok());
-    QUIRE_CHECK(runner_->LaunchSample(input).ok());
-    generated.push_back(Must(runner_->Complete())[0].token_id);
-    next = {generated.back()};
+  return GreedyTogether({prompt}, count)[0];
+}
+
+// The input is gone when this returns: a runner copies what it needs later.
+void ModelFixture::Launch(const std::vector<Chunk>& chunks) {
+  const BatchInput input = MakeInput(chunks);
+  QUIRE_CHECK(runner_->LaunchForward(input).ok());
+  QUIRE_CHECK(runner_->LaunchSample(input).ok());
+}
+
+std::vector<std::vector<TokenId>> ModelFixture::GreedyTogether(
+    const std::vector<std::vector<TokenId>>& prompts, int32_t count) {
+  std::vector<std::vector<TokenId>> generated(prompts.size());
+  const auto complete = [&] {
+    const auto sampled = Must(runner_->Complete());
+    for (size_t i = 0; i < prompts.size(); ++i) generated[i].push_back(sampled[i].token_id);
+  };
+  const int32_t ahead = runner_->in_flight_depth();
+  for (int32_t step = 0; step < count; ++step) {
+    std::vector<Chunk> chunks;
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      Chunk& chunk = chunks.emplace_back();
+      chunk.sequence = static_cast<int32_t>(i);
+      if (step == 0) {
+        chunk.tokens = prompts[i];
+      } else if (ahead > 0) {
+        chunk.feedback_row = static_cast<int32_t>(i);
+      } else {
+        chunk.tokens = {generated[i].back()};
+      }
+    }
+    Launch(chunks);
+    if (step >= ahead) complete();
   }
+  while (generated[0].size() < static_cast<size_t>(count)) complete();
   return generated;
 }
 
 std::vector<std::byte> ModelFixture::KvBytes(int32_t sequence) const {
   const SequenceState& state = sequences_[static_cast<size_t>(sequence)];
-  std::vector<std::byte> bytes;
-  for (int32_t i = 0; i < layout_.BlocksFor(state.length); ++i) {
-    const size_t offset =
-        kernels::kKvOffsetUnit * addressing_.OffsetUnits(state.blocks[static_cast<size_t>(i)]);
-    const size_t start = bytes.size();
-    bytes.resize(start + layout_.BlockBytes());
-    device_->CopyToHost(bytes.data() + start, arena_.data() + offset, layout_.BlockBytes());
+  const size_t block_bytes = layout_.BlockBytes();
+  const auto blocks = static_cast<size_t>(layout_.BlocksFor(state.length));
+  std::vector<std::byte> bytes(blocks * block_bytes);  // of its final size: copies are enqueued
+  for (size_t i = 0; i < blocks; ++i) {
+    const size_t offset = kernels::kKvOffsetUnit * addressing_.OffsetUnits(state.blocks[i]);
+    device_->CopyToHost(bytes.data() + i * block_bytes, arena_.data() + offset, block_bytes);
   }
   device_->RecordEvent()->Wait();
   return bytes;

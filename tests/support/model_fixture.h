@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,12 +25,15 @@ class ModelFixture {
     int32_t sequences = 1;
     int32_t max_context = 256;  // a multiple of block_tokens
     uint32_t placement = 0;     // seed of the order of blocks in the arena
+    bool use_graphs = true;     // where the device has them
+    std::function<std::unique_ptr<kernels::Device>()> make_device = {};  // empty: the CPU
   };
 
   // The next tokens of one sequence.
   struct Chunk {
     int32_t sequence = 0;
     std::vector<TokenId> tokens;
+    int32_t feedback_row = -1;  // >= 0: instead, what the step before sampled in this logit row
   };
 
   explicit ModelFixture(const Options& options);
@@ -40,6 +44,11 @@ class ModelFixture {
   // The greedy continuation of `prompt` in sequence 0, `count` tokens chosen on the device. Each is
   // fed to the next step, except for the last.
   std::vector<TokenId> Greedy(const std::vector<TokenId>& prompt, int32_t count);
+
+  // The same for prompt i in sequence i, all in the same steps. As an engine does, it launches as
+  // many steps ahead as the device allows, whose tokens come from the device.
+  std::vector<std::vector<TokenId>> GreedyTogether(const std::vector<std::vector<TokenId>>& prompts,
+                                                   int32_t count);
 
   // The bytes of the blocks that hold the sequence's tokens, in their logical order.
   std::vector<std::byte> KvBytes(int32_t sequence) const;
@@ -53,9 +62,11 @@ class ModelFixture {
     int32_t length = 0;
   };
 
+  void MakeDevice();
   void LoadModel();
   void AllocateKv();
   BatchInput MakeInput(const std::vector<Chunk>& chunks);
+  void Launch(const std::vector<Chunk>& chunks);
   int32_t blocks_a_sequence() const { return options_.max_context / options_.block_tokens; }
 
   const Options options_;

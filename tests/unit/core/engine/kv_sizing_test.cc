@@ -33,7 +33,7 @@ EngineOptions Options(int32_t running, int32_t context, int32_t step_tokens = 51
 
 size_t Chosen(int64_t wanted, size_t available, const KvLayouts& classes,
               const EngineOptions& options) {
-  const auto bytes = ChooseKvBytes(wanted, available, classes, options, 0);
+  const auto bytes = ChooseKvBytes(wanted, available, 0.5, classes, options, 0);
   EXPECT_TRUE(bytes.ok()) << bytes.status();
   return bytes.value_or(0);
 }
@@ -73,7 +73,7 @@ TEST(KvSizingTest, WhatCannotBeHadIsRefusedWithWhatIsNeeded) {
       {0, 1024, {Layout(1)}, "the KV cache gets 512 bytes"},
   };
   for (const auto& c : cases) {
-    const auto bytes = ChooseKvBytes(c.wanted, c.available, c.classes, Options(4, 160), 0);
+    const auto bytes = ChooseKvBytes(c.wanted, c.available, 0.5, c.classes, Options(4, 160), 0);
     EXPECT_EQ(bytes.status().code(), absl::StatusCode::kInvalidArgument);
     EXPECT_THAT(std::string(bytes.status().message()), HasSubstr(c.reason));
   }

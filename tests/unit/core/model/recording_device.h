@@ -1,10 +1,13 @@
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -40,7 +43,7 @@ class RecordedWeights final : public kernels::PackedWeights {
 
 // A device that computes nothing: it records which operations come in which order, what the step's
 // input was, and samples token `id_base + row` for every row. Copies happen at once, so a step in
-// flight has always run.
+// flight has always run. A graph runs its operations anew, after a line that says so.
 class RecordingDevice final : public kernels::Device, private kernels::Ops {
  public:
   explicit RecordingDevice(int in_flight_depth = 0) : depth_(in_flight_depth) {}
@@ -57,6 +60,12 @@ class RecordingDevice final : public kernels::Device, private kernels::Ops {
     *buffer = kernels::DeviceBuffer(this, new std::byte[bytes], bytes);
     return {};
   }
+  kernels::DeviceStatus AllocateHost(size_t bytes, kernels::HostBuffer* buffer) override {
+    auto* const data = new std::byte[bytes];
+    host_buffers.emplace(data, bytes);
+    *buffer = kernels::HostBuffer(this, data, bytes);
+    return {};
+  }
   kernels::DeviceStatus PackLinear(const kernels::HostMatrix* parts, int num_parts,
                                    kernels::DType compute,
                                    std::unique_ptr<kernels::PackedWeights>* weights) override {
@@ -65,9 +74,11 @@ class RecordingDevice final : public kernels::Device, private kernels::Ops {
   }
   void CopyToDevice(std::byte* device, const void* host, size_t bytes) override {
     std::memcpy(device, host, bytes);
+    host_copies.push_back(host);
   }
   void CopyToHost(void* host, const std::byte* device, size_t bytes) override {
     std::memcpy(host, device, bytes);
+    host_copies.push_back(host);
   }
   std::unique_ptr<kernels::Event> RecordEvent() override {
     class DoneEvent final : public kernels::Event {
@@ -77,9 +88,51 @@ class RecordingDevice final : public kernels::Device, private kernels::Ops {
     return std::make_unique<DoneEvent>();
   }
   kernels::DeviceStatus CheckError() override { return error; }
+
+  bool CanCapture() const override { return can_capture; }
+  void BeginCapture() override {
+    log.push_back("BeginCapture");
+    capturing_ = true;
+  }
+  std::unique_ptr<kernels::DeviceGraph> EndCapture() override {
+    class Graph final : public kernels::DeviceGraph {
+     public:
+      Graph(RecordingDevice* device, std::vector<std::function<std::string()>> operations)
+          : device_(device), operations_(std::move(operations)) {}
+      void Launch() override {
+        device_->log.push_back("Launch");
+        for (const auto& operation : operations_) device_->log.push_back(operation());
+      }
+      size_t bytes() const override { return kGraphBytes; }
+
+     private:
+      RecordingDevice* const device_;
+      const std::vector<std::function<std::string()>> operations_;
+    };
+    capturing_ = false;
+    log.push_back("EndCapture");
+    auto operations = std::exchange(captured_, {});
+    if (capture_fails) return nullptr;
+    return std::make_unique<Graph>(this, std::move(operations));
+  }
   kernels::Ops& ops() override { return *this; }
 
+  static constexpr size_t kGraphBytes = 1000;
+
+  // Whether all of a copy's host memory came from AllocateHost.
+  bool IsHostBuffer(const void* host) const {
+    const auto* const data = static_cast<const std::byte*>(host);
+    return std::any_of(host_buffers.begin(), host_buffers.end(), [&](const auto& buffer) {
+      return data >= buffer.first && data < buffer.first + buffer.second;
+    });
+  }
+
   std::vector<std::string> log;
+  bool can_capture = false;
+  bool capture_fails = false;
+  std::map<const std::byte*, size_t> host_buffers;
+  std::vector<const void*> host_copies;            // the host's end of every copy
+  std::vector<kernels::BatchCapacity> capacities;  // of every BeginStep
   kernels::DeviceStatus error;
   size_t allocated_bytes = 0;
   size_t memory_limit = SIZE_MAX;
@@ -95,42 +148,61 @@ class RecordingDevice final : public kernels::Device, private kernels::Ops {
     delete[] data;
   }
 
+  void FreeHost(std::byte* data, size_t) override {
+    host_buffers.erase(data);
+    delete[] data;
+  }
+
+  // `operation` returns its line of the log.
+  void Run(std::function<std::string()> operation) {
+    if (capturing_) {
+      captured_.push_back(std::move(operation));
+    } else {
+      log.push_back(operation());
+    }
+  }
+  void Run(const std::string& line) {
+    Run([line] { return line; });
+  }
+
   kernels::DeviceStatus Prepare(const kernels::PrepareParams&) override { return {}; }
   void BeginStep(const kernels::BatchView& batch, const kernels::BatchHostView&) override {
-    log.push_back(absl::StrCat("BeginStep ", batch.counts->tokens));
+    capacities.push_back(batch.capacity);
+    Run(absl::StrCat("BeginStep ", batch.counts->tokens));
   }
   void Embed(const kernels::EmbedParams& p) override {
-    embedded_ids.clear();
-    for (int32_t t = 0; t < p.batch->counts->tokens; ++t) {
-      const int32_t id = p.batch->token_ids[t];
-      embedded_ids.push_back(id >= 0 ? id : p.previous[-1 - id].token_id);
-    }
-    log.push_back(p.scale == 1 ? "Embed" : absl::StrCat("Embed * ", p.scale));
+    Run([this, p, batch = *p.batch] {
+      embedded_ids.clear();
+      for (int32_t t = 0; t < batch.counts->tokens; ++t) {
+        const int32_t id = batch.token_ids[t];
+        embedded_ids.push_back(id >= 0 ? id : p.previous[-1 - id].token_id);
+      }
+      return p.scale == 1 ? "Embed" : absl::StrCat("Embed * ", p.scale);
+    });
   }
   void RmsNorm(const kernels::RmsNormParams& p) override {
-    log.push_back(p.logit_rows_only ? "RmsNorm of logit rows" : "RmsNorm");
+    Run(p.logit_rows_only ? "RmsNorm of logit rows" : "RmsNorm");
   }
   void Linear(const kernels::LinearParams& p) override {
-    log.push_back(absl::StrCat("Linear ", *p.rows, "x", p.weights->rows(), "x", p.weights->cols(),
-                               p.bias != nullptr ? " +bias" : "", p.accumulate ? " +=" : ""));
+    Run([p] {
+      return absl::StrCat("Linear ", *p.rows, "x", p.weights->rows(), "x", p.weights->cols(),
+                          p.bias != nullptr ? " +bias" : "", p.accumulate ? " +=" : "");
+    });
   }
   void RopeWriteKv(const kernels::RopeWriteKvParams& p) override {
-    log.push_back(absl::StrCat("RopeWriteKv at ", p.kv.layer_offset, " rotating ", p.rotary_dim,
-                               p.q_norm != nullptr ? " with norms" : ""));
+    Run(absl::StrCat("RopeWriteKv at ", p.kv.layer_offset, " rotating ", p.rotary_dim,
+                     p.q_norm != nullptr ? " with norms" : ""));
     rope_tables.push_back(p.cos_sin);
   }
   void PagedAttention(const kernels::PagedAttentionParams& p) override {
-    log.push_back(absl::StrCat("PagedAttention at ", p.kv.layer_offset, " heads ", p.num_heads,
-                               " window ", p.window, " scale ", p.scale, " softcap ", p.softcap));
+    Run(absl::StrCat("PagedAttention at ", p.kv.layer_offset, " heads ", p.num_heads, " window ",
+                     p.window, " scale ", p.scale, " softcap ", p.softcap));
   }
-  void AddRmsNorm(const kernels::AddRmsNormParams&) override { log.push_back("AddRmsNorm"); }
+  void AddRmsNorm(const kernels::AddRmsNormParams&) override { Run("AddRmsNorm"); }
   void GateMul(const kernels::GateMulParams& p) override {
-    log.push_back(
-        absl::StrCat(p.kind == kernels::GateKind::kSilu ? "SiluMul " : "GeluTanhMul ", p.width));
+    Run(absl::StrCat(p.kind == kernels::GateKind::kSilu ? "SiluMul " : "GeluTanhMul ", p.width));
   }
-  void SoftCap(const kernels::SoftCapParams& p) override {
-    log.push_back(absl::StrCat("SoftCap ", p.cap));
-  }
+  void SoftCap(const kernels::SoftCapParams& p) override { Run(absl::StrCat("SoftCap ", p.cap)); }
   void Sample(const kernels::SampleParams& p) override {
     const int32_t rows = p.batch->counts->logit_rows;
     sampling.assign(p.rows, p.rows + rows);
@@ -140,10 +212,12 @@ class RecordingDevice final : public kernels::Device, private kernels::Ops {
       history.insert(history.end(), ids, ids + row.history_count);
     }
     for (int32_t row = 0; row < rows; ++row) p.out[row] = {.token_id = id_base + row, .logprob = 0};
-    log.push_back(absl::StrCat("Sample ", rows));
+    Run(absl::StrCat("Sample ", rows));
   }
 
   int depth_;
+  bool capturing_ = false;
+  std::vector<std::function<std::string()>> captured_;
 };
 
 }  // namespace quire::testing

@@ -2,81 +2,21 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "tests/unit/core/model/recording_device.h"
+#include "tests/unit/core/model/transformer_runner_fixture.h"
 
 namespace quire {
 namespace {
 
-using kernels::DType;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using testing::RecordingDevice;
+using testing::kOptions;
+using testing::TinyConfig;
+using testing::TransformerRunnerFixture;
 
-// 2 layers of 2 heads of 2 in 1 group.
-ModelConfig TinyConfig() {
-  ModelConfig c;
-  c.vocab_size = 5;
-  c.hidden_size = 4;
-  c.intermediate_size = 3;
-  c.num_layers = 2;
-  c.num_heads = 2;
-  c.kv_groups = {1, 1};
-  c.head_dim = 2;
-  c.max_positions = 64;
-  c.qkv_bias = true;
-  c.o_bias = true;
-  return c;
-}
-
-constexpr TransformerRunnerOptions kOptions = {
-    .capacity = {.tokens = 8, .sequences = 4, .table_entries = 6, .logit_rows = 4},
-    .max_context = 32};
-
-class TransformerRunnerTest : public ::testing::TestWithParam<int> {
+class TransformerRunnerTest : public TransformerRunnerFixture,
+                              public ::testing::WithParamInterface<int> {
  protected:
-  absl::StatusOr<std::unique_ptr<TransformerRunner>> Create(
-      const TransformerRunnerOptions& options = kOptions,
-      const ModelConfig& config = TinyConfig()) {
-    RandomSource source(1);
-    auto weights = LoadWeights(config, &source, &device_, DType::kBF16, nullptr);
-    std::vector<kernels::KvLayerView> layers;
-    for (const int32_t groups : config.kv_groups) {
-      layers.push_back({.layer_offset = 256 * layers.size(),
-                        .block_tokens = 16,
-                        .kv_groups = groups,
-                        .head_dim = 2});
-    }
-    return TransformerRunner::Create(&device_, config, *std::move(weights), layers, options);
-  }
-  // One sequence of these tokens, of which the last is sampled.
-  static BatchInput Input(std::vector<int32_t> ids, int32_t position = 0, bool sample = true) {
-    BatchInput input;
-    const auto count = static_cast<int32_t>(ids.size());
-    input.counts = {.tokens = count, .sequences = 1, .logit_rows = sample ? 1 : 0};
-    for (int32_t i = 0; i < count; ++i) input.positions.push_back(position + i);
-    input.token_ids = std::move(ids);
-    input.q_start = {0, count};
-    input.kv_len = {position + count};
-    input.num_classes = 1;
-    input.tables[0].start = {0, 1};
-    input.tables[0].offsets = {0};
-    if (!sample) return input;
-    input.logit_rows = {count - 1};
-    input.sampling = {{.temperature = 0.5f, .history_start = 0, .history_count = 2}};
-    input.history = {3, 4};
-    return input;
-  }
-  static void Launch(TransformerRunner* runner, const BatchInput& input) {
-    ASSERT_TRUE(runner->LaunchForward(input).ok());
-    ASSERT_TRUE(runner->LaunchSample(input).ok());
-  }
-  static int32_t CompleteOne(TransformerRunner* runner) {
-    const auto sampled = runner->Complete();
-    EXPECT_TRUE(sampled.ok()) << sampled.status();
-    return sampled.ok() && sampled->size() == 1 ? (*sampled)[0].token_id : -100;
-  }
-
-  RecordingDevice device_{GetParam()};
+  TransformerRunnerTest() : TransformerRunnerFixture(GetParam()) {}
 };
 
 INSTANTIATE_TEST_SUITE_P(InFlightDepth, TransformerRunnerTest, ::testing::Values(0, 1));
@@ -227,6 +167,34 @@ TEST_P(TransformerRunnerTest, FeedsATokenOfTheStepBeforeBackOnTheDevice) {
   }
 }
 
+// To the device: the batch, the tables of its class, the sampling rows with what they point into.
+// Back: the sampled tokens.
+TEST_P(TransformerRunnerTest, CopiesAStepInFourPiecesAndThroughMemoryOfTheDevice) {
+  auto runner = Create();
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  device_.host_copies.clear();
+  Launch(runner->get(), Input({1, 2, 3}));
+  CompleteOne(runner->get());
+  EXPECT_EQ(device_.host_copies.size(), 4u);
+  for (const void* host : device_.host_copies) EXPECT_TRUE(device_.IsHostBuffer(host));
+}
+
+TEST_P(TransformerRunnerTest, LaunchesAStepWithTheCapacityOfItsBucket) {
+  auto runner =
+      Create({.capacity = {.tokens = 200, .sequences = 6, .table_entries = 6, .logit_rows = 5},
+              .max_context = 32});
+  ASSERT_TRUE(runner.ok()) << runner.status();
+  for (const BatchInput& input : {Input({1}), Input({1, 2}), DecodeInput({1, 2, 3})}) {
+    Launch(runner->get(), input);
+    ASSERT_TRUE((*runner)->Complete().ok());
+  }
+  const auto tokens = [](const kernels::BatchCapacity& capacity) { return capacity.tokens; };
+  ASSERT_EQ(device_.capacities.size(), 3u);
+  EXPECT_EQ(tokens(device_.capacities[0]), 1);
+  EXPECT_EQ(tokens(device_.capacities[1]), 64);
+  EXPECT_EQ(tokens(device_.capacities[2]), 4);
+}
+
 TEST_P(TransformerRunnerTest, CompletesAStepWithoutLogitRows) {
   auto runner = Create();
   ASSERT_TRUE(runner.ok()) << runner.status();
@@ -260,8 +228,10 @@ TEST_P(TransformerRunnerTest, AllocatesNothingAfterItsCreationAndAccountsForAllO
   Launch(runner->get(), input);
   CompleteOne(runner->get());
   EXPECT_EQ(device_.allocated_bytes, allocated);
+  EXPECT_EQ(device_.host_buffers.size(), static_cast<size_t>(GetParam()) + 1);
   runner->reset();
   EXPECT_EQ(device_.allocated_bytes, 0u);
+  EXPECT_TRUE(device_.host_buffers.empty());
 }
 
 TEST_P(TransformerRunnerTest, RefusesOptionsOutOfRange) {
@@ -289,7 +259,7 @@ TEST_P(TransformerRunnerTest, DiesOnAStepBeyondItsCapacity) {
   EXPECT_DEATH((void)(*runner)->LaunchForward(Input({1}, 32)), "a sequence of 33 tokens");
   BatchInput many_blocks = Input({1});
   many_blocks.tables[0].offsets.resize(7);
-  EXPECT_DEATH((void)(*runner)->LaunchForward(many_blocks), "bytes for a buffer");
+  EXPECT_DEATH((void)(*runner)->LaunchForward(many_blocks), "entries in a place for 6");
 }
 
 TEST_P(TransformerRunnerTest, DiesOnArraysThatDoNotMatchTheCounts) {

@@ -1,0 +1,270 @@
+#include "kernels/cuda/cuda_runtime.h"
+
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/cuda/cublaslt.h"
+#include "kernels/cuda/kernel_table.h"
+
+namespace quire::kernels::cuda {
+namespace {
+
+using Code = DeviceStatus::Code;
+
+std::string Describe(const char* what, cudaError_t error) {
+  return std::string(what) + ": " + cudaGetErrorString(error) + " (" + cudaGetErrorName(error) +
+         ")";
+}
+
+class CudaEvent final : public Event {
+ public:
+  CudaEvent() { cudaEventCreateWithFlags(&event_, cudaEventDisableTiming); }
+  CudaEvent(const CudaEvent&) = delete;
+  CudaEvent& operator=(const CudaEvent&) = delete;
+  ~CudaEvent() override {
+    if (event_ != nullptr) cudaEventDestroy(event_);
+  }
+  cudaEvent_t get() const { return event_; }
+  // A failed device makes both true, and shows in Device::CheckError.
+  bool Done() const override {
+    return event_ == nullptr || cudaEventQuery(event_) != cudaErrorNotReady;
+  }
+  void Wait() override {
+    if (event_ != nullptr) cudaEventSynchronize(event_);
+  }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+class CudaGraph final : public DeviceGraph {
+ public:
+  CudaGraph(cudaGraphExec_t graph, size_t bytes, cudaStream_t stream, cudaError_t* failure)
+      : graph_(graph), bytes_(bytes), stream_(stream), failure_(failure) {}
+  CudaGraph(const CudaGraph&) = delete;
+  CudaGraph& operator=(const CudaGraph&) = delete;
+  ~CudaGraph() override { cudaGraphExecDestroy(graph_); }
+  void Launch() override {
+    if (*failure_ == cudaSuccess) *failure_ = cudaGraphLaunch(graph_, stream_);
+  }
+  size_t bytes() const override { return bytes_; }
+
+ private:
+  cudaGraphExec_t graph_;
+  const size_t bytes_;
+  cudaStream_t stream_;
+  cudaError_t* const failure_;  // the runtime's, which outlives its graphs
+};
+
+class CudaRuntime final : public GpuRuntime {
+ public:
+  ~CudaRuntime() override;
+  DeviceStatus Start();
+
+  const GpuProperties& properties() const override { return properties_; }
+  const KernelTable& kernels() const override { return GpuKernels(); }
+  size_t FreeBytes() const override;
+  DeviceStatus Allocate(size_t bytes, std::byte** data) override;
+  void Free(std::byte* data) override { cudaFree(data); }
+  DeviceStatus AllocatePinned(size_t bytes, std::byte** data) override;
+  void FreePinned(std::byte* data) override { cudaFreeHost(data); }
+  void CopyToDevice(std::byte* device, const void* host, size_t bytes) override {
+    Copy(device, host, bytes, cudaMemcpyHostToDevice);
+  }
+  void CopyToHost(void* host, const std::byte* device, size_t bytes) override {
+    Copy(host, device, bytes, cudaMemcpyDeviceToHost);
+  }
+  void Launch(const KernelEntry& entry, const LaunchShape& shape, const void* args,
+              size_t arg_bytes) override;
+  int32_t ResidentBlocks(const KernelEntry& entry, int32_t shared_bytes) const override;
+  void Gemm(const GemmArgs& args) override;
+  std::unique_ptr<Event> RecordEvent() override;
+  void BeginCapture() override;
+  std::unique_ptr<DeviceGraph> EndCapture() override;
+  DeviceStatus Error() override;
+
+ private:
+  void Copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+    if (bytes > 0) Then("a copy", [&] { return cudaMemcpyAsync(to, from, bytes, kind, stream_); });
+  }
+  // Enqueues unless something has failed, and keeps the first failure.
+  template <typename Call>
+  void Then(const char* what, Call&& call) {
+    if (failure_ != cudaSuccess || !error_.ok()) return;
+    failure_ = call();
+    if (failure_ != cudaSuccess) error_ = DeviceStatus(Code::kDeviceLost, Describe(what, failure_));
+  }
+
+  GpuProperties properties_;
+  std::unique_ptr<CublasLt> blas_;
+  cudaStream_t stream_ = nullptr;
+  void* workspace_ = nullptr;
+  cudaError_t failure_ = cudaSuccess;
+  DeviceStatus error_;
+};
+
+DeviceStatus CudaRuntime::Start() {
+  const auto missing = [](std::string why) { return DeviceStatus(Code::kInvalidArgument, why); };
+  int count = 0;
+  if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess || count == 0) {
+    cudaGetLastError();
+    if (error == cudaErrorInsufficientDriver) {
+      return missing("no NVIDIA driver, or one too old for this build's CUDA run-time library");
+    }
+    if (error == cudaErrorNoDevice || error == cudaSuccess) return missing("no GPU can be seen");
+    // On machines whose GPUs share an NVSwitch.
+    const char* hint = error == cudaErrorSystemNotReady ? "; is nvidia-fabricmanager running?" : "";
+    return missing(Describe("asking for GPUs", error) + hint);
+  }
+  cudaDeviceProp device;
+  if (const cudaError_t error = cudaGetDeviceProperties(&device, 0); error != cudaSuccess) {
+    return missing(Describe("asking the GPU what it is", error));
+  }
+  properties_ = {.name = device.name,
+                 .compute_major = device.major,
+                 .compute_minor = device.minor,
+                 .multiprocessors = device.multiProcessorCount,
+                 .max_shared_bytes = static_cast<int32_t>(device.sharedMemPerBlockOptin)};
+  if (device.major < kMinComputeMajor) {
+    return missing("the GPU " + properties_.name + " has compute capability " +
+                   std::to_string(device.major) + "." + std::to_string(device.minor) +
+                   "; 8.0 (Ampere) or newer is needed");
+  }
+  DeviceStatus status;
+  blas_ = CublasLt::Load(&status);
+  if (blas_ == nullptr) return status;
+  cudaError_t error = cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking);
+  if (error == cudaSuccess) error = cudaMalloc(&workspace_, CublasLt::kWorkspaceBytes);
+  if (error != cudaSuccess) return missing(Describe("starting the GPU", error));
+  return DeviceStatus();
+}
+
+CudaRuntime::~CudaRuntime() {
+  if (stream_ != nullptr) {
+    cudaStreamSynchronize(stream_);
+    cudaStreamDestroy(stream_);
+  }
+  blas_.reset();
+  if (workspace_ != nullptr) cudaFree(workspace_);
+}
+
+size_t CudaRuntime::FreeBytes() const {
+  size_t free = 0;
+  size_t total = 0;
+  return cudaMemGetInfo(&free, &total) == cudaSuccess ? free : 0;
+}
+
+DeviceStatus CudaRuntime::Allocate(size_t bytes, std::byte** data) {
+  void* memory = nullptr;
+  const cudaError_t error = cudaMalloc(&memory, bytes);
+  if (error != cudaSuccess) {
+    cudaGetLastError();  // a lack of memory does not stick
+    const Code code = error == cudaErrorMemoryAllocation ? Code::kOutOfMemory : Code::kDeviceLost;
+    return DeviceStatus(
+        code, Describe(("GPU memory of " + std::to_string(bytes) + " bytes").c_str(), error));
+  }
+  *data = static_cast<std::byte*>(memory);
+  return DeviceStatus();
+}
+
+DeviceStatus CudaRuntime::AllocatePinned(size_t bytes, std::byte** data) {
+  void* memory = nullptr;
+  const cudaError_t error = cudaMallocHost(&memory, bytes);
+  if (error != cudaSuccess) {
+    cudaGetLastError();
+    const Code code = error == cudaErrorMemoryAllocation ? Code::kOutOfMemory : Code::kDeviceLost;
+    return DeviceStatus(
+        code, Describe(("pinned memory of " + std::to_string(bytes) + " bytes").c_str(), error));
+  }
+  *data = static_cast<std::byte*>(memory);
+  return DeviceStatus();
+}
+
+// Beyond 48 KB a kernel has to ask for its shared memory; asking again costs little.
+cudaError_t AskForShared(const KernelEntry& entry, int32_t bytes) {
+  if (bytes <= 48 * 1024) return cudaSuccess;
+  return cudaFuncSetAttribute(entry.function, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+}
+
+int32_t CudaRuntime::ResidentBlocks(const KernelEntry& entry, int32_t shared_bytes) const {
+  int blocks = 0;
+  cudaError_t error = AskForShared(entry, shared_bytes);
+  if (error == cudaSuccess) {
+    error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, entry.function, entry.threads,
+                                                          static_cast<size_t>(shared_bytes));
+  }
+  if (error != cudaSuccess) cudaGetLastError();  // a launch would say it again
+  return std::max(error == cudaSuccess ? blocks : 1, 1) * properties_.multiprocessors;
+}
+
+void CudaRuntime::Launch(const KernelEntry& entry, const LaunchShape& shape, const void* args,
+                         size_t) {
+  Then(entry.name, [&]() -> cudaError_t {
+    const cudaError_t error = AskForShared(entry, shape.shared_bytes);
+    if (error != cudaSuccess) return error;
+    void* arguments[] = {const_cast<void*>(args)};
+    return cudaLaunchKernel(
+        entry.function,
+        dim3(static_cast<unsigned>(shape.grid_x), static_cast<unsigned>(shape.grid_y)),
+        dim3(static_cast<unsigned>(entry.threads)), arguments,
+        static_cast<size_t>(shape.shared_bytes), stream_);
+  });
+}
+
+void CudaRuntime::Gemm(const GemmArgs& args) {
+  if (args.m == 0 || failure_ != cudaSuccess || !error_.ok()) return;
+  error_ = blas_->Multiply(args, workspace_, stream_);
+}
+
+std::unique_ptr<Event> CudaRuntime::RecordEvent() {
+  auto event = std::make_unique<CudaEvent>();
+  Then("recording an event", [&] { return cudaEventRecord(event->get(), stream_); });
+  return event;
+}
+
+void CudaRuntime::BeginCapture() {
+  Then("recording a graph",
+       [&] { return cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal); });
+}
+
+// Recording ends whatever has failed meanwhile: a stream that records is good for nothing else.
+std::unique_ptr<DeviceGraph> CudaRuntime::EndCapture() {
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t ended = cudaStreamEndCapture(stream_, &graph);
+  Then("recording a graph", [&] { return ended; });
+  const size_t free_before = FreeBytes();
+  Then("making a graph", [&] { return cudaGraphInstantiate(&executable, graph, 0); });
+  Then("making a graph", [&] { return cudaGraphUpload(executable, stream_); });
+  if (graph != nullptr) cudaGraphDestroy(graph);
+  if (failure_ != cudaSuccess || !error_.ok()) {
+    if (executable != nullptr) cudaGraphExecDestroy(executable);
+    return nullptr;
+  }
+  const size_t free_after = std::min(FreeBytes(), free_before);
+  return std::make_unique<CudaGraph>(executable, free_before - free_after, stream_, &failure_);
+}
+
+// What ran before this call and failed shows here; so does the failure of a launched graph.
+DeviceStatus CudaRuntime::Error() {
+  if (!error_.ok()) return error_;
+  if (failure_ == cudaSuccess) failure_ = cudaPeekAtLastError();
+  if (failure_ == cudaErrorNotReady) failure_ = cudaSuccess;  // what an unfinished event answers
+  if (failure_ != cudaSuccess) {
+    error_ = DeviceStatus(Code::kDeviceLost, Describe("the GPU", failure_));
+  }
+  return error_;
+}
+
+}  // namespace
+
+std::unique_ptr<GpuRuntime> MakeCudaRuntime(DeviceStatus* status) {
+  auto runtime = std::make_unique<CudaRuntime>();
+  *status = runtime->Start();
+  if (!status->ok()) return nullptr;
+  return runtime;
+}
+
+}  // namespace quire::kernels::cuda

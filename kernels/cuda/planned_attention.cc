@@ -1,0 +1,108 @@
+#include "kernels/cuda/planned_attention.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace quire::kernels::cuda {
+namespace {
+
+int32_t CeilDiv(int32_t a, int32_t b) { return (a + b - 1) / b; }
+
+template <typename T>
+size_t BytesOf(const std::vector<T>& values) {
+  return values.size() * sizeof(T);
+}
+
+}  // namespace
+
+PlannedAttention::PlannedAttention(GpuRuntime* runtime, const BatchCapacity& batch,
+                                   const AttentionPlanOptions& options)
+    : runtime_(runtime),
+      capacity_(PlanCapacity(batch, options)),
+      merges_offset_(kItemsOffset + static_cast<size_t>(capacity_.items) * sizeof(AttentionItem)),
+      plan_(options) {}
+
+PlannedAttention::~PlannedAttention() {
+  for (const Staging& staging : staging_) {
+    if (staging.copied != nullptr) staging.copied->Wait();
+  }
+}
+
+DeviceStatus PlannedAttention::Create(GpuRuntime* runtime, const BatchCapacity& batch,
+                                      const AttentionPlanOptions& options,
+                                      std::unique_ptr<PlannedAttention>* planned) {
+  std::unique_ptr<PlannedAttention> made(new PlannedAttention(runtime, batch, options));
+  const size_t bytes =
+      made->merges_offset_ + static_cast<size_t>(made->capacity_.merges) * sizeof(AttentionMerge);
+  DeviceStatus status = made->device_.Allocate(runtime, GpuBuffer::Kind::kDevice, bytes);
+  for (Staging& staging : made->staging_) {
+    if (status.ok()) status = staging.memory.Allocate(runtime, GpuBuffer::Kind::kPinned, bytes);
+  }
+  if (status.ok()) *planned = std::move(made);
+  return status;
+}
+
+int32_t PlannedAttention::DecodeTile() const {
+  const AttentionPlanOptions& options = plan_.options();
+  if (options.split > 0 || options.q_per_group <= kAttentionTileRows[0]) return 0;
+  return options.q_per_group <= kAttentionTileRows[1] ? 1 : LargestAttentionTile(options.head_dim);
+}
+
+AttentionGrid PlannedAttention::StepGrid() const {
+  const AttentionHeader& header = plan_.header();
+  AttentionGrid grid;
+  std::copy_n(header.item_count, kAttentionTiles, grid.items);
+  grid.merges = header.merge_count;
+  return grid;
+}
+
+// Cutting makes at most as many items more as run at the same time, or, with a split, as there are
+// slots: see AttentionPlan. Surplus blocks cost time, in every layer.
+AttentionGrid PlannedAttention::DecodeGrid(const BatchCapacity& capacity) const {
+  const AttentionPlanOptions& options = plan_.options();
+  const AttentionPlanCapacity most = PlanCapacity(capacity, options);
+  const int32_t tile = DecodeTile();
+  const int32_t tiles = capacity.sequences * CeilDiv(options.q_per_group, kAttentionTileRows[tile]);
+  const int32_t cuts =
+      options.split > 0 ? most.slots : CeilDiv(options.resident_blocks, options.groups);
+  AttentionGrid grid;
+  grid.items[tile] = std::min(most.items, tiles + cuts);
+  grid.merges = std::min(most.merges, tiles);
+  return grid;
+}
+
+void PlannedAttention::CheckPlan(const BatchCapacity& capacity, const BatchHostView& batch) const {
+  KERNELS_CHECK(plan_.items().size() <= static_cast<size_t>(capacity_.items));
+  KERNELS_CHECK(plan_.merges().size() <= static_cast<size_t>(capacity_.merges));
+  for (size_t i = 0; i < batch.q_start.size(); ++i) {
+    if (batch.q_start[i] != static_cast<int32_t>(i)) return;
+  }
+  // A decode step: it may be run by a graph that was recorded in another.
+  const AttentionGrid step = StepGrid();
+  const AttentionGrid most = DecodeGrid(capacity);
+  KERNELS_CHECK(step.merges <= most.merges);
+  for (int32_t tile = 0; tile < kAttentionTiles; ++tile) {
+    KERNELS_CHECK(step.items[tile] <= most.items[tile]);
+  }
+}
+
+void PlannedAttention::Upload(const BatchCapacity& capacity, const BatchHostView& batch) {
+  plan_.Make(batch.q_start, batch.kv_len);
+  CheckPlan(capacity, batch);
+  std::swap(staging_[0], staging_[1]);
+  Staging& staging = staging_[0];
+  if (staging.copied != nullptr) staging.copied->Wait();
+  std::byte* const to = staging.memory.data();
+  std::memcpy(to, &plan_.header(), sizeof(AttentionHeader));
+  std::memcpy(to + kItemsOffset, plan_.items().data(), BytesOf(plan_.items()));
+  runtime_->CopyToDevice(device_.data(), to, kItemsOffset + BytesOf(plan_.items()));
+  if (!plan_.merges().empty()) {
+    std::memcpy(to + merges_offset_, plan_.merges().data(), BytesOf(plan_.merges()));
+    runtime_->CopyToDevice(device_.data() + merges_offset_, to + merges_offset_,
+                           BytesOf(plan_.merges()));
+  }
+  staging.copied = runtime_->RecordEvent();
+}
+
+}  // namespace quire::kernels::cuda

@@ -1,0 +1,14 @@
+#include "kernels/cuda/gpu_backend.cuh"
+#include "kernels/cuda/row_kernels.h"
+
+namespace quire::kernels::cuda {
+
+template KernelEntry EmbedEntry<GpuBackend>(DType);
+template KernelEntry RmsNormEntry<GpuBackend>(DType);
+template KernelEntry AddRmsNormEntry<GpuBackend>();
+template KernelEntry RopeWriteKvEntry<GpuBackend>(DType);
+template KernelEntry RopeWriteFp8KvEntry<GpuBackend>(DType);
+template KernelEntry GateMulEntry<GpuBackend>(DType, GateKind);
+template KernelEntry SoftCapEntry<GpuBackend>();
+
+}  // namespace quire::kernels::cuda

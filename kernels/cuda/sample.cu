@@ -1,0 +1,8 @@
+#include "kernels/cuda/gpu_backend.cuh"
+#include "kernels/cuda/sample_kernels.h"
+
+namespace quire::kernels::cuda {
+
+template KernelEntry SampleEntry<GpuBackend>();
+
+}  // namespace quire::kernels::cuda

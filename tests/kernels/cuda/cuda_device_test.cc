@@ -1,0 +1,107 @@
+#include "kernels/cuda/cuda_device.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "kernels/api/float_convert.h"
+#include "kernels/api/ops.h"
+#include "kernels/cuda/cuda_weights.h"
+#include "tests/support/simt/emulated_runtime.h"
+
+namespace quire::kernels::cuda {
+namespace {
+
+using ::testing::HasSubstr;
+using Code = DeviceStatus::Code;
+
+std::unique_ptr<Device> MakeDevice(const simt::EmulatedGpuOptions& options = {}) {
+  DeviceStatus status;
+  auto device = MakeCudaDevice(simt::MakeEmulatedGpu(options), false, &status);
+  EXPECT_NE(device, nullptr) << status.message();
+  return device;
+}
+
+TEST(CudaDeviceTest, SaysWhatItIs) {
+  const auto device = MakeDevice();
+  EXPECT_EQ(device->Description(), "cuda, emulated GPU, compute capability 8.0");
+  EXPECT_EQ(device->InFlightDepth(), 1);
+  EXPECT_TRUE(device->HasOwnMemory());
+  EXPECT_EQ(device->DefaultCompute(DType::kF32), DType::kBF16);
+}
+
+TEST(CudaDeviceTest, ALackOfMemoryIsAnOutcomeAndPasses) {
+  const auto device = MakeDevice({.memory_bytes = 1000});
+  DeviceBuffer buffer;
+  DeviceBuffer rest;
+  const DeviceStatus status = device->Allocate(1001, &buffer);
+  EXPECT_EQ(status.code(), Code::kOutOfMemory);
+  EXPECT_THAT(status.message(), HasSubstr("1001 bytes"));
+  EXPECT_TRUE(device->CheckError().ok());
+  EXPECT_TRUE(device->Allocate(600, &buffer).ok());
+  EXPECT_EQ(device->AvailableBytes(), 400u);
+  EXPECT_EQ(device->Allocate(401, &rest).code(), Code::kOutOfMemory);
+  buffer.Reset();
+  EXPECT_TRUE(device->Allocate(1000, &rest).ok());
+}
+
+// 4.5 million elements: more than the buffers hold through which they travel.
+TEST(CudaDeviceTest, StacksAndRoundsWeightsOfEveryType) {
+  constexpr int64_t kCols = 1500;
+  const auto device = MakeDevice();
+  std::vector<float> floats(static_cast<size_t>(1000 * kCols));
+  std::vector<uint16_t> halves(floats.size());
+  std::vector<uint16_t> bfloats(floats.size());
+  for (size_t i = 0; i < floats.size(); ++i) {
+    floats[i] = static_cast<float>(i % 977) * 0.37f - 100;
+    halves[i] = FloatToF16(floats[i] + 1);
+    bfloats[i] = FloatToBf16(floats[i] + 2);
+  }
+  const HostMatrix parts[] = {{floats.data(), DType::kF32, 1000, kCols},
+                              {halves.data(), DType::kF16, 1000, kCols},
+                              {bfloats.data(), DType::kBF16, 1000, kCols}};
+  std::unique_ptr<PackedWeights> weights;
+  ASSERT_TRUE(device->PackLinear(parts, 3, DType::kBF16, &weights).ok());
+  EXPECT_EQ(weights->rows(), 3000);
+  EXPECT_EQ(weights->cols(), kCols);
+  std::vector<uint16_t> got(3 * floats.size());
+  device->CopyToHost(got.data(), static_cast<const CudaWeights&>(*weights).data(),
+                     got.size() * sizeof(uint16_t));
+  device->RecordEvent()->Wait();
+  size_t wrong = 0;
+  for (size_t i = 0; i < floats.size(); ++i) {
+    wrong += got[i] != FloatToBf16(floats[i]);
+    wrong += got[floats.size() + i] != FloatToBf16(F16ToFloat(halves[i]));
+    wrong += got[2 * floats.size() + i] != bfloats[i];
+  }
+  EXPECT_EQ(wrong, 0u);
+}
+
+TEST(CudaDeviceTest, RefusesToComputeInF32AndSaysWhatToDo) {
+  const auto device = MakeDevice();
+  const std::vector<float> data(64);
+  const HostMatrix matrix{data.data(), DType::kF32, 8, 8};
+  std::unique_ptr<PackedWeights> weights;
+  const DeviceStatus status = device->PackLinear(&matrix, 1, DType::kF32, &weights);
+  EXPECT_EQ(status.code(), Code::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("--dtype bf16"));
+}
+
+TEST(CudaDeviceTest, HeadsBeyondTheSharedMemoryOfTheGpuAreRefusedBeforeAStep) {
+  const auto device = MakeDevice({.max_shared_bytes = 99 << 10});
+  AttentionLayer layer = {.num_heads = 4, .kv_groups = 2, .head_dim = 128};
+  const PrepareParams params = {
+      .capacity = {.tokens = 4, .sequences = 2, .table_entries = 8, .logit_rows = 2},
+      .attention = &layer,
+      .num_attention = 1,
+      .vocab = 16};
+  EXPECT_TRUE(device->ops().Prepare(params).ok());
+  layer.head_dim = 256;
+  const DeviceStatus status = device->ops().Prepare(params);
+  EXPECT_EQ(status.code(), Code::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("heads of 256 elements"));
+}
+
+}  // namespace
+}  // namespace quire::kernels::cuda
