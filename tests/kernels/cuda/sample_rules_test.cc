@@ -39,6 +39,12 @@ TEST_P(SampleRulesTest, ARepetitionPenaltyCountsEachSeenIdOnceAndLeavesTheLogpro
   row.rules.repetition_penalty = 1;
   row.context.prompt = {10};
   EXPECT_EQ(Best(logits, row), 10);
+  logits.assign(50, -9.0f);
+  logits[10] = -2, logits[11] = -3;
+  row.rules.repetition_penalty = 1.6f;
+  row.context.prompt = {10};
+  row.context.generated = {};
+  EXPECT_EQ(Best(logits, row), 11);  // -2 * 1.6 < -3
 }
 
 TEST_P(SampleRulesTest, FrequencyAndPresenceCountGeneratedIdsAlone) {

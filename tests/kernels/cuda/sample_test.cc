@@ -135,6 +135,19 @@ TEST_P(SampleTest, DrawsFollowTheDistributionInChiSquare) {
   ExpectDistribution(logits, row, draws);
 }
 
+// Weights just below powers of two: where top-k ends, the next id's key has nearly all bits set.
+TEST_P(SampleTest, TopKEndsBeforeTheNextWeight) {
+  Random(12);
+  std::vector<float> logits;
+  for (int i = 0; i < 12; ++i) logits.push_back(-0.693148f * static_cast<float>(i));
+  for (int32_t top_k : {1, 2, 3, 7}) {
+    SampleRules row;
+    row.rules.temperature = 1;
+    row.rules.top_k = top_k;
+    ExpectExactDraws(logits, row, 40);
+  }
+}
+
 TEST_P(SampleTest, EqualProbabilitiesCountFromTheLowestId) {
   Random(6);
   for (size_t vocab : {size_t{600}, size_t{5000}}) {
