@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "kernels/api/float_convert.h"
@@ -101,6 +103,64 @@ TEST(CudaDeviceTest, HeadsBeyondTheSharedMemoryOfTheGpuAreRefusedBeforeAStep) {
   const DeviceStatus status = device->ops().Prepare(params);
   EXPECT_EQ(status.code(), Code::kInvalidArgument);
   EXPECT_THAT(status.message(), HasSubstr("heads of 256 elements"));
+}
+
+// One token after 319, of which the first 64 have a value of 1 and all the same score.
+TEST(CudaDeviceTest, LayersThatSeeFurtherThanOthersHaveAPlanOfTheirOwn) {
+  constexpr int32_t kBlocks = 20;
+  constexpr int32_t kWindow = 100;
+  const std::vector<BatchCounts> counts = {{1, 1, 1}};
+  const std::vector<int32_t> q_start = {0, 1}, kv_len = {16 * kBlocks}, table_start = {0, kBlocks};
+  const AttentionLayer layers[] = {
+      {.num_heads = 2, .kv_groups = 1, .head_dim = 64, .window = kWindow},
+      {.num_heads = 2, .kv_groups = 1, .head_dim = 64}};
+  const auto device = MakeDevice();
+  KvLayerView kv = {.block_tokens = 16, .kv_groups = 1, .head_dim = 64};
+  DeviceBuffer arena;
+  ASSERT_TRUE(device->Allocate(kBlocks * 2 * kv.TileBytes(), &arena).ok());
+  std::memset(arena.data(), 0, arena.bytes());
+  kv.base = arena.data();
+  std::vector<uint32_t> table;
+  for (size_t i = 0; i < kBlocks; ++i) {
+    table.push_back(static_cast<uint32_t>(i * 2 * kv.TileBytes() / kKvOffsetUnit));
+    auto* const values = reinterpret_cast<uint16_t*>(kv.VTile(table.back(), 0));
+    if (i < 4) std::fill_n(values, 16 * 64, FloatToBf16(1));
+  }
+  BatchView batch;
+  batch.capacity = {1, 1, kBlocks, 1};
+  batch.counts = counts.data();
+  batch.q_start = q_start.data();
+  batch.kv_len = kv_len.data();
+  batch.tables[0] = {table_start.data(), table.data()};
+  ASSERT_TRUE(device->ops().Prepare({batch.capacity, layers, 2, 0}).ok());
+  device->ops().BeginStep(batch, {q_start, kv_len});
+  const std::vector<uint16_t> q(2 * 64);
+  for (int32_t window : {kWindow, 0}) {
+    std::vector<uint16_t> out(q.size());
+    device->ops().PagedAttention({.batch = &batch,
+                                  .q = q.data(),
+                                  .num_heads = 2,
+                                  .scale = 1,
+                                  .window = window,
+                                  .kv = kv,
+                                  .out = out.data()});
+    device->RecordEvent()->Wait();
+    const uint16_t expected = FloatToBf16(window > 0 ? 0 : 64.0f / (16 * kBlocks));
+    EXPECT_EQ(out, std::vector<uint16_t>(q.size(), expected)) << "window " << window;
+  }
+}
+
+TEST(CudaDeviceTest, PartialResultsHaveTheRoomThatTheLargestLayerNeeds) {
+  const auto used = [](int32_t first, int32_t second) {
+    const auto device = MakeDevice();
+    const size_t before = device->AvailableBytes();
+    const AttentionLayer layers[] = {{.num_heads = 4, .kv_groups = 2, .head_dim = first},
+                                     {.num_heads = 4, .kv_groups = 2, .head_dim = second}};
+    EXPECT_TRUE(device->ops().Prepare({{4, 2, 8, 2}, layers, 2, 0}).ok());
+    return before - device->AvailableBytes();
+  };
+  EXPECT_EQ(used(256, 64), used(64, 256));
+  EXPECT_GT(used(64, 256), used(64, 128));
 }
 
 }  // namespace
