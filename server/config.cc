@@ -75,9 +75,9 @@ void AddModelFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
                   "Number type of the computation; auto: from the checkpoint");
   flags.Add("--kv-memory", "BYTES", text.kv_memory,
             "Memory of the KV cache, with K, M, G or T; auto: from the free memory");
-  flags.AddNumber(
-      "--gpu-memory-fraction", config.gpu_memory_fraction, 0.01, 0.99,
-      "Most of the GPU memory left by the weights that a KV cache of chosen size takes");
+  flags.AddNumber("--gpu-memory-fraction", config.gpu_memory_fraction, 0.01, 0.99,
+                  "Most of the GPU memory left by weights and activations that a KV cache of "
+                  "chosen size takes");
   flags.Add("--block-tokens", "N", config.block_tokens, "Tokens in a KV block")
       ->check(CLI::IsMember({16, 32, 64, 128, 256, 512}));
 }

@@ -296,6 +296,7 @@ void Engine::PublishStats() {
   stats_.waiting_tokens = scheduler_.waiting().prompt_tokens();
   stats_.running = static_cast<int64_t>(scheduler_.running().size());
   stats_.kv = kv_->Snapshot();
+  stats_.memory = runner_->memory();
   stats_board_.Publish(stats_);
 }
 

@@ -8,6 +8,7 @@
 #include "core/base/clock.h"
 #include "core/base/mutex.h"
 #include "core/kv/kv_snapshot.h"
+#include "core/model/model_runner.h"
 #include "core/request/request_status.h"
 
 namespace quire {
@@ -68,6 +69,7 @@ struct EngineStats {
   LatencyHistogram<kStepDurationEdges.size()> step_duration;
 
   KvSnapshot kv;
+  RunnerMemory memory;
 };
 
 // Hands the engine's counters to the scrape thread. Both sides hold the lock for one copy of a few

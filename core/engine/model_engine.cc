@@ -41,10 +41,11 @@ class LocalModelEngine final : public ModelEngine {
 
  private:
   absl::Status DeriveOptions();
-  absl::Status AllocateKv();
-  absl::Status MakeRunner(ModelWeights weights);
+  absl::StatusOr<size_t> ChooseKv(size_t available) const;
+  absl::Status AllocateKv(size_t available);
+  absl::Status MakeRunner(ModelWeights weights, size_t kv_bytes);
   void MakeEngine();
-  kernels::BatchCapacity Capacity() const;
+  kernels::BatchCapacity Capacity(size_t kv_bytes) const;
 
   ModelEngineOptions options_;
   OutputSink* const sink_;
@@ -83,8 +84,11 @@ absl::Status LocalModelEngine::Load() {
   QUIRE_ASSIGN_OR_RETURN(auto source, CheckpointSource::Open(options_.model_dir, compute_));
   QUIRE_ASSIGN_OR_RETURN(ModelWeights weights, LoadWeights(config_, source.get(), device_.get(),
                                                            compute_, options_.progress));
-  QUIRE_RETURN_IF_ERROR(AllocateKv());
-  QUIRE_RETURN_IF_ERROR(MakeRunner(std::move(weights)));
+  // The KV cache comes last, so that it gets what all others have left.
+  const size_t available = device_->AvailableBytes();
+  QUIRE_ASSIGN_OR_RETURN(const size_t at_most, ChooseKv(available));
+  QUIRE_RETURN_IF_ERROR(MakeRunner(std::move(weights), at_most));
+  QUIRE_RETURN_IF_ERROR(AllocateKv(available));
   MakeEngine();
   return absl::OkStatus();
 }
@@ -104,34 +108,48 @@ absl::Status LocalModelEngine::DeriveOptions() {
   return engine.Validate();
 }
 
-absl::Status LocalModelEngine::AllocateKv() {
-  QUIRE_ASSIGN_OR_RETURN(const size_t bytes,
-                         ChooseKvBytes(options_.kv_memory_bytes, device_->AvailableBytes(),
-                                       device_->HasOwnMemory() ? options_.gpu_memory_fraction : 0.5,
-                                       layouts_, options_.engine, device_->InFlightDepth()));
+absl::StatusOr<size_t> LocalModelEngine::ChooseKv(size_t available) const {
+  return ChooseKvBytes(options_.kv_memory_bytes, available,
+                       device_->HasOwnMemory() ? options_.gpu_memory_fraction : 0.5, layouts_,
+                       options_.engine, device_->InFlightDepth());
+}
+
+// `available`: before the runner was made. Its workspace need not show in what the device has left,
+// since the pages of a CPU's come with their first use.
+absl::Status LocalModelEngine::AllocateKv(size_t available) {
+  const auto workspace = static_cast<size_t>(runner_->memory().workspace);
+  QUIRE_ASSIGN_OR_RETURN(
+      const size_t bytes,
+      ChooseKv(std::min(device_->AvailableBytes(), available - std::min(available, workspace))));
   QUIRE_ASSIGN_OR_RETURN(arena_memory_, AllocateOnDevice(device_.get(), bytes, "the KV cache"));
+  runner_->PlaceKv(arena_memory_.data());
   arena_ = std::make_unique<SlabArena>(bytes, KvCacheManager::SlabBytes(layouts_, bytes));
   kv_ = std::make_unique<KvCacheManager>(layouts_, arena_.get(),
                                          options_.engine.InFlightTokens(device_->InFlightDepth()));
   return absl::OkStatus();
 }
 
-kernels::BatchCapacity LocalModelEngine::Capacity() const {
+// For a KV cache of at most `kv_bytes`.
+kernels::BatchCapacity LocalModelEngine::Capacity(size_t kv_bytes) const {
   const EngineOptions& engine = options_.engine;
   return {.tokens = engine.max_step_tokens,
           .sequences = engine.max_running_requests,
-          .table_entries = MaxTableEntries(layouts_, engine, arena_memory_.bytes()),
+          .table_entries = MaxTableEntries(layouts_, engine, kv_bytes),
           .logit_rows = engine.MaxLogitRows()};
 }
 
-absl::Status LocalModelEngine::MakeRunner(ModelWeights weights) {
-  QUIRE_ASSIGN_OR_RETURN(
-      runner_, TransformerRunner::Create(device_.get(), config_, std::move(weights),
-                                         ModelLayerViews(layouts_, arena_memory_.data()),
-                                         {.capacity = Capacity(),
-                                          .max_context = options_.engine.max_context_tokens,
-                                          .sampling = SamplingCapacityFor(
-                                              options_.engine, config_.eos_token_ids.size())}));
+absl::Status LocalModelEngine::MakeRunner(ModelWeights weights, size_t kv_bytes) {
+  absl::StatusOr<std::unique_ptr<TransformerRunner>> runner = TransformerRunner::Create(
+      device_.get(), config_, std::move(weights), ModelLayerViews(layouts_, nullptr),
+      {.capacity = Capacity(kv_bytes),
+       .max_context = options_.engine.max_context_tokens,
+       .sampling = SamplingCapacityFor(options_.engine, config_.eos_token_ids.size())});
+  if (absl::IsResourceExhausted(runner.status())) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        runner.status().message(), "; lower --max-step-tokens, --max-running or --max-context"));
+  }
+  QUIRE_RETURN_IF_ERROR(runner.status());
+  runner_ = *std::move(runner);
   return absl::OkStatus();
 }
 

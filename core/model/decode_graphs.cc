@@ -8,27 +8,26 @@ namespace quire {
 absl::Status DecodeGraphs::Run(int32_t bucket, kernels::Device* device,
                                const std::function<void()>& enqueue) {
   Bucket& b = buckets_.at(static_cast<size_t>(bucket));
-  if (!b.seen) {
-    b.seen = true;
-    enqueue();
-    return absl::OkStatus();
-  }
-  if (b.graph == nullptr) {
+  if (b.seen && b.graph == nullptr && !b.failed) {
     device->BeginCapture();
     enqueue();
     b.graph = device->EndCapture();
-    if (b.graph == nullptr) {
-      QUIRE_RETURN_IF_ERROR(FromDevice(device->CheckError(), "recording a decode step"));
-      return absl::UnavailableError("recording a decode step: the device gave no reason");
-    }
+    b.failed = b.graph == nullptr;
+    QUIRE_RETURN_IF_ERROR(FromDevice(device->CheckError(), "recording a decode step"));
   }
-  b.graph->Launch();
+  b.seen = true;
+  if (b.graph != nullptr) {
+    b.graph->Launch();
+  } else {
+    enqueue();
+  }
   return absl::OkStatus();
 }
 
 GraphStats DecodeGraphs::stats() const {
   GraphStats stats;
   for (const Bucket& bucket : buckets_) {
+    if (bucket.failed) ++stats.failed;
     if (bucket.graph == nullptr) continue;
     ++stats.count;
     stats.bytes += bucket.graph->bytes();

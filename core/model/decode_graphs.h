@@ -14,16 +14,18 @@ namespace quire {
 
 struct GraphStats {
   int32_t count = 0;
-  size_t bytes = 0;  // of the device's memory, as far as it can tell
+  int32_t failed = 0;  // buckets that the device could not record
+  size_t bytes = 0;    // of the device's memory, as far as it can tell
 };
 
 // Decode steps as graphs of the device, one for each bucket: in the first step of a bucket its work
 // is enqueued, so that libraries choose their algorithms; in the second it is recorded; from then
-// on the graph is launched. All steps of a bucket must work in the same memory.
+// on the graph is launched. Where recording fails, as for a lack of memory, the bucket's steps are
+// enqueued as before. All steps of a bucket must work in the same memory.
 class DecodeGraphs {
  public:
-  // Enqueues the work that `enqueue` enqueues. Unavailable: it could not be recorded, and has not
-  // run. `bucket`: as StepBucket::decode, >= 0.
+  // Enqueues the work that `enqueue` enqueues. Unavailable: the device failed while it recorded.
+  // `bucket`: as StepBucket::decode, >= 0.
   absl::Status Run(int32_t bucket, kernels::Device* device, const std::function<void()>& enqueue);
 
   GraphStats stats() const;
@@ -31,6 +33,7 @@ class DecodeGraphs {
  private:
   struct Bucket {
     bool seen = false;
+    bool failed = false;  // to record
     std::unique_ptr<kernels::DeviceGraph> graph;
   };
   std::array<Bucket, kDecodeBuckets> buckets_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <span>
 
 #include "absl/status/status.h"
@@ -8,6 +9,13 @@
 #include "kernels/api/views.h"
 
 namespace quire {
+
+// Bytes of the device's memory, and what is in them.
+struct RunnerMemory {
+  int64_t weights = 0;
+  int64_t workspace = 0;  // activations, inputs of steps, and what the operations work in
+  int64_t graphs = 0;     // as far as the device can tell
+};
 
 // Runs the model on one device, one step at a time, in launch order. Engine thread only.
 //
@@ -30,6 +38,8 @@ class ModelRunner {
   // What a logit row of that step reports besides, the likeliest id first: at least as many entries
   // as it asked for, the unused ones with id -1. Valid as long.
   virtual std::span<const kernels::TokenLogprob> Alternatives(int32_t row) const = 0;
+
+  virtual RunnerMemory memory() const = 0;
 };
 
 }  // namespace quire

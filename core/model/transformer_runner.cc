@@ -129,6 +129,11 @@ absl::Status TransformerRunner::PrepareOps() {
                     "what a step needs on the device");
 }
 
+void TransformerRunner::PlaceKv(std::byte* base) {
+  QUIRE_CHECK(launched_ == 0) << "the KV cache cannot move once steps know it";
+  for (KvLayerView& layer : kv_layers_) layer.base = base;
+}
+
 void TransformerRunner::CheckInput(const BatchInput& input) const {
   QUIRE_CHECK(launched_ == sampled_) << "a step was not sampled before the next";
   QUIRE_CHECK(launched_ - completed_steps_ < slots_.size()) << "too many steps in flight";
@@ -227,15 +232,19 @@ GraphStats TransformerRunner::graphs() const {
   for (const Slot& slot : slots_) {
     const GraphStats stats = slot.graphs.stats();
     all.count += stats.count;
+    all.failed += stats.failed;
     all.bytes += stats.bytes;
   }
   return all;
 }
 
-int64_t TransformerRunner::workspace_bytes() const {
-  size_t bytes = cos_sin_.bytes() + window_cos_sin_.bytes() + workspace_.bytes();
-  for (const Slot& slot : slots_) bytes += slot.buffers.bytes();
-  return static_cast<int64_t>(bytes);
+RunnerMemory TransformerRunner::memory() const {
+  size_t workspace =
+      cos_sin_.bytes() + window_cos_sin_.bytes() + workspace_.bytes() + device_->ops().WorkBytes();
+  for (const Slot& slot : slots_) workspace += slot.buffers.bytes();
+  return {.weights = weight_bytes(),
+          .workspace = static_cast<int64_t>(workspace),
+          .graphs = static_cast<int64_t>(graphs().bytes)};
 }
 
 }  // namespace quire

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -30,7 +31,7 @@ struct TransformerRunnerOptions {
 class TransformerRunner final : public ModelRunner {
  public:
   // `kv_layers`: one view a layer, all with the same block size. InvalidArgument: an option out of
-  // range; ResourceExhausted: no memory.
+  // range; ResourceExhausted: no memory. Where the layers have no arena yet, PlaceKv comes next.
   static absl::StatusOr<std::unique_ptr<TransformerRunner>> Create(
       kernels::Device* device, const ModelConfig& config, ModelWeights weights,
       std::vector<kernels::KvLayerView> kv_layers, const TransformerRunnerOptions& options);
@@ -38,6 +39,9 @@ class TransformerRunner final : public ModelRunner {
   TransformerRunner(const TransformerRunner&) = delete;
   TransformerRunner& operator=(const TransformerRunner&) = delete;
   ~TransformerRunner() override;  // waits for what is in flight
+
+  // Before the first step: where the arena begins. So the arena can get what the runner has left.
+  void PlaceKv(std::byte* base);
 
   int in_flight_depth() const override { return device_->InFlightDepth(); }
   absl::Status LaunchForward(const BatchInput& input) override;
@@ -49,9 +53,9 @@ class TransformerRunner final : public ModelRunner {
   // model. To be called before the next LaunchForward.
   absl::StatusOr<std::vector<float>> CopyLogits();
 
+  RunnerMemory memory() const override;
   int64_t weight_bytes() const { return weights_.DeviceBytes(); }
-  int64_t workspace_bytes() const;  // what was allocated on the device besides weights and KV
-  GraphStats graphs() const;        // that decode steps have left so far
+  GraphStats graphs() const;  // that decode steps have left so far
 
  private:
   struct Slot {
@@ -94,7 +98,7 @@ class TransformerRunner final : public ModelRunner {
   kernels::Device* const device_;
   const ModelConfig config_;
   const ModelWeights weights_;
-  const std::vector<kernels::KvLayerView> kv_layers_;
+  std::vector<kernels::KvLayerView> kv_layers_;
   const TransformerRunnerOptions options_;
   const kernels::DType act_;
 

@@ -113,7 +113,8 @@ class Device {
   // Where CanCapture(): the operations of Ops that are called between the two are recorded and do
   // not run, and nothing else is asked of the device. They are those of a step after its BeginStep,
   // every sequence of which has one token; the graph is good for any such step within the same
-  // capacity. Null: recording failed, and CheckError() says why.
+  // capacity. Null: recording failed; unless CheckError() says that the device has, too, the work
+  // can be enqueued instead.
   virtual bool CanCapture() const { return false; }
   virtual void BeginCapture() { KERNELS_CHECK(CanCapture()); }
   virtual std::unique_ptr<DeviceGraph> EndCapture() { return nullptr; }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/api/device.h"
@@ -159,6 +160,8 @@ class Ops {
   // Once, before the first step: sets the memory aside that steps share, so that they allocate
   // nothing.
   virtual DeviceStatus Prepare(const PrepareParams& params) = 0;
+  // Device memory that Prepare has set aside.
+  virtual size_t WorkBytes() const { return 0; }
 
   // Once a step, before its other operations and after the batch's numbers are in place: checks
   // them and prepares what all layers share (such as the cut of the attention into work items).

@@ -105,7 +105,7 @@ CublasLt::~CublasLt() {
 
 // The library counts in columns: its D [n x m] = W^T [n x k] * in [k x m], where W is our row-major
 // [n, k] read as [k x n].
-cublasStatus_t CublasLt::MakePlan(const GemmArgs& args, Plan* plan) {
+cublasStatus_t CublasLt::Describe(const GemmArgs& args, Plan* plan) {
   const Functions& f = *functions_;
   const cudaDataType_t type = args.type == DType::kBF16 ? CUDA_R_16BF : CUDA_R_16F;
   const auto n = static_cast<uint64_t>(args.n);
@@ -118,10 +118,6 @@ cublasStatus_t CublasLt::MakePlan(const GemmArgs& args, Plan* plan) {
   const cublasOperation_t transposed = CUBLAS_OP_T;
   const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
   plan->has_bias = args.bias != nullptr;
-  cublasLtMatmulPreferenceOpaque_t preference;
-  const uint64_t workspace = kWorkspaceBytes;
-  cublasLtMatmulHeuristicResult_t found;
-  int count = 0;
   cublasStatus_t status =
       f.init_desc(&plan->operation, sizeof(plan->operation), CUBLAS_COMPUTE_32F, CUDA_R_32F);
   const auto then = [&](auto&& call) {
@@ -145,11 +141,30 @@ cublasStatus_t CublasLt::MakePlan(const GemmArgs& args, Plan* plan) {
   then([&] { return init_layout(&plan->weights, type, k, n); });
   then([&] { return init_layout(&plan->in, type, k, m); });
   then([&] { return init_layout(&plan->out, CUDA_R_32F, n, m); });
-  then([&] { return f.init_preference(&preference, sizeof(preference)); });
+  return status;
+}
+
+cublasStatus_t CublasLt::ChooseAlgorithm(const GemmArgs& args, Plan* plan) {
+  const Functions& f = *functions_;
+  cublasLtMatmulPreferenceOpaque_t preference;
+  const uint64_t workspace = kWorkspaceBytes;
+  const uint32_t no_reduction = CUBLASLT_REDUCTION_SCHEME_NONE;
+  cublasLtMatmulHeuristicResult_t found;
+  int count = 0;
+  cublasStatus_t status = f.init_preference(&preference, sizeof(preference));
+  const auto then = [&](auto&& call) {
+    if (status == CUBLAS_STATUS_SUCCESS) status = call();
+  };
   then([&] {
     return f.set_preference(&preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
                             sizeof(workspace));
   });
+  if (args.fixed_algorithm) {
+    then([&] {
+      return f.set_preference(&preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+                              &no_reduction, sizeof(no_reduction));
+    });
+  }
   then([&] {
     return f.heuristic(handle_, &plan->operation, &plan->weights, &plan->in, &plan->out, &plan->out,
                        &preference, 1, &found, &count);
@@ -160,11 +175,22 @@ cublasStatus_t CublasLt::MakePlan(const GemmArgs& args, Plan* plan) {
 }
 
 DeviceStatus CublasLt::PlanFor(const GemmArgs& args, Plan** plan) {
-  const Shape shape(args.type, args.m, args.n, args.k, args.bias != nullptr, args.accumulate);
+  const Shape shape(args.type, args.m, args.n, args.k, args.bias != nullptr, args.accumulate,
+                    args.fixed_algorithm);
   std::unique_ptr<Plan>& known = plans_[shape];
   if (known == nullptr) {
     auto made = std::make_unique<Plan>();
-    const cublasStatus_t status = MakePlan(args, made.get());
+    cublasStatus_t status = Describe(args, made.get());
+    if (status != CUBLAS_STATUS_SUCCESS) return Failed("describing a product", status);
+    if (args.fixed_algorithm && args.m != kFixedRows) {
+      GemmArgs reference = args;
+      reference.m = kFixedRows;
+      Plan* fixed = nullptr;
+      if (DeviceStatus failed = PlanFor(reference, &fixed); !failed.ok()) return failed;
+      made->algorithm = fixed->algorithm;
+    } else {
+      status = ChooseAlgorithm(args, made.get());
+    }
     if (status != CUBLAS_STATUS_SUCCESS) return Failed("choosing an algorithm", status);
     known = std::move(made);
   }

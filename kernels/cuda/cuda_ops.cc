@@ -16,6 +16,12 @@ DeviceStatus CudaOps::Prepare(const PrepareParams& params) {
   return status;
 }
 
+size_t CudaOps::WorkBytes() const {
+  size_t bytes = partial_out_.bytes() + partial_lse_.bytes() + sample_work_.bytes();
+  for (const auto& planned : plans_) bytes += planned->device_bytes();
+  return bytes;
+}
+
 void CudaOps::BeginStep(const BatchView& batch, const BatchHostView& host) {
   KERNELS_CHECK(!capturing_);
   for (const auto& planned : plans_) planned->Upload(batch.capacity, host);

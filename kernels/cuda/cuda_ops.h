@@ -23,6 +23,7 @@ class CudaOps final : public Ops {
   ~CudaOps() override;
 
   DeviceStatus Prepare(const PrepareParams& params) override;
+  size_t WorkBytes() const override;
   // While a graph is recorded a launch may not depend on the step at hand.
   void SetCapturing(bool capturing) { capturing_ = capturing; }
 

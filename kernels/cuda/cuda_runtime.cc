@@ -103,6 +103,7 @@ class CudaRuntime final : public GpuRuntime {
   void* workspace_ = nullptr;
   cudaError_t failure_ = cudaSuccess;
   DeviceStatus error_;
+  bool well_before_capture_ = false;
 };
 
 DeviceStatus CudaRuntime::Start() {
@@ -225,11 +226,14 @@ std::unique_ptr<Event> CudaRuntime::RecordEvent() {
 }
 
 void CudaRuntime::BeginCapture() {
+  well_before_capture_ = failure_ == cudaSuccess && error_.ok();
   Then("recording a graph",
        [&] { return cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal); });
 }
 
-// Recording ends whatever has failed meanwhile: a stream that records is good for nothing else.
+// Recording ends whatever has failed meanwhile: a stream that records is good for nothing else. A
+// GPU that still answers is well, and what kept it from recording (too little memory for the graph,
+// or something that cannot be recorded) need not keep it from computing.
 std::unique_ptr<DeviceGraph> CudaRuntime::EndCapture() {
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
@@ -241,6 +245,12 @@ std::unique_ptr<DeviceGraph> CudaRuntime::EndCapture() {
   if (graph != nullptr) cudaGraphDestroy(graph);
   if (failure_ != cudaSuccess || !error_.ok()) {
     if (executable != nullptr) cudaGraphExecDestroy(executable);
+    cudaGetLastError();
+    const cudaError_t answer = cudaStreamQuery(stream_);
+    if (well_before_capture_ && (answer == cudaSuccess || answer == cudaErrorNotReady)) {
+      failure_ = cudaSuccess;
+      error_ = DeviceStatus();
+    }
     return nullptr;
   }
   const size_t free_after = std::min(FreeBytes(), free_before);

@@ -19,6 +19,7 @@ class GpuBuffer {
       Reset();
       runtime_ = std::exchange(other.runtime_, nullptr);
       data_ = std::exchange(other.data_, nullptr);
+      bytes_ = std::exchange(other.bytes_, 0);
       kind_ = other.kind_;
     }
     return *this;
@@ -32,6 +33,7 @@ class GpuBuffer {
                                                 : runtime->AllocatePinned(bytes, &data_);
     if (status.ok()) {
       runtime_ = runtime;
+      bytes_ = bytes;
       kind_ = kind;
     }
     return status;
@@ -40,9 +42,11 @@ class GpuBuffer {
     if (data_ != nullptr && kind_ == Kind::kDevice) runtime_->Free(data_);
     if (data_ != nullptr && kind_ == Kind::kPinned) runtime_->FreePinned(data_);
     data_ = nullptr;
+    bytes_ = 0;
   }
 
   std::byte* data() const { return data_; }
+  size_t bytes() const { return bytes_; }
   template <typename T>
   T* as() const {
     return reinterpret_cast<T*>(data_);
@@ -51,6 +55,7 @@ class GpuBuffer {
  private:
   GpuRuntime* runtime_ = nullptr;
   std::byte* data_ = nullptr;
+  size_t bytes_ = 0;
   Kind kind_ = Kind::kDevice;
 };
 

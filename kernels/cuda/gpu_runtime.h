@@ -29,6 +29,8 @@ struct GemmArgs {
   float* out = nullptr;           // [m, n]
   int64_t m = 0, n = 0, k = 0;
   bool accumulate = false;
+  // By one algorithm for every m, without a split of k: a row's bits do not depend on the others.
+  bool fixed_algorithm = false;
 };
 
 // The little of a GPU's run-time library that the device is made of: memory, one stream of work and
@@ -60,7 +62,8 @@ class GpuRuntime {
   virtual std::unique_ptr<Event> RecordEvent() = 0;
 
   // What is launched between the two is recorded and not run; nothing is allocated, freed, copied
-  // or waited for in between. Null where that failed: see Error().
+  // or waited for in between. Null where that failed: the GPU may be well all the same, see
+  // Error().
   virtual void BeginCapture() = 0;
   virtual std::unique_ptr<DeviceGraph> EndCapture() = 0;
 

@@ -38,6 +38,7 @@ class PlannedAttention {
 
   const AttentionPlan& plan() const { return plan_; }
   const AttentionPlanCapacity& capacity() const { return capacity_; }
+  size_t device_bytes() const { return device_.bytes(); }
   const AttentionHeader* header() const { return device_.as<const AttentionHeader>(); }
   const AttentionItem* items() const {
     return reinterpret_cast<const AttentionItem*>(device_.data() + kItemsOffset);

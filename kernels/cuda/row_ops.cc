@@ -54,7 +54,8 @@ void CudaOps::Linear(const LinearParams& params) {
                   .m = params.max_rows,
                   .n = weights.rows(),
                   .k = weights.cols(),
-                  .accumulate = params.accumulate});
+                  .accumulate = params.accumulate,
+                  .fixed_algorithm = split_ > 0});
 }
 
 void CudaOps::RopeWriteKv(const RopeWriteKvParams& params) {

@@ -17,6 +17,16 @@ const MetricSeries kTable[] = {
     {"quire_kv_usage_ratio", kGauge, "Active KV blocks as a fraction of the KV memory, 0 to 1.",
      nullptr, nullptr, [](S s) { return s.engine.kv.UsageRatio(); }},
 
+    {"quire_memory_bytes", kGauge,
+     "Memory of the device by what is in it. graphs: recorded decode steps, as far as the device "
+     "can tell.",
+     "kind", "weights", [](S s) { return double(s.engine.memory.weights); }},
+    {"quire_memory_bytes", kGauge, "", "kind", "kv",
+     [](S s) { return double(s.engine.kv.arena_bytes); }},
+    {"quire_memory_bytes", kGauge, "", "kind", "workspace",
+     [](S s) { return double(s.engine.memory.workspace); }},
+    {"quire_memory_bytes", kGauge, "", "kind", "graphs",
+     [](S s) { return double(s.engine.memory.graphs); }},
     {"quire_requests_running", kGauge, "Requests that take part in steps.", nullptr, nullptr,
      [](S s) { return double(s.engine.running); }},
     {"quire_requests_waiting", kGauge, "Requests accepted and not yet running.", nullptr, nullptr,

@@ -20,10 +20,11 @@ using kernels::DType;
 
 constexpr size_t kLongestPrompt = 40;  // of the goldens' prompts that the emulator is given
 
-std::unique_ptr<kernels::Device> EmulatedDevice(bool batch_invariant) {
+std::unique_ptr<kernels::Device> EmulatedDevice(bool batch_invariant,
+                                                const kernels::simt::EmulatedGpuOptions& gpu = {}) {
   kernels::DeviceStatus status;
   auto device =
-      kernels::cuda::MakeCudaDevice(kernels::simt::MakeEmulatedGpu(), batch_invariant, &status);
+      kernels::cuda::MakeCudaDevice(kernels::simt::MakeEmulatedGpu(gpu), batch_invariant, &status);
   QUIRE_CHECK(device != nullptr) << status.message();
   return device;
 }
@@ -211,6 +212,17 @@ TEST(CudaDeviceTest, GreedyAnswersAreTheSameThroughGraphs) {
     EXPECT_EQ(graphs.GreedyTogether(some, 9), eager.GreedyTogether(some, 9));
     EXPECT_EQ(graphs.runner().graphs().count, 2);
   }
+}
+
+TEST(CudaDeviceTest, AGpuThatCannotRecordAnswersTheSame) {
+  ModelFixture::Options options = FixtureOptions("quire-demo", false);
+  ModelFixture graphs(options);
+  options.make_device = [] { return EmulatedDevice(false, {.failing_captures = 1}); };
+  ModelFixture without(options);
+  const std::vector<TokenId> prompt = {1, 2, 3, 4, 5};
+  EXPECT_EQ(without.Greedy(prompt, 9), graphs.Greedy(prompt, 9));
+  EXPECT_EQ(without.runner().graphs().failed, 1);
+  EXPECT_EQ(without.runner().graphs().count, 1) << "the other slot's";
 }
 
 TEST(CudaDeviceTest, TheTrainedModelAnswersAsItDoesOnTheCpu) {

@@ -40,6 +40,7 @@ class FakeModelRunner final : public ModelRunner {
   std::span<const kernels::TokenLogprob> Alternatives(int32_t row) const override {
     return alternatives_.at(static_cast<size_t>(row));
   }
+  RunnerMemory memory() const override { return {.weights = 1, .workspace = 2, .graphs = 3}; }
 
   const std::vector<std::string>& violations() const { return violations_; }
   int64_t max_step_tokens_seen() const { return max_step_tokens_seen_; }

@@ -177,6 +177,11 @@ class EmulatedRuntime final : public cuda::GpuRuntime {
   std::unique_ptr<DeviceGraph> EndCapture() override {
     KERNELS_CHECK(capturing_);
     capturing_ = false;
+    if (failed_captures_ < options_.failing_captures) {
+      ++failed_captures_;
+      captured_.clear();
+      return nullptr;
+    }
     const size_t bytes = captured_.size() * cuda::kMaxArgBytes;
     return std::make_unique<EmulatedGraph>(&stream_, std::exchange(captured_, {}), bytes);
   }
@@ -203,6 +208,10 @@ class EmulatedRuntime final : public cuda::GpuRuntime {
   }
   void Run(const KernelEntry& entry, const LaunchShape& shape, const void* args) {
     if (!error_.ok()) return;
+    if (kernels_run_++ == options_.lost_after) {
+      error_ = DeviceStatus(DeviceStatus::Code::kDeviceLost, "the emulated GPU fails as asked");
+      return;
+    }
     const std::string found = RunGrid(entry, shape, args, ++seed_);
     if (found.empty()) return;
     ADD_FAILURE() << found << "; seed " << seed_;
@@ -225,6 +234,8 @@ class EmulatedRuntime final : public cuda::GpuRuntime {
   size_t used_ = 0;
   uint64_t seed_ = 0;
   bool capturing_ = false;
+  int32_t failed_captures_ = 0;
+  int64_t kernels_run_ = 0;
   std::vector<Work> captured_;
   DeviceStatus error_;
 };

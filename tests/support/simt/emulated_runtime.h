@@ -12,6 +12,8 @@ struct EmulatedGpuOptions {
   size_t memory_bytes = size_t{1} << 30;  // Allocate fails beyond
   int32_t multiprocessors = 4;
   int32_t max_shared_bytes = 163 << 10;  // that a block may ask for
+  int32_t failing_captures = 0;          // so many recordings of graphs fail, the first ones
+  int64_t lost_after = -1;               // >= 0: so many kernels run, then the GPU fails
 };
 
 // A GPU that is none: memory is the host's, filled with NaN; work is queued and runs, in order,

@@ -51,6 +51,7 @@ TEST(MetricFamiliesTest, EveryFamilyIsThere) {
                            "quire_kv_cache_config_info",
                            "quire_kv_allocated_blocks_total",
                            "quire_kv_freed_blocks_total",
+                           "quire_memory_bytes",
                            "quire_requests_running",
                            "quire_requests_waiting",
                            "quire_queued_tokens",
@@ -73,7 +74,7 @@ TEST(MetricFamiliesTest, EveryFamilyIsThere) {
                            "quire_build_info"}) {
     EXPECT_EQ(families.count(name), 1u) << name;
   }
-  EXPECT_EQ(families.size(), 29u) << "a family is not in this list";
+  EXPECT_EQ(families.size(), 30u) << "a family is not in this list";
 }
 
 TEST(MetricFamiliesTest, EveryFamilyHasHelpTheModelLabelAndDistinctSeries) {
@@ -113,6 +114,19 @@ TEST(MetricFamiliesTest, KvStatesAddUpAndSlotsMatchActiveBlocks) {
   EXPECT_EQ(SumOf(families.at("quire_kv_blocks")), SumOf(families.at("quire_kv_capacity_blocks")));
   EXPECT_EQ(SumOf(families.at("quire_kv_token_slots")), 4 * 16);
   EXPECT_EQ(SumOf(families.at("quire_kv_usage_ratio")), 0.4);
+}
+
+TEST(MetricFamiliesTest, MemoryIsToldByWhatIsInIt) {
+  MetricSnapshot snapshot;
+  snapshot.engine.memory = {.weights = 400, .workspace = 30, .graphs = 2};
+  snapshot.engine.kv.arena_bytes = 5000;
+  const auto families = Families(snapshot);
+  std::map<std::string, double> bytes;
+  for (const auto& metric : families.at("quire_memory_bytes").metric) {
+    bytes[LabelOf(metric, "kind")] = metric.gauge.value;
+  }
+  EXPECT_EQ(bytes, (std::map<std::string, double>{
+                       {"weights", 400}, {"kv", 5000}, {"workspace", 30}, {"graphs", 2}}));
 }
 
 TEST(MetricFamiliesTest, EachCacheClassHasItsOwnSeries) {

@@ -37,6 +37,7 @@ class EndlessRunner final : public ModelRunner {
   }
 
   std::span<const kernels::TokenLogprob> Alternatives(int32_t) const override { return {}; }
+  RunnerMemory memory() const override { return {}; }
 
   // Called on the engine thread before each launch; an error fails the device.
   std::function<absl::Status(const BatchInput&)> on_launch;

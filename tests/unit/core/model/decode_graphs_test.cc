@@ -90,14 +90,27 @@ TEST_F(DecodeGraphsTest, AGraphReadsTheStepAtHand) {
   EXPECT_THAT(device_.embedded_ids, ElementsAre(3, 2, 4)) << "fed back by the step before";
 }
 
-TEST_F(DecodeGraphsTest, AStepWhoseRecordingFailsFails) {
+TEST_F(DecodeGraphsTest, WhereRecordingFailsTheStepAndAllLaterOnesAreEnqueued) {
   const auto runner = MakeRunner();
   Steps(runner.get(), DecodeInput({1}), 2);
   device_.capture_fails = true;
   device_.log.clear();
-  EXPECT_TRUE(absl::IsUnavailable(runner->LaunchForward(DecodeInput({1}))));
-  EXPECT_THAT(device_.log, ElementsAre("BeginStep 1", "BeginCapture", "EndCapture"));
+  Launch(runner.get(), DecodeInput({1}));
+  EXPECT_TRUE(runner->Complete().ok());
+  EXPECT_EQ(device_.log[1] + " " + device_.log[2] + " " + device_.log[3],
+            "BeginCapture EndCapture Embed");
+  EXPECT_EQ(runner->graphs().failed, 1);
+  device_.capture_fails = false;
+  EXPECT_EQ(Steps(runner.get(), DecodeInput({1}), 4), "cege") << "the other slot's is recorded";
+  EXPECT_EQ(Steps(runner.get(), DecodeInput({1, 2}), 4), "eecc") << "as are other buckets'";
+  EXPECT_EQ(runner->graphs().count, 3);
+  EXPECT_EQ(runner->graphs().failed, 1);
+}
 
+TEST_F(DecodeGraphsTest, AStepFailsWhereTheDeviceFailsWhileItRecords) {
+  const auto runner = MakeRunner();
+  Steps(runner.get(), DecodeInput({1}), 2);
+  device_.capture_fails = true;
   device_.error = {kernels::DeviceStatus::Code::kDeviceLost, "no graph today"};
   const absl::Status status = runner->LaunchForward(DecodeInput({1}));
   EXPECT_TRUE(absl::IsUnavailable(status)) << status;

@@ -223,7 +223,7 @@ TEST_P(TransformerRunnerTest, AllocatesNothingAfterItsCreationAndAccountsForAllO
   // The recording device keeps packed matrices outside its memory, so that norms and biases are
   // all that the weights have there: per layer two norms of 4, 8 and 4 biases; a last norm of 4.
   const int64_t vectors = (2 * (2 * 4 + 8 + 4) + 4) * 4;
-  EXPECT_EQ((*runner)->workspace_bytes() + vectors, static_cast<int64_t>(allocated));
+  EXPECT_EQ((*runner)->memory().workspace + vectors, static_cast<int64_t>(allocated));
   const BatchInput input = Input({1, 2, 3, 4, 5, 6, 7, 8});
   Launch(runner->get(), input);
   CompleteOne(runner->get());

@@ -1,0 +1,81 @@
+"""The server on an emulated GPU: its whole way, from the call to the kernels."""
+
+import os
+import unittest
+
+import grpc
+
+from quire_server import (SERVICE, TIMEOUT, Answer, QuireServer, health_pb2, health_pb2_grpc, pb,
+                          run_to_end)
+
+CPU, GPU = os.environ["QUIRE_SERVER"], os.environ["QUIRE_SERVER_ON_EMULATED_GPU"]
+GREEDY = {"max_tokens": 8, "ignore_eos": True}
+
+
+def server(binary, *flags, start=QuireServer, **environment):
+    """Starts `binary` with `environment` added to its own."""
+    added = {"QUIRE_SERVER": binary, **environment}
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    try:
+        return start(*flags)
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class GpuTest(unittest.TestCase):
+    def test_answers_are_those_of_the_cpu_and_the_memory_is_accounted_for(self):
+        prompts = ["Anna has", "Ben has 7 apples."]
+        with server(CPU, "--device", "cpu") as cpu:
+            expected = [Answer(cpu.generate(p, **GREEDY)).read().ids for p in prompts]
+        with server(GPU, "--device", "cuda", "--max-step-tokens", "64", "--max-running", "4") as gpu:
+            answers = [Answer(gpu.generate(p, **GREEDY)) for p in prompts]
+            self.assertEqual([answer.read().ids for answer in answers], expected)
+            metrics = gpu.metrics_at_rest()
+            held = {kind: metrics.value("quire_memory_bytes", kind=kind)
+                    for kind in ("weights", "kv", "workspace", "graphs")}
+            self.assertGreater(held["weights"], 2.8e6)
+            self.assertGreater(held["kv"], held["weights"])
+            self.assertGreater(held["workspace"], 64 * 192 * 4)
+            self.assertGreater(held["graphs"], 0, "steps of one bucket were recorded")
+            self.assertIn("emulated GPU", gpu.metrics_text())
+
+    def test_the_kv_cache_gets_its_share_of_what_weights_and_workspace_leave(self):
+        memory = 8 << 20
+        with server(GPU, "--max-step-tokens", "64", "--max-running", "4",
+                    QUIRE_EMULATED_GPU_MEMORY=str(memory)) as gpu:
+            held = {kind: gpu.metrics().value("quire_memory_bytes", kind=kind)
+                    for kind in ("weights", "kv", "workspace")}
+            left = memory - held["weights"] - held["workspace"]
+            self.assertLessEqual(held["kv"], 0.9 * left)
+            self.assertGreater(held["kv"], 0.8 * left)
+
+    def test_without_room_it_ends_with_a_line_that_says_what_to_lower(self):
+        code, log = server(GPU, start=run_to_end, QUIRE_EMULATED_GPU_MEMORY=str(4 << 20))
+        self.assertEqual(code, 1)
+        self.assertIn("out of memory", log)
+        self.assertIn("lower --max-step-tokens, --max-running or --max-context", log)
+
+    def test_a_lost_gpu_ends_every_stream_flips_health_and_ends_the_process(self):
+        gpu = server(GPU, "--device", "cuda", QUIRE_EMULATED_GPU_LOST_AFTER="400")
+        watch = health_pb2_grpc.HealthStub(gpu.channel).Watch(
+            health_pb2.HealthCheckRequest(service=SERVICE), timeout=TIMEOUT)
+        self.assertEqual(next(watch).status, health_pb2.HealthCheckResponse.SERVING)
+        answers = [Answer(gpu.generate(max_tokens=500, ignore_eos=True)) for _ in range(3)]
+        for answer in answers:
+            answer.read()
+            self.assertEqual(answer.code, grpc.StatusCode.UNAVAILABLE)
+            self.assertIn("the emulated GPU fails as asked", answer.call.details())
+            self.assertEqual(answer.finish_reason, pb.FINISH_REASON_ERROR)
+            self.assertLess(len(answer.ids), 500)
+        self.assertEqual(next(watch).status, health_pb2.HealthCheckResponse.NOT_SERVING)
+        self.assertEqual(gpu.wait(), 1)
+        self.assertIn("ended because the device failed", "".join(gpu.log))
+
+
+if __name__ == "__main__":
+    unittest.main()
