@@ -32,6 +32,7 @@ using SequenceId = StrongId<struct SequenceIdTag, uint64_t>;  // unique per engi
 using TenantId = StrongId<struct TenantIdTag, uint32_t>;      // index into the tenant table
 using BlockId = StrongId<struct BlockIdTag, uint32_t>;        // dense, one pool
 using StepId = StrongId<struct StepIdTag, uint64_t>;          // launch order, from 1
+using TransferId = StrongId<struct TransferIdTag, uint64_t>;  // one block's copy, from 1
 
 // Stands in a block table for a block that was given up because nothing looks at it any more.
 inline constexpr BlockId kNoBlock(UINT32_MAX);

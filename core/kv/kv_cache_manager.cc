@@ -81,7 +81,8 @@ void KvCacheManager::Admit(SequenceId sequence, int64_t max_tokens) {
     kv.tables[c].promised_blocks = promise[c];
     kv.tables[c].blocks.reserve(static_cast<size_t>(classes_[c]->layout().BlocksFor(max_tokens)));
   }
-  const bool inserted = sequences_.emplace(sequence, std::move(kv)).second;
+  const bool inserted =
+      !swapped_.contains(sequence) && sequences_.emplace(sequence, std::move(kv)).second;
   QUIRE_CHECK(inserted) << "sequence " << sequence.value() << " is admitted already";
   for (size_t c = 0; c < classes_.size(); ++c) classes_[c]->Promise(promise[c]);
 }
@@ -94,6 +95,7 @@ KvReservation KvCacheManager::Reserve(std::span<const KvNeed> needs) {
     QUIRE_CHECK(need.tokens >= kv.filled_tokens)
         << "sequence " << need.sequence.value() << " has " << kv.filled_tokens
         << " tokens already, not " << need.tokens;
+    if (!kv.arriving.empty()) AwaitArrival(&kv);
     KvReservation::Growth& growth = reservation.growth_.emplace_back();
     growth.sequence = need.sequence;
     growth.filled_after = need.tokens;
@@ -113,6 +115,9 @@ void KvCacheManager::Rollback(const KvReservation::Growth& growth) {
 }
 
 void KvCacheManager::Pass(SequenceId sequence, int64_t kv_len) {
+  if (const auto swapped = swapped_.find(sequence); swapped != swapped_.end()) {
+    return PassSwapped(&swapped->second, kv_len);
+  }
   SequenceKv& kv = KvOf(sequence);
   QUIRE_CHECK(kv_len <= kv.filled_tokens) << kv_len << " of " << kv.filled_tokens;
   for (size_t c = 0; c < classes_.size(); ++c) {
@@ -124,11 +129,12 @@ void KvCacheManager::Pass(SequenceId sequence, int64_t kv_len) {
 }
 
 void KvCacheManager::Free(SequenceId sequence, StepId last_launched) {
-  const SequenceKv& kv = KvOf(sequence);
+  if (swapped_.contains(sequence)) return FreeSwapped(sequence);
+  SequenceKv& kv = KvOf(sequence);
+  if (!kv.arriving.empty()) FreeArriving(&kv, last_launched);
   for (size_t c = 0; c < classes_.size(); ++c) {
+    filled_slots_[c] -= FilledSlots(kv, c);
     classes_[c]->Release(kv.tables[c], last_launched);
-    filled_slots_[c] -= kv.filled_tokens - static_cast<int64_t>(kv.tables[c].passed_blocks) *
-                                               classes_[c]->layout().block_tokens;
   }
   sequences_.erase(sequence);
   StepCompleted(completed_step_);
@@ -137,6 +143,7 @@ void KvCacheManager::Free(SequenceId sequence, StepId last_launched) {
 void KvCacheManager::StepCompleted(StepId step) {
   QUIRE_CHECK(step >= completed_step_) << "steps complete in launch order";
   completed_step_ = step;
+  if (swapper_ != nullptr) TakeTransfers();
   for (auto& cache : classes_) cache->StepCompleted(step);
 }
 
@@ -153,6 +160,12 @@ const KvCacheManager::SequenceKv& KvCacheManager::KvOf(SequenceId sequence) cons
   const auto it = sequences_.find(sequence);
   QUIRE_CHECK(it != sequences_.end()) << "sequence " << sequence.value() << " holds no KV";
   return it->second;
+}
+
+// Slots of the sequence's blocks that hold a token.
+int64_t KvCacheManager::FilledSlots(const SequenceKv& kv, size_t cache_class) const {
+  return kv.filled_tokens - int64_t{kv.tables[cache_class].passed_blocks} *
+                                classes_[cache_class]->layout().block_tokens;
 }
 
 KvSnapshot KvCacheManager::Snapshot() const {
@@ -177,7 +190,7 @@ std::vector<std::string> KvCacheManager::CheckInvariants() const {
     for (const auto& [sequence, kv] : sequences_) {
       const BlockTable& table = kv.tables[c];
       tables.push_back(&table);
-      filled += kv.filled_tokens - int64_t{table.passed_blocks} * layout.block_tokens;
+      filled += FilledSlots(kv, c);
       if (static_cast<size_t>(layout.BlocksFor(kv.filled_tokens)) > table.blocks.size()) {
         violations.push_back(
             absl::StrCat("sequence ", sequence.value(), " has tokens and no block"));
@@ -189,6 +202,13 @@ std::vector<std::string> KvCacheManager::CheckInvariants() const {
     }
     claimed += classes_[c]->Budget().claimed_slabs;
   }
+  std::vector<const SwapBlock*> out;
+  for (const auto& [sequence, kv] : swapped_) {
+    for (const auto& blocks : kv.blocks) {
+      for (const SwapBlock& block : blocks) out.push_back(&block);
+    }
+  }
+  if (swapper_ != nullptr) swapper_->CheckInvariants(out, &violations);
   if (claimed + arena_->free_slabs() != arena_->num_slabs()) {
     violations.push_back("a slab is nobody's");
   }

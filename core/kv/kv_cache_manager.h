@@ -9,6 +9,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "core/base/ids.h"
+#include "core/kv/block_swapper.h"
 #include "core/kv/block_table.h"
 #include "core/kv/kv_budget.h"
 #include "core/kv/kv_class_cache.h"
@@ -26,7 +27,7 @@ struct KvNeed {
 };
 
 // The KV blocks of one model: who holds which, who may still grow by how much, and which freed
-// blocks must wait for a launched step. In every cache class
+// blocks must wait for a launched step or for a copy. In every cache class
 //
 //   free + held + fenced == total
 //
@@ -54,7 +55,7 @@ class KvCacheManager {
   // PromiseFor(max_tokens) from Budget().
   void Admit(SequenceId sequence, int64_t max_tokens);
   // Grows tables so that each sequence covers its need, which must stay within its promise and not
-  // fall behind what is filled.
+  // fall behind what is filled. The device's compute waits for those that have not arrived.
   [[nodiscard]] KvReservation Reserve(std::span<const KvNeed> needs);
   // The step that computed the sequence's positions up to `kv_len` has completed: blocks that lie
   // behind a window for all later positions are free.
@@ -63,6 +64,28 @@ class KvCacheManager {
   // launched step complete already, they are free at once.
   void Free(SequenceId sequence, StepId last_launched);
   void StepCompleted(StepId step);
+
+  // Swapping, once there is a swapper (kv_cache_swap.cc). A sequence that is out holds host slots
+  // and neither blocks nor a promise; Pass() and Free() take it as well, nothing else does.
+  void SetSwapper(std::unique_ptr<BlockSwapper> swapper);
+  bool CanSwap() const { return swapper_ != nullptr; }
+  // Copies the sequence's blocks to host memory. They are fenced until `last_launched`, the newest
+  // step of all, has completed and they are copied. False, and nothing has changed, where the host
+  // has no room or the sequence has not arrived from the host itself: it may be recomputed. Not
+  // while a reservation is open.
+  [[nodiscard]] bool SwapOut(SequenceId sequence, StepId last_launched);
+  // Of a sequence that is out: what SwapIn promises it, as its admission did.
+  KvBlockCounts SwappedPromise(SequenceId sequence) const;
+  // Takes new blocks and copies the sequence's KV back, once the steps that were launched before
+  // SwapOut have completed and are passed. The caller has taken the promise from Budget(). It may
+  // be in the next step, at the price of that step waiting for the copies.
+  void SwapIn(SequenceId sequence);
+  bool HasArrived(SequenceId sequence) const;
+  // Looks which copies have ended, as StepCompleted does, too.
+  void TakeTransfers();
+  // For when there is nothing else to do: blocks until a copy has ended. False where none is left.
+  bool WaitForTransfer();
+  const BlockSwapper* swapper() const { return swapper_.get(); }
 
   size_t num_classes() const { return classes_.size(); }
   const KvClassCache& cache_class(size_t index) const { return *classes_[index]; }
@@ -75,16 +98,32 @@ class KvCacheManager {
   friend class KvReservation;
   struct SequenceKv {
     std::array<BlockTable, kernels::kMaxCacheClasses> tables;
-    int64_t filled_tokens = 0;  // positions written by launched steps
+    int64_t filled_tokens = 0;        // positions written by launched steps
+    std::vector<SwapBlock> arriving;  // copies in, until they are seen to have ended
+  };
+  struct SwappedKv {
+    std::array<std::vector<SwapBlock>, kernels::kMaxCacheClasses> blocks;  // in order
+    std::array<int32_t, kernels::kMaxCacheClasses> passed_blocks{};        // before those
+    KvBlockCounts promise{};
+    int64_t filled_tokens = 0;
+    StepId last_launched;
   };
 
   SequenceKv& KvOf(SequenceId sequence);
   const SequenceKv& KvOf(SequenceId sequence) const;
+  const SwappedKv& SwappedOf(SequenceId sequence) const;
+  int64_t FilledSlots(const SequenceKv& kv, size_t cache_class) const;
+  void AwaitArrival(SequenceKv* kv);
+  void PassSwapped(SwappedKv* kv, int64_t kv_len);
+  void FreeSwapped(SequenceId sequence);
+  void FreeArriving(SequenceKv* kv, StepId last_launched);
   void Rollback(const KvReservation::Growth& growth);
 
   SlabArena* const arena_;
   std::vector<std::unique_ptr<KvClassCache>> classes_;
   absl::flat_hash_map<SequenceId, SequenceKv> sequences_;
+  std::unique_ptr<BlockSwapper> swapper_;
+  absl::flat_hash_map<SequenceId, SwappedKv> swapped_;
   std::array<int64_t, kernels::kMaxCacheClasses> filled_slots_{};
   StepId completed_step_;
 };

@@ -64,10 +64,7 @@ void KvClassCache::Shrink(BlockTable* table, size_t entries) {
 }
 
 void KvClassCache::Pass(BlockTable* table, int64_t kv_len) {
-  if (layout_.window == 0) return;
-  // The next position, kv_len, sees none below this one.
-  const int64_t first_seen = std::max<int64_t>(kv_len - layout_.window + 1, 0);
-  const auto passed = static_cast<int32_t>(first_seen / layout_.block_tokens);
+  const int32_t passed = layout_.PassedBlocks(kv_len);
   while (table->passed_blocks < passed) {
     BlockId& block = table->blocks[static_cast<size_t>(table->passed_blocks++)];
     // No fence: neither a completed step nor one on its way looks at it again.
@@ -81,6 +78,7 @@ void KvClassCache::Release(const BlockTable& table, StepId last_launched) {
   QUIRE_CHECK(fenced_.empty() || fenced_.back().first <= last_launched) << "fences out of order";
   promised_blocks_ -= table.promised_blocks;
   for (size_t b = static_cast<size_t>(table.passed_blocks); b < table.blocks.size(); ++b) {
+    if (table.blocks[b] == kNoBlock) continue;  // it has left by itself
     pool_.Release(table.blocks[b]);
     fenced_.emplace_back(last_launched, table.blocks[b]);
   }
@@ -91,6 +89,30 @@ void KvClassCache::StepCompleted(StepId step) {
     FreeBlock(fenced_.front().second);
     fenced_.pop_front();
   }
+}
+
+void KvClassCache::Leave(BlockId block, StepId last_launched, TransferId transfer) {
+  pool_.Release(block);
+  leaving_.emplace(block, Leaving{last_launched, transfer});
+}
+
+void KvClassCache::TransferEnded(BlockId block, TransferId transfer, StepId completed) {
+  const auto it = leaving_.find(block);
+  if (it == leaving_.end() || it->second.transfer != transfer) return;
+  const StepId step = it->second.step;
+  leaving_.erase(it);
+  if (step <= completed) return FreeBlock(block);
+  // Others may have been fenced by later steps meanwhile.
+  const auto later = std::upper_bound(
+      fenced_.begin(), fenced_.end(), step,
+      [](StepId value, const auto& fence) { return value < fence.first; });
+  fenced_.emplace(later, step, block);
+}
+
+size_t KvClassCache::OffsetOf(BlockId block) const {
+  const size_t units = slab_units_[static_cast<size_t>(pool_.SlotOf(block))] +
+                       size_t{block.value() % blocks_per_slab()} * units_per_block_;
+  return units * kernels::kKvOffsetUnit;
 }
 
 void KvClassCache::FreeBlock(BlockId block) {
@@ -146,13 +168,15 @@ void KvClassCache::CheckInvariants(std::span<const BlockTable* const> tables,
     }
   }
   for (const auto& [step, block] : fenced_) ++owners[block.value()];
+  for (const auto& [block, leaving] : leaving_) ++owners[block.value()];
   for (size_t b = 0; b < owners.size(); ++b) {
     if (owners[b] > 1) report("block ", b, " has two owners");
     if (owners[b] > 0 && arena_slab_[b / blocks_per_slab()] < 0)
       report("block ", b, " has no slab");
   }
   expect("held blocks", held, pool_.num_held());
-  expect("fenced blocks", static_cast<int64_t>(fenced_.size()), pool_.num_released());
+  expect("fenced blocks", static_cast<int64_t>(fenced_.size() + leaving_.size()),
+         pool_.num_released());
   expect("promised blocks", promised, promised_blocks_);
   expect("allocated - freed", static_cast<int64_t>(allocated_total_ - freed_total_),
          held + pool_.num_released());

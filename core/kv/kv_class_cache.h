@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "core/base/ids.h"
 #include "core/kv/block_pool.h"
 #include "core/kv/block_table.h"
@@ -19,7 +20,7 @@ namespace quire {
 
 // The blocks of one cache class: grows and shrinks tables that the KvCacheManager keeps, claims a
 // slab when all of its own are full and returns one as soon as it is empty, and holds freed blocks
-// back until the steps that may touch them have completed. Engine thread only.
+// back until the steps and copies that may touch them have completed. Engine thread only.
 class KvClassCache {
  public:
   // `in_flight_tokens`: how many tokens of one sequence the steps on their way may compute. The
@@ -41,6 +42,14 @@ class KvClassCache {
   void Release(const BlockTable& table, StepId last_launched);
   void StepCompleted(StepId step);
 
+  // Lets go of one block of a table, without its promise: it is free once `last_launched` completed
+  // and `transfer`, which may be copying it, has ended.
+  void Leave(BlockId block, StepId last_launched, TransferId transfer);
+  // Steps up to `completed` have completed. Of no consequence for a block that has not left.
+  void TransferEnded(BlockId block, TransferId transfer, StepId completed);
+
+  // Of a block, from the start of the arena, in bytes.
+  size_t OffsetOf(BlockId block) const;
   const KvLayout& layout() const { return layout_; }
   KvBudget::Class Budget() const;
   KvClassSnapshot Snapshot() const;
@@ -55,6 +64,11 @@ class KvClassCache {
                        std::vector<std::string>* violations) const;
 
  private:
+  struct Leaving {
+    StepId step;
+    TransferId transfer;
+  };
+
   void ClaimSlab();
   void FreeBlock(BlockId block);
 
@@ -66,6 +80,7 @@ class KvClassCache {
   std::vector<uint32_t> slab_units_;  // by slot
   uint32_t units_per_block_ = 0;
   std::deque<std::pair<StepId, BlockId>> fenced_;  // ordered by step
+  absl::flat_hash_map<BlockId, Leaving> leaving_;   // released, too: until their transfer has ended
   int64_t promised_blocks_ = 0;
   uint64_t allocated_total_ = 0;
   uint64_t freed_total_ = 0;

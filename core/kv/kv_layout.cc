@@ -39,6 +39,13 @@ int32_t KvLayout::MostBlocks(int64_t tokens, int64_t in_flight_tokens) const {
   return std::min(all, BlocksFor(run) + 1);
 }
 
+int32_t KvLayout::PassedBlocks(int64_t kv_len) const {
+  if (window == 0) return 0;
+  // The next position, kv_len, sees none below this one.
+  const int64_t first_seen = std::max<int64_t>(kv_len - window + 1, 0);
+  return static_cast<int32_t>(first_seen / block_tokens);
+}
+
 std::vector<kernels::KvLayerView> KvLayout::LayerViews(std::byte* base) const {
   std::vector<kernels::KvLayerView> views(layers.size());
   for (size_t l = 0; l < layers.size(); ++l) {

@@ -41,6 +41,8 @@ struct KvLayout {
   // window are given up once no step on its way needs them and the steps on their way compute at
   // most `in_flight_tokens` of its tokens.
   int32_t MostBlocks(int64_t tokens, int64_t in_flight_tokens) const;
+  // How many blocks of a table lie behind the window of every position from `kv_len` on.
+  int32_t PassedBlocks(int64_t kv_len) const;
   // The views that kernels work with, one a layer, over an arena that starts at `base`.
   std::vector<kernels::KvLayerView> LayerViews(std::byte* base) const;
 };

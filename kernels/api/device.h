@@ -62,6 +62,22 @@ class Event {
   virtual void Wait() = 0;
 };
 
+// A second in-order queue of a device, for copies beside its stream of work: the two run in any
+// order relative to each other, except where one waits for an event of the other. Thread rule and
+// errors are those of the device; not used while it records a graph.
+class TransferQueue {
+ public:
+  virtual ~TransferQueue() = default;
+
+  // As those of Device. `host` memory comes from AllocateHost: other memory would hold up the
+  // caller.
+  virtual void CopyToDevice(std::byte* device, const void* host, size_t bytes) = 0;
+  virtual void CopyToHost(void* host, const std::byte* device, size_t bytes) = 0;
+  virtual std::unique_ptr<Event> RecordEvent() = 0;
+  // What is enqueued here later runs only after `event`, which either queue of the device recorded.
+  virtual void WaitFor(const Event& event) = 0;
+};
+
 // Work that a device recorded, to be enqueued again and again with the arguments that it had then:
 // what it reads and writes must stay where it was. Must not outlive the device.
 class DeviceGraph {
@@ -71,7 +87,7 @@ class DeviceGraph {
   virtual size_t bytes() const = 0;  // device memory it holds, as far as the device can tell
 };
 
-// One compute device: its memory, its packed weights and its single in-order stream of work.
+// One compute device: its memory, its packed weights and its in-order stream of work.
 // Used by one thread at a time (the engine thread); loading before that may use any one thread.
 // Work is enqueued and may run later; an error found while it runs is sticky and shows up in
 // CheckError(), which the runner asks once a step.
@@ -109,6 +125,12 @@ class Device {
 
   virtual std::unique_ptr<Event> RecordEvent() = 0;
   virtual DeviceStatus CheckError() = 0;
+
+  // Null where copies would only take time from what computes.
+  virtual TransferQueue* transfers() { return nullptr; }
+  // What is enqueued later in the stream of work runs only after `event`, which either queue of the
+  // device recorded. Not while a graph is recorded.
+  virtual void WaitFor(const Event& event) { KERNELS_CHECK(event.Done()); }
 
   // Where CanCapture(): the operations of Ops that are called between the two are recorded and do
   // not run, and nothing else is asked of the device. They are those of a step after its BeginStep,

@@ -42,6 +42,8 @@ class CudaDevice final : public Device {
   }
   std::unique_ptr<Event> RecordEvent() override { return runtime_->RecordEvent(); }
   DeviceStatus CheckError() override { return runtime_->Error(); }
+  TransferQueue* transfers() override { return &runtime_->transfers(); }
+  void WaitFor(const Event& event) override { runtime_->WaitFor(event); }
 
   bool CanCapture() const override { return true; }
   void BeginCapture() override {

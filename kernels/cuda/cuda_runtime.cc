@@ -71,24 +71,46 @@ class CudaRuntime final : public GpuRuntime {
   DeviceStatus AllocatePinned(size_t bytes, std::byte** data) override;
   void FreePinned(std::byte* data) override { cudaFreeHost(data); }
   void CopyToDevice(std::byte* device, const void* host, size_t bytes) override {
-    Copy(device, host, bytes, cudaMemcpyHostToDevice);
+    Copy(stream_, device, host, bytes, cudaMemcpyHostToDevice);
   }
   void CopyToHost(void* host, const std::byte* device, size_t bytes) override {
-    Copy(host, device, bytes, cudaMemcpyDeviceToHost);
+    Copy(stream_, host, device, bytes, cudaMemcpyDeviceToHost);
   }
   void Launch(const KernelEntry& entry, const LaunchShape& shape, const void* args,
               size_t arg_bytes) override;
   int32_t ResidentBlocks(const KernelEntry& entry, int32_t shared_bytes) const override;
   void Gemm(const GemmArgs& args) override;
-  std::unique_ptr<Event> RecordEvent() override;
+  std::unique_ptr<Event> RecordEvent() override { return Record(stream_); }
+  TransferQueue& transfers() override { return transfers_; }
+  void WaitFor(const Event& event) override { Wait(stream_, event); }
   void BeginCapture() override;
   std::unique_ptr<DeviceGraph> EndCapture() override;
   DeviceStatus Error() override;
 
  private:
-  void Copy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
-    if (bytes > 0) Then("a copy", [&] { return cudaMemcpyAsync(to, from, bytes, kind, stream_); });
+  // Lets in what the runtime does to its second stream.
+  class Transfers final : public TransferQueue {
+   public:
+    explicit Transfers(CudaRuntime* runtime) : runtime_(runtime) {}
+    void CopyToDevice(std::byte* device, const void* host, size_t bytes) override {
+      runtime_->Copy(stream(), device, host, bytes, cudaMemcpyHostToDevice);
+    }
+    void CopyToHost(void* host, const std::byte* device, size_t bytes) override {
+      runtime_->Copy(stream(), host, device, bytes, cudaMemcpyDeviceToHost);
+    }
+    std::unique_ptr<Event> RecordEvent() override { return runtime_->Record(stream()); }
+    void WaitFor(const Event& event) override { runtime_->Wait(stream(), event); }
+
+   private:
+    cudaStream_t stream() const { return runtime_->transfer_stream_; }
+    CudaRuntime* const runtime_;
+  };
+
+  void Copy(cudaStream_t stream, void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+    if (bytes > 0) Then("a copy", [&] { return cudaMemcpyAsync(to, from, bytes, kind, stream); });
   }
+  std::unique_ptr<Event> Record(cudaStream_t stream);
+  void Wait(cudaStream_t stream, const Event& event);
   // Enqueues unless something has failed, and keeps the first failure.
   template <typename Call>
   void Then(const char* what, Call&& call) {
@@ -100,6 +122,9 @@ class CudaRuntime final : public GpuRuntime {
   GpuProperties properties_;
   std::unique_ptr<CublasLt> blas_;
   cudaStream_t stream_ = nullptr;
+  cudaStream_t transfer_stream_ = nullptr;
+  Transfers transfers_{this};
+  bool capturing_ = false;
   void* workspace_ = nullptr;
   cudaError_t failure_ = cudaSuccess;
   DeviceStatus error_;
@@ -137,15 +162,19 @@ DeviceStatus CudaRuntime::Start() {
   blas_ = CublasLt::Load(&status);
   if (blas_ == nullptr) return status;
   cudaError_t error = cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking);
+  if (error == cudaSuccess) {
+    error = cudaStreamCreateWithFlags(&transfer_stream_, cudaStreamNonBlocking);
+  }
   if (error == cudaSuccess) error = cudaMalloc(&workspace_, CublasLt::kWorkspaceBytes);
   if (error != cudaSuccess) return missing(Describe("starting the GPU", error));
   return DeviceStatus();
 }
 
 CudaRuntime::~CudaRuntime() {
-  if (stream_ != nullptr) {
-    cudaStreamSynchronize(stream_);
-    cudaStreamDestroy(stream_);
+  for (cudaStream_t stream : {stream_, transfer_stream_}) {
+    if (stream == nullptr) continue;
+    cudaStreamSynchronize(stream);
+    cudaStreamDestroy(stream);
   }
   blas_.reset();
   if (workspace_ != nullptr) cudaFree(workspace_);
@@ -219,13 +248,22 @@ void CudaRuntime::Gemm(const GemmArgs& args) {
   error_ = blas_->Multiply(args, workspace_, stream_);
 }
 
-std::unique_ptr<Event> CudaRuntime::RecordEvent() {
+std::unique_ptr<Event> CudaRuntime::Record(cudaStream_t stream) {
   auto event = std::make_unique<CudaEvent>();
-  Then("recording an event", [&] { return cudaEventRecord(event->get(), stream_); });
+  Then("recording an event", [&] { return cudaEventRecord(event->get(), stream); });
   return event;
 }
 
+// A graph would hold the wait, and with it an event of the past.
+void CudaRuntime::Wait(cudaStream_t stream, const Event& event) {
+  KERNELS_CHECK(!capturing_);
+  const cudaEvent_t awaited = static_cast<const CudaEvent&>(event).get();
+  Then("waiting for an event", [&] { return cudaStreamWaitEvent(stream, awaited, 0); });
+}
+
 void CudaRuntime::BeginCapture() {
+  KERNELS_CHECK(!capturing_);
+  capturing_ = true;
   well_before_capture_ = failure_ == cudaSuccess && error_.ok();
   Then("recording a graph",
        [&] { return cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal); });
@@ -235,6 +273,8 @@ void CudaRuntime::BeginCapture() {
 // GPU that still answers is well, and what kept it from recording (too little memory for the graph,
 // or something that cannot be recorded) need not keep it from computing.
 std::unique_ptr<DeviceGraph> CudaRuntime::EndCapture() {
+  KERNELS_CHECK(capturing_);
+  capturing_ = false;
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;
   const cudaError_t ended = cudaStreamEndCapture(stream_, &graph);

@@ -33,8 +33,8 @@ struct GemmArgs {
   bool fixed_algorithm = false;
 };
 
-// The little of a GPU's run-time library that the device is made of: memory, one stream of work and
-// launches. Two of them: CUDA's (cuda_runtime.h) and the emulator's, under which the whole device
+// The little of a GPU's run-time library that the device is made of: memory, a stream of work, one
+// of transfers, and launches. Two of them: CUDA's (cuda_runtime.h) and the emulator's, under which the whole device
 // runs in tests. One thread at a time. What is enqueued runs later, in order; the first failure is
 // sticky and shows in Error(), and nothing is enqueued after it.
 class GpuRuntime {
@@ -60,6 +60,10 @@ class GpuRuntime {
   virtual int32_t ResidentBlocks(const KernelEntry& entry, int32_t shared_bytes) const = 0;
   virtual void Gemm(const GemmArgs& args) = 0;
   virtual std::unique_ptr<Event> RecordEvent() = 0;
+
+  virtual TransferQueue& transfers() = 0;
+  // What is enqueued later in the stream of work runs only after `event`, of either stream.
+  virtual void WaitFor(const Event& event) = 0;
 
   // What is launched between the two is recorded and not run; nothing is allocated, freed, copied
   // or waited for in between. Null where that failed: the GPU may be well all the same, see

@@ -7,6 +7,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <random>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,7 @@ using Work = std::function<void()>;
 
 constexpr int kPoisonByte = 0xff;  // a NaN in every element type
 constexpr size_t kAlignment = 256;
+constexpr char kAsAsked[] = "the emulated GPU fails as asked";
 
 float ElementAt(const void* data, DType type, int64_t index) {
   const uint16_t bits = static_cast<const uint16_t*>(data)[index];
@@ -46,53 +48,107 @@ void Multiply(const GemmArgs& args) {
   }
 }
 
-// The one stream, numbered by what has been enqueued and what has run.
-class Stream {
+// A point in a stream, numbered by what has been enqueued before.
+struct Stream;
+struct Point {
+  Stream* stream = nullptr;
+  uint64_t number = 0;
+  bool Passed() const;
+};
+
+struct Stream {
+  // Either work or a wait for a point of the other stream.
+  struct Item {
+    Work work;
+    Point awaited;
+  };
+  std::deque<Item> queue;
+  uint64_t enqueued = 0;
+  uint64_t done = 0;
+};
+
+bool Point::Passed() const { return stream == nullptr || stream->done >= number; }
+
+// Both streams, and who gets ahead.
+class Streams {
  public:
-  void Enqueue(Work work) {
-    ++enqueued_;
-    queue_.push_back(std::move(work));
+  Streams(QueueOrder order, uint64_t seed) : order_(order), random_(seed) {}
+
+  Stream* compute() { return &compute_; }
+  Stream* transfers() { return &transfers_; }
+  void Enqueue(Stream* stream, Stream::Item item) {
+    ++stream->enqueued;
+    stream->queue.push_back(std::move(item));
+    GetAhead();
   }
-  void RunUntil(uint64_t number) {
-    while (done_ < number) {
-      const Work work = std::move(queue_.front());
-      queue_.pop_front();
-      ++done_;
-      work();
+  void RunUntil(const Point& point) {
+    while (!point.Passed()) {
+      GetAhead();
+      if (point.Passed() || RunNext(point.stream)) continue;
+      RunUntil(point.stream->queue.front().awaited);
     }
   }
-  void RunAll() { RunUntil(enqueued_); }
-  uint64_t enqueued() const { return enqueued_; }
-  uint64_t done() const { return done_; }
+  // As a lost GPU's, whatever is in them counts as done.
+  void Lose() { lost_ = true; }
+  void RunAll() {
+    for (Stream* stream : {&compute_, &transfers_}) RunUntil({stream, stream->enqueued});
+  }
+  void GetAhead() {
+    if (lost_) {
+      while (RunNext(&compute_) || RunNext(&transfers_)) continue;
+    } else if (order_ == QueueOrder::kComputeFirst) {
+      while (RunNext(&compute_)) continue;
+    } else if (order_ == QueueOrder::kTransfersFirst) {
+      while (RunNext(&transfers_)) continue;
+    } else if (order_ == QueueOrder::kRandom) {
+      while (random_() % 3 != 0) RunNext(random_() % 2 == 0 ? &compute_ : &transfers_);
+    }
+  }
 
  private:
-  std::deque<Work> queue_;
-  uint64_t enqueued_ = 0;
-  uint64_t done_ = 0;
+  // False where there is nothing, or a wait comes first.
+  static bool RunNext(Stream* stream) {
+    if (stream->queue.empty() || !stream->queue.front().awaited.Passed()) return false;
+    const Stream::Item item = std::move(stream->queue.front());
+    stream->queue.pop_front();
+    ++stream->done;
+    if (item.work) item.work();
+    return true;
+  }
+
+  const QueueOrder order_;
+  std::mt19937_64 random_;
+  Stream compute_;
+  Stream transfers_;
+  bool lost_ = false;
 };
 
 class EmulatedEvent final : public Event {
  public:
-  EmulatedEvent(Stream* stream, uint64_t number) : stream_(stream), number_(number) {}
-  bool Done() const override { return stream_->done() >= number_; }
-  void Wait() override { stream_->RunUntil(number_); }
+  EmulatedEvent(Streams* streams, Point point) : streams_(streams), point_(point) {}
+  const Point& point() const { return point_; }
+  bool Done() const override {
+    streams_->GetAhead();
+    return point_.Passed();
+  }
+  void Wait() override { streams_->RunUntil(point_); }
 
  private:
-  Stream* const stream_;
-  const uint64_t number_;
+  Streams* const streams_;
+  const Point point_;
 };
 
 class EmulatedGraph final : public DeviceGraph {
  public:
-  EmulatedGraph(Stream* stream, std::vector<Work> work, size_t bytes)
-      : stream_(stream), work_(std::move(work)), bytes_(bytes) {}
+  EmulatedGraph(Streams* streams, std::vector<Work> work, size_t bytes)
+      : streams_(streams), work_(std::move(work)), bytes_(bytes) {}
   void Launch() override {
-    for (const Work& work : work_) stream_->Enqueue(work);
+    for (const Work& work : work_) streams_->Enqueue(streams_->compute(), {work, {}});
   }
   size_t bytes() const override { return bytes_; }
 
  private:
-  Stream* const stream_;
+  Streams* const streams_;
   const std::vector<Work> work_;
   const size_t bytes_;
 };
@@ -100,7 +156,11 @@ class EmulatedGraph final : public DeviceGraph {
 class EmulatedRuntime final : public cuda::GpuRuntime {
  public:
   explicit EmulatedRuntime(const EmulatedGpuOptions& options)
-      : options_(options), table_(cuda::MakeKernelTable<SimtBackend>()), seed_(options.seed) {
+      : options_(options),
+        table_(cuda::MakeKernelTable<SimtBackend>()),
+        streams_(options.order, options.seed),
+        transfers_(this),
+        seed_(options.seed) {
     properties_ = {.name = "emulated GPU",
                    .compute_major = 8,
                    .compute_minor = 0,
@@ -108,7 +168,7 @@ class EmulatedRuntime final : public cuda::GpuRuntime {
                    .max_shared_bytes = options.max_shared_bytes};
   }
   ~EmulatedRuntime() override {
-    stream_.RunAll();
+    streams_.RunAll();
     EXPECT_TRUE(allocated_.empty()) << allocated_.size() << " buffers of the GPU were not freed";
     EXPECT_TRUE(pinned_.empty()) << pinned_.size() << " pinned buffers were not freed";
   }
@@ -129,26 +189,30 @@ class EmulatedRuntime final : public cuda::GpuRuntime {
   }
   void Free(std::byte* data) override {
     KERNELS_CHECK(!capturing_);
-    stream_.RunAll();  // as cudaFree does
+    streams_.RunAll();  // as cudaFree does
     used_ -= allocated_.at(data);
     GiveBack(data, &allocated_);
   }
   DeviceStatus AllocatePinned(size_t bytes, std::byte** data) override {
+    if (bytes > options_.pinned_bytes - pinned_used_) {
+      return DeviceStatus(DeviceStatus::Code::kOutOfMemory,
+                          "pinned memory of " + std::to_string(bytes) + " bytes: out of memory");
+    }
     *data = Take(bytes, &pinned_);
+    pinned_used_ += bytes;
     return DeviceStatus();
   }
   void FreePinned(std::byte* data) override {
-    stream_.RunAll();
+    streams_.RunAll();
+    pinned_used_ -= pinned_.at(data);
     GiveBack(data, &pinned_);
   }
 
   void CopyToDevice(std::byte* device, const void* host, size_t bytes) override {
-    KERNELS_CHECK(!capturing_);
-    Enqueue([=, this] { Copy(device, host, bytes); });
+    EnqueueCopy(streams_.compute(), device, host, bytes);
   }
   void CopyToHost(void* host, const std::byte* device, size_t bytes) override {
-    KERNELS_CHECK(!capturing_);
-    Enqueue([=, this] { Copy(host, device, bytes); });
+    EnqueueCopy(streams_.compute(), host, device, bytes);
   }
   void Launch(const KernelEntry& entry, const LaunchShape& shape, const void* args,
               size_t arg_bytes) override {
@@ -165,10 +229,9 @@ class EmulatedRuntime final : public cuda::GpuRuntime {
       if (error_.ok()) Multiply(args);
     });
   }
-  std::unique_ptr<Event> RecordEvent() override {
-    KERNELS_CHECK(!capturing_);
-    return std::make_unique<EmulatedEvent>(&stream_, stream_.enqueued());
-  }
+  std::unique_ptr<Event> RecordEvent() override { return Record(streams_.compute()); }
+  TransferQueue& transfers() override { return transfers_; }
+  void WaitFor(const Event& event) override { Await(streams_.compute(), event); }
 
   void BeginCapture() override {
     KERNELS_CHECK(!capturing_);
@@ -183,13 +246,30 @@ class EmulatedRuntime final : public cuda::GpuRuntime {
       return nullptr;
     }
     const size_t bytes = captured_.size() * cuda::kMaxArgBytes;
-    return std::make_unique<EmulatedGraph>(&stream_, std::exchange(captured_, {}), bytes);
+    return std::make_unique<EmulatedGraph>(&streams_, std::exchange(captured_, {}), bytes);
   }
 
   DeviceStatus Error() override { return error_; }
 
  private:
   using Buffers = std::map<std::byte*, size_t>;
+
+  class Transfers final : public TransferQueue {
+   public:
+    explicit Transfers(EmulatedRuntime* runtime) : runtime_(runtime) {}
+    void CopyToDevice(std::byte* device, const void* host, size_t bytes) override {
+      runtime_->EnqueueCopy(stream(), device, host, bytes);
+    }
+    void CopyToHost(void* host, const std::byte* device, size_t bytes) override {
+      runtime_->EnqueueCopy(stream(), host, device, bytes);
+    }
+    std::unique_ptr<Event> RecordEvent() override { return runtime_->Record(stream()); }
+    void WaitFor(const Event& event) override { runtime_->Await(stream(), event); }
+
+   private:
+    Stream* stream() { return runtime_->streams_.transfers(); }
+    EmulatedRuntime* const runtime_;
+  };
 
   static std::byte* Take(size_t bytes, Buffers* buffers) {
     const size_t rounded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
@@ -203,39 +283,56 @@ class EmulatedRuntime final : public cuda::GpuRuntime {
     KERNELS_CHECK(buffers->erase(data) == 1);
     std::free(data);
   }
+  void EnqueueCopy(Stream* stream, void* to, const void* from, size_t bytes) {
+    KERNELS_CHECK(!capturing_);
+    streams_.Enqueue(stream, {[=, this] { Copy(to, from, bytes); }, {}});
+  }
+  std::unique_ptr<Event> Record(Stream* stream) {
+    KERNELS_CHECK(!capturing_);
+    return std::make_unique<EmulatedEvent>(&streams_, Point{stream, stream->enqueued});
+  }
+  void Await(Stream* stream, const Event& event) {
+    KERNELS_CHECK(!capturing_);
+    streams_.Enqueue(stream, {{}, static_cast<const EmulatedEvent&>(event).point()});
+  }
   void Copy(void* to, const void* from, size_t bytes) {
+    if (error_.ok() && copies_run_++ == options_.lost_after_copies) Lose(kAsAsked);
     if (bytes > 0 && error_.ok()) std::memcpy(to, from, bytes);
   }
   void Run(const KernelEntry& entry, const LaunchShape& shape, const void* args) {
+    if (error_.ok() && kernels_run_++ == options_.lost_after) Lose(kAsAsked);
     if (!error_.ok()) return;
-    if (kernels_run_++ == options_.lost_after) {
-      error_ = DeviceStatus(DeviceStatus::Code::kDeviceLost, "the emulated GPU fails as asked");
-      return;
-    }
     const std::string found = RunGrid(entry, shape, args, ++seed_);
     if (found.empty()) return;
     ADD_FAILURE() << found << "; seed " << seed_;
-    error_ = DeviceStatus(DeviceStatus::Code::kDeviceLost, found);
+    Lose(found);
+  }
+  void Lose(const std::string& why) {
+    error_ = DeviceStatus(DeviceStatus::Code::kDeviceLost, why);
+    streams_.Lose();
   }
   void Enqueue(Work work) {
     if (capturing_) {
       captured_.push_back(std::move(work));
     } else {
-      stream_.Enqueue(std::move(work));
+      streams_.Enqueue(streams_.compute(), {std::move(work), {}});
     }
   }
 
   const EmulatedGpuOptions options_;
   const cuda::KernelTable table_;
   GpuProperties properties_;
-  Stream stream_;
+  Streams streams_;
+  Transfers transfers_;
   Buffers allocated_;
   Buffers pinned_;
   size_t used_ = 0;
+  size_t pinned_used_ = 0;
   uint64_t seed_ = 0;
   bool capturing_ = false;
   int32_t failed_captures_ = 0;
   int64_t kernels_run_ = 0;
+  int64_t copies_run_ = 0;
   std::vector<Work> captured_;
   DeviceStatus error_;
 };
@@ -245,5 +342,7 @@ class EmulatedRuntime final : public cuda::GpuRuntime {
 std::unique_ptr<cuda::GpuRuntime> MakeEmulatedGpu(const EmulatedGpuOptions& options) {
   return std::make_unique<EmulatedRuntime>(options);
 }
+
+size_t DelayingCopyBytes() { return 256; }
 
 }  // namespace quire::kernels::simt
