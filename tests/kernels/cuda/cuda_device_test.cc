@@ -163,5 +163,91 @@ TEST(CudaDeviceTest, PartialResultsHaveTheRoomThatTheLargestLayerNeeds) {
   EXPECT_GT(used(64, 256), used(64, 128));
 }
 
+using simt::QueueOrder;
+
+// A buffer on the device that compute fills with 1 and then with 2, and what transfers read of it.
+struct TwoQueues {
+  static constexpr size_t kBytes = 64;
+
+  explicit TwoQueues(QueueOrder order) : device(MakeDevice({.order = order})) {
+    EXPECT_TRUE(device->Allocate(kBytes, &buffer).ok());
+    EXPECT_TRUE(device->AllocateHost(kBytes, &out).ok());
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_TRUE(device->AllocateHost(kBytes, &values[i]).ok());
+      std::memset(values[i].data(), i, kBytes);
+    }
+  }
+  std::vector<uint8_t> Out() const { return {out.as<uint8_t>(), out.as<uint8_t>() + kBytes}; }
+  static std::vector<uint8_t> Filled(uint8_t value) { return std::vector<uint8_t>(kBytes, value); }
+
+  std::unique_ptr<Device> device;
+  DeviceBuffer buffer;
+  HostBuffer out;
+  HostBuffer values[3];
+};
+
+class CudaTransferOrderTest : public testing::TestWithParam<QueueOrder> {};
+
+INSTANTIATE_TEST_SUITE_P(Orders, CudaTransferOrderTest,
+                         testing::Values(QueueOrder::kAsNeeded, QueueOrder::kTransfersFirst,
+                                         QueueOrder::kComputeFirst, QueueOrder::kRandom));
+
+TEST_P(CudaTransferOrderTest, EachQueueWaitsForTheEventsThatItIsGiven) {
+  TwoQueues q(GetParam());
+  TransferQueue& transfers = *q.device->transfers();
+  for (int turn = 0; turn < 8; ++turn) {
+    const uint8_t value = turn % 3;
+    q.device->CopyToDevice(q.buffer.data(), q.values[value].data(), q.kBytes);
+    transfers.WaitFor(*q.device->RecordEvent());
+    transfers.CopyToHost(q.out.data(), q.buffer.data(), q.kBytes);
+    const auto read = transfers.RecordEvent();
+    q.device->WaitFor(*read);
+    q.device->CopyToDevice(q.buffer.data(), q.values[(turn + 1) % 3].data(), q.kBytes);
+    const auto written = q.device->RecordEvent();
+    (turn % 2 == 0 ? read : written)->Wait();
+    EXPECT_EQ(q.Out(), q.Filled(value)) << turn;
+    written->Wait();
+  }
+}
+
+// Or no test of the order would prove anything.
+TEST(CudaTransferTest, WithoutAWaitEitherQueueMayGetAhead) {
+  const auto read = [](QueueOrder order) {
+    TwoQueues q(order);
+    q.device->CopyToDevice(q.buffer.data(), q.values[1].data(), q.kBytes);
+    q.device->RecordEvent()->Wait();
+    q.device->CopyToDevice(q.buffer.data(), q.values[2].data(), q.kBytes);
+    q.device->transfers()->CopyToHost(q.out.data(), q.buffer.data(), q.kBytes);
+    q.device->transfers()->RecordEvent()->Wait();
+    return q.Out();
+  };
+  EXPECT_EQ(read(QueueOrder::kAsNeeded), TwoQueues::Filled(1));
+  EXPECT_EQ(read(QueueOrder::kTransfersFirst), TwoQueues::Filled(1));
+  EXPECT_EQ(read(QueueOrder::kComputeFirst), TwoQueues::Filled(2));
+}
+
+TEST_P(CudaTransferOrderTest, ALostDeviceLeavesNobodyWaiting) {
+  const auto device = MakeDevice({.order = GetParam(), .lost_after = 1});
+  HostBuffer host;
+  DeviceBuffer buffer;
+  ASSERT_TRUE(device->AllocateHost(64, &host).ok());
+  ASSERT_TRUE(device->Allocate(64, &buffer).ok());
+  device->CopyToDevice(buffer.data(), host.data(), 64);
+  device->transfers()->CopyToHost(host.data(), buffer.data(), 64);
+  const auto transferred = device->transfers()->RecordEvent();
+  device->WaitFor(*transferred);
+  device->RecordEvent()->Wait();
+  EXPECT_TRUE(transferred->Done());
+  EXPECT_EQ(device->CheckError().code(), Code::kDeviceLost);
+}
+
+TEST(CudaTransferDeathTest, AGraphHoldsNoWait) {
+  const auto device = MakeDevice();
+  const auto event = device->transfers()->RecordEvent();
+  device->BeginCapture();
+  EXPECT_DEATH(device->WaitFor(*event), "capturing_");
+  device->EndCapture();
+}
+
 }  // namespace
 }  // namespace quire::kernels::cuda
