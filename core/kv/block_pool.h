@@ -13,7 +13,8 @@ namespace quire {
 //
 //   free     nobody's
 //   held     named by one block table
-//   released no table names it, but it is not free yet (a launched step or a copy may still touch it)
+//   released no table names it, but it is not free yet (a launched step or a copy may still touch
+//   it)
 //
 // free + held + released == num_blocks. All operations are O(1) a block; misuse (double free, a
 // foreign id) is a broken invariant. No memory and no tokens in here. Engine thread only;

@@ -28,9 +28,9 @@ absl::StatusOr<std::unique_ptr<BlockSwapper>> BlockSwapper::Create(kernels::Devi
                                                                    const KvLayouts& classes,
                                                                    const Options& options) {
   if (device->transfers() == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("KV cannot be swapped on this device (", device->Description(),
-                     "): it copies nothing while it computes"));
+    return absl::InvalidArgumentError(absl::StrCat("KV cannot be swapped on this device (",
+                                                   device->Description(),
+                                                   "): it copies nothing while it computes"));
   }
   std::vector<size_t> block_bytes;
   for (const KvLayout& layout : classes) block_bytes.push_back(layout.BlockBytes());
@@ -117,8 +117,8 @@ bool BlockSwapper::Remove(Direction* direction, TransferId transfer) {
 // A copy in before one out, but not before that which fills its slot.
 BlockSwapper::Direction* BlockSwapper::Next() {
   if (in_.waiting.empty()) return out_.waiting.empty() ? nullptr : &out_;
-  const bool filled = out_.waiting.empty() ||
-                      out_.waiting.front().block.transfer > in_.waiting.front().filled_by;
+  const bool filled =
+      out_.waiting.empty() || out_.waiting.front().block.transfer > in_.waiting.front().filled_by;
   return filled ? &in_ : &out_;
 }
 

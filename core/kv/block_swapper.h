@@ -19,9 +19,9 @@ namespace quire {
 // A block of a sequence that is swapped.
 struct SwapBlock {
   size_t cache_class = 0;
-  BlockId block;         // on the device
-  size_t offset = 0;     // of that block, from the start of the arena
-  BlockId slot = {};     // in host memory; SwapOut sets it
+  BlockId block;             // on the device
+  size_t offset = 0;         // of that block, from the start of the arena
+  BlockId slot = {};         // in host memory; SwapOut sets it
   TransferId transfer = {};  // its latest copy; SwapOut and SwapIn set it
 };
 
@@ -98,7 +98,7 @@ class BlockSwapper {
     std::unique_ptr<kernels::Event> done;   // once under way
   };
   struct Direction {
-    std::deque<Copy> waiting;    // both ordered by transfer
+    std::deque<Copy> waiting;  // both ordered by transfer
     std::deque<Copy> under_way;
 
     bool Includes(TransferId transfer) const;  // or any before it

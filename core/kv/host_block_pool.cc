@@ -23,8 +23,8 @@ absl::StatusOr<std::unique_ptr<HostBlockPool>> HostBlockPool::Create(
   for (kernels::HostBuffer& chunk : pool->chunks_) {
     const kernels::DeviceStatus status = device->AllocateHost(chunk_bytes, &chunk);
     if (status.ok()) continue;
-    const std::string message = absl::StrCat(
-        "pinning ", bytes, " bytes of host memory for swapped KV: ", status.message());
+    const std::string message =
+        absl::StrCat("pinning ", bytes, " bytes of host memory for swapped KV: ", status.message());
     if (status.code() == kernels::DeviceStatus::Code::kOutOfMemory) {
       return absl::ResourceExhaustedError(absl::StrCat(message, "; allow fewer"));
     }
@@ -37,9 +37,9 @@ HostBlockPool::HostBlockPool(std::span<const size_t> block_bytes, size_t chunk_b
                              size_t num_chunks)
     : arena_(num_chunks * chunk_bytes, chunk_bytes), chunks_(num_chunks) {
   for (const size_t bytes : block_bytes) {
-    classes_.push_back(
-        {bytes, BlockPool(static_cast<int32_t>(chunk_bytes / bytes), arena_.num_slabs()),
-         std::vector<int32_t>(num_chunks, -1)});
+    classes_.push_back({bytes,
+                        BlockPool(static_cast<int32_t>(chunk_bytes / bytes), arena_.num_slabs()),
+                        std::vector<int32_t>(num_chunks, -1)});
   }
 }
 

@@ -64,8 +64,7 @@ void KvCacheManager::SwapIn(SequenceId sequence) {
     table.blocks.assign(static_cast<size_t>(table.passed_blocks), kNoBlock);
     classes_[c]->Promise(table.promised_blocks);
     const size_t entries = table.blocks.size() + out.blocks[c].size();
-    classes_[c]->Grow(&table,
-                      static_cast<int64_t>(entries) * classes_[c]->layout().block_tokens);
+    classes_[c]->Grow(&table, static_cast<int64_t>(entries) * classes_[c]->layout().block_tokens);
     for (size_t i = 0; i < out.blocks[c].size(); ++i) {
       SwapBlock& block = kv.arriving.emplace_back(out.blocks[c][i]);
       block.block = table.blocks[static_cast<size_t>(table.passed_blocks) + i];

@@ -103,9 +103,9 @@ void KvClassCache::TransferEnded(BlockId block, TransferId transfer, StepId comp
   leaving_.erase(it);
   if (step <= completed) return FreeBlock(block);
   // Others may have been fenced by later steps meanwhile.
-  const auto later = std::upper_bound(
-      fenced_.begin(), fenced_.end(), step,
-      [](StepId value, const auto& fence) { return value < fence.first; });
+  const auto later =
+      std::upper_bound(fenced_.begin(), fenced_.end(), step,
+                       [](StepId value, const auto& fence) { return value < fence.first; });
   fenced_.emplace(later, step, block);
 }
 

@@ -80,7 +80,7 @@ class KvClassCache {
   std::vector<uint32_t> slab_units_;  // by slot
   uint32_t units_per_block_ = 0;
   std::deque<std::pair<StepId, BlockId>> fenced_;  // ordered by step
-  absl::flat_hash_map<BlockId, Leaving> leaving_;   // released, too: until their transfer has ended
+  absl::flat_hash_map<BlockId, Leaving> leaving_;  // released, too: until their transfer has ended
   int64_t promised_blocks_ = 0;
   uint64_t allocated_total_ = 0;
   uint64_t freed_total_ = 0;

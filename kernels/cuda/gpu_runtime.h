@@ -34,9 +34,9 @@ struct GemmArgs {
 };
 
 // The little of a GPU's run-time library that the device is made of: memory, a stream of work, one
-// of transfers, and launches. Two of them: CUDA's (cuda_runtime.h) and the emulator's, under which the whole device
-// runs in tests. One thread at a time. What is enqueued runs later, in order; the first failure is
-// sticky and shows in Error(), and nothing is enqueued after it.
+// of transfers, and launches. Two of them: CUDA's (cuda_runtime.h) and the emulator's, under which
+// the whole device runs in tests. One thread at a time. What is enqueued runs later, in order; the
+// first failure is sticky and shows in Error(), and nothing is enqueued after it.
 class GpuRuntime {
  public:
   virtual ~GpuRuntime() = default;

@@ -109,9 +109,9 @@ class SwappingModel {
     QUIRE_CHECK(device_->Allocate(kSlabs * slab_bytes, &arena_memory_).ok());
     arena_ = std::make_unique<SlabArena>(kSlabs * slab_bytes, slab_bytes);
     kv_ = std::make_unique<KvCacheManager>(layouts, arena_.get(), kMaxTokens);
-    kv_->SetSwapper(Must(BlockSwapper::Create(
-        device_.get(), arena_memory_.data(), layouts,
-        {.host_bytes = 8 * slab_bytes, .max_bytes_under_way = slab_bytes})));
+    kv_->SetSwapper(Must(
+        BlockSwapper::Create(device_.get(), arena_memory_.data(), layouts,
+                             {.host_bytes = 8 * slab_bytes, .max_bytes_under_way = slab_bytes})));
   }
   static int32_t TokensOf(const Sequence& sequence) {
     return sequence.launched == 0 ? static_cast<int32_t>(sequence.known.size()) : 1;

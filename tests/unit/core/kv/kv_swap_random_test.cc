@@ -13,12 +13,12 @@
 // order, or to a block that is another's, is found where the step completes.
 //
 // Each of these faults, planted one at a time, fails this test:
-//   BlockSwapper: no wait of a copy out for compute; ComputeWaitsFor does nothing; an event is lost
-//     with a copy that is called off; a copy in overtakes the copy out of its slot; a dropped slot
-//     is free while it is copied to
-//   KvCacheManager: blocks are free once their step has completed, copied or not; those of a
-//     sequence that ends on its way in, too; a step does not wait for what has not arrived
-//   KvClassCache: blocks of a called off copy are free before their step has completed
+//   a copy out does not wait for compute, or loses its event with a copy that is called off
+//   compute does not wait for what has not arrived
+//   a copy in overtakes the copy out of its slot
+//   a copy counts as ended as soon as it has begun
+//   a block that was swapped out is free before it is copied, or before its last step completes
+//   a block of a sequence that ends on its way in is free before its copy ends
 
 namespace quire {
 namespace {
@@ -136,8 +136,8 @@ class SwapWalk {
     std::vector<KvNeed> kv_needs;
     for (const auto& [id, live] : live_) {
       if (live.out || Uniform(0, 2) == 0) continue;
-      const auto room = static_cast<int>(std::min<int64_t>(live.max_tokens - live.tokens,
-                                                           kTokensAStep));
+      const auto room =
+          static_cast<int>(std::min<int64_t>(live.max_tokens - live.tokens, kTokensAStep));
       needs.push_back({id, live.tokens + Uniform(0, room)});
       kv_needs.push_back({SequenceId(id), needs.back().tokens});
     }
@@ -180,8 +180,8 @@ class SwapWalk {
   std::byte* DataOf(uint64_t id, size_t cache_class, int64_t position) {
     const KvClassCache& cache = kv_.cache_class(cache_class);
     const int32_t block_tokens = cache.layout().block_tokens;
-    const BlockId block = kv_.Table(SequenceId(id), cache_class)
-                              .blocks[static_cast<size_t>(position / block_tokens)];
+    const BlockId block =
+        kv_.Table(SequenceId(id), cache_class).blocks[static_cast<size_t>(position / block_tokens)];
     return gpu_.arena() + cache.OffsetOf(block) +
            static_cast<size_t>(position % block_tokens) * kTokenBytes;
   }
