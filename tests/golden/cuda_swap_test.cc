@@ -184,6 +184,7 @@ const std::vector<TokenId> kPrompts[] = {
     {5, 4, 3, 2, 1, 6, 5, 4, 3, 2, 1, 6, 5, 4, 3, 2, 1, 6, 5, 4, 3, 2, 1, 6, 5, 4, 3, 2, 1, 6, 5}};
 
 struct Case {
+  const char* name;
   const char* model;
   QueueOrder order;
 };
@@ -191,12 +192,15 @@ struct Case {
 class CudaSwapTest : public ::testing::TestWithParam<Case> {};
 
 // Full attention, and layers with and without a window.
-INSTANTIATE_TEST_SUITE_P(Models, CudaSwapTest,
-                         ::testing::Values(Case{"quire-demo", QueueOrder::kAsNeeded},
-                                           Case{"quire-demo", QueueOrder::kRandom},
-                                           Case{"mha", QueueOrder::kComputeFirst},
-                                           Case{"gemma3_two_ropes", QueueOrder::kTransfersFirst},
-                                           Case{"gemma3_two_ropes", QueueOrder::kAsNeeded}));
+INSTANTIATE_TEST_SUITE_P(
+    Models, CudaSwapTest,
+    ::testing::Values(Case{"demo_as_needed", "quire-demo", QueueOrder::kAsNeeded},
+                      Case{"demo_random", "quire-demo", QueueOrder::kRandom},
+                      Case{"mha_compute_first", "mha", QueueOrder::kComputeFirst},
+                      Case{"windows_transfers_first", "gemma3_two_ropes",
+                           QueueOrder::kTransfersFirst},
+                      Case{"windows_as_needed", "gemma3_two_ropes", QueueOrder::kAsNeeded}),
+    [](const auto& suite) { return std::string(suite.param.name); });
 
 // The same steps with and without the swap, so that every product has the same shape.
 std::vector<Answer> AnswersOf(const Case& test, bool swap) {

@@ -14,6 +14,6 @@ std::unique_ptr<cuda::GpuRuntime> MakeEmulatedGpu(const EmulatedGpuOptions&) {
   return runtime;
 }
 
-size_t DelayingCopyBytes() { return size_t{32} << 20; }  // a millisecond or more
+size_t DelayingCopyBytes() { return size_t{16} << 20; }  // some hundred microseconds
 
 }  // namespace quire::kernels::simt
