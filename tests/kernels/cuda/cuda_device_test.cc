@@ -227,7 +227,7 @@ TEST(CudaTransferTest, WithoutAWaitEitherQueueMayGetAhead) {
 }
 
 TEST_P(CudaTransferOrderTest, ALostDeviceLeavesNobodyWaiting) {
-  const auto device = MakeDevice({.order = GetParam(), .lost_after = 1});
+  const auto device = MakeDevice({.order = GetParam(), .lost_after_copies = 1});
   HostBuffer host;
   DeviceBuffer buffer;
   ASSERT_TRUE(device->AllocateHost(64, &host).ok());

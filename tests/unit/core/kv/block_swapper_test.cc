@@ -21,10 +21,10 @@ constexpr size_t kBlocks = 16;
 class Swapping {
  public:
   explicit Swapping(QueueOrder order, size_t bound = 64 * kBlockBytes, size_t slots = kBlocks,
-                    uint64_t lost_after = UINT64_MAX)
+                    int64_t lost_after_copies = -1)
       : gpu_({SwapLayout()}, kBlocks * kBlockBytes,
              {.host_bytes = slots * kBlockBytes, .max_bytes_under_way = bound},
-             {.order = order, .lost_after = lost_after}),
+             {.order = order, .lost_after_copies = lost_after_copies}),
         written_(gpu_.HostMemory(kBlocks * kBlockBytes)),
         read_(gpu_.HostMemory(kBlocks * kBlockBytes)) {}
   ~Swapping() { EXPECT_THAT(Violations(), IsEmpty()); }
@@ -274,7 +274,7 @@ TEST(BlockSwapperTest, ACopyInThatHasBegunIsNotCalledOff) {
 }
 
 TEST_P(BlockSwapperTest, ALostDeviceEndsEveryTransfer) {
-  for (const uint64_t lost_after : {0u, 1u, 3u, 5u}) {
+  for (const int64_t lost_after : {0, 1, 3, 5}) {
     Swapping s(GetParam(), kBlockBytes, kBlocks, lost_after);
     s.Write(0, 1);
     const auto out = s.Out({0, 1, 2, 3});
