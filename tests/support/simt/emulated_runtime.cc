@@ -81,7 +81,7 @@ class Streams {
     stream->queue.push_back(std::move(item));
     GetAhead();
   }
-  void RunUntil(const Point& point) {
+  void RunUntil(Point point) {  // by value: an item that holds it may run meanwhile
     while (!point.Passed()) {
       GetAhead();
       if (point.Passed() || RunNext(point.stream)) continue;
