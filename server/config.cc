@@ -18,6 +18,7 @@ constexpr int32_t kMaxInt = std::numeric_limits<int32_t>::max();
 // The flags that are read as text and understood afterwards.
 struct TextFlags {
   std::string dtype = "auto";
+  std::string kv_dtype = "auto";
   std::string kv_memory = "auto";
   std::string listen = "127.0.0.1:50051";
   std::string metrics_listen = "127.0.0.1:9464";
@@ -73,6 +74,9 @@ void AddModelFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
                   "CPU threads; 0: all cores that the process may use");
   flags.AddChoice("--dtype", text.dtype, {"auto", "bf16", "f32"},
                   "Number type of the computation; auto: from the checkpoint");
+  flags.AddChoice("--kv-dtype", text.kv_dtype, {"auto", "bf16", "f32", "fp8_e4m3"},
+                  "Number type of keys and values; auto: that of the computation; fp8_e4m3: half "
+                  "of bf16, on a GPU alone");
   flags.Add("--kv-memory", "BYTES", text.kv_memory,
             "Memory of the KV cache, with K, M, G or T; auto: from the free memory");
   flags.AddNumber("--gpu-memory-fraction", config.gpu_memory_fraction, 0.01, 0.99,
@@ -230,9 +234,18 @@ absl::Status CheckTogether(const ServerConfig& config) {
   return absl::OkStatus();
 }
 
+// nullopt: auto.
+std::optional<kernels::DType> ReadDType(const std::string& name) {
+  for (kernels::DType dtype :
+       {kernels::DType::kF32, kernels::DType::kBF16, kernels::DType::kF8E4M3}) {
+    if (name == kernels::DTypeName(dtype)) return dtype;
+  }
+  return std::nullopt;
+}
+
 absl::Status ReadTextFlags(const TextFlags& text, ServerConfig* config) {
-  if (text.dtype == "bf16") config->compute_dtype = kernels::DType::kBF16;
-  if (text.dtype == "f32") config->compute_dtype = kernels::DType::kF32;
+  config->compute_dtype = ReadDType(text.dtype);
+  config->kv_dtype = ReadDType(text.kv_dtype);
   QUIRE_RETURN_IF_ERROR(ReadSizesAndTimes(text, config));
   QUIRE_RETURN_IF_ERROR(ReadNetwork(text, config));
   return CheckTogether(*config);

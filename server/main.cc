@@ -52,6 +52,7 @@ absl::StatusOr<std::unique_ptr<ModelEngine>> LoadModel(const ServerConfig& confi
   options.gpu_memory_fraction = config.gpu_memory_fraction;
   options.block_tokens = config.block_tokens;
   options.compute_dtype = config.compute_dtype;
+  options.kv_dtype = config.kv_dtype;
   options.engine = config.engine;
   options.progress = LoadProgress();
   options.on_device_failure = [signals] { signals->Trigger(ShutdownReason::kDeviceFailure); };
@@ -131,6 +132,7 @@ absl::StatusOr<ShutdownReason> Serve(const ServerConfig& config) {
   QUIRE_RETURN_IF_ERROR(WritePortFile(config.port_file, *server, exporter.get()));
   if (!model->why_no_gpu().empty()) Log(absl::StrCat("no GPU is used: ", model->why_no_gpu()));
   Log(absl::StrCat("serving ", model->config().name, " on ", model->device_description()));
+  Log(absl::StrCat("KV cache in ", kernels::DTypeName(model->kv_layouts()[0].dtype)));
   Log(absl::StrCat("chat format: ",
                    chat.family.has_value() ? std::string(ChatFamilyName(*chat.family)) : "none"));
   Log(absl::StrCat("listening on ", server->address().ToString()));

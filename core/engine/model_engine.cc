@@ -104,7 +104,9 @@ absl::Status LocalModelEngine::DeriveOptions() {
         absl::StrCat("a context of ", engine.max_context_tokens, " tokens is more than the ",
                      config_.max_positions, " that the model was made for"));
   }
-  layouts_ = MakeKvLayouts(config_, options_.block_tokens, compute_, engine.max_context_tokens);
+  QUIRE_ASSIGN_OR_RETURN(const kernels::DType kv_dtype,
+                         ChooseKvDType(options_.kv_dtype, compute_, device_->HasFp8Kv()));
+  layouts_ = MakeKvLayouts(config_, options_.block_tokens, kv_dtype, engine.max_context_tokens);
   return engine.Validate();
 }
 

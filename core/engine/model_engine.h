@@ -32,6 +32,8 @@ struct ModelEngineOptions {
   double gpu_memory_fraction = 0.9;
   int32_t block_tokens = 16;  // tokens a KV block: a multiple of 16 that divides 512
   std::optional<kernels::DType> compute_dtype;  // default: f32 for f32 checkpoints, else bf16
+  // Of keys and values: what is computed in, which is the default, or fp8 where the device has it.
+  std::optional<kernels::DType> kv_dtype;
   EngineOptions engine;
   // Called while weights load, with bytes done and bytes in all.
   std::function<void(int64_t done, int64_t total)> progress;

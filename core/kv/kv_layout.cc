@@ -6,11 +6,16 @@
 
 namespace quire {
 
-size_t KvLayout::LayerBytes(size_t layer) const {
+kernels::KvLayerView KvLayout::Shape(size_t layer, int32_t tokens) const {
   QUIRE_CHECK(layer < layers.size());
-  const size_t bytes = static_cast<size_t>(block_tokens) * 2 *
-                       static_cast<size_t>(layers[layer].kv_groups) *
-                       static_cast<size_t>(layers[layer].head_dim) * kernels::DTypeBytes(dtype);
+  return {.block_tokens = tokens,
+          .kv_groups = layers[layer].kv_groups,
+          .head_dim = layers[layer].head_dim,
+          .dtype = dtype};
+}
+
+size_t KvLayout::LayerBytes(size_t layer) const {
+  const size_t bytes = Shape(layer, block_tokens).LayerBytes();
   return (bytes + kernels::kKvOffsetUnit - 1) / kernels::kKvOffsetUnit * kernels::kKvOffsetUnit;
 }
 
@@ -23,11 +28,9 @@ size_t KvLayout::LayerOffset(size_t layer) const {
 size_t KvLayout::BlockBytes() const { return LayerOffset(layers.size()); }
 
 size_t KvLayout::TokenBytes() const {
-  size_t elements = 0;
-  for (const Layer& layer : layers) {
-    elements += 2 * static_cast<size_t>(layer.kv_groups) * static_cast<size_t>(layer.head_dim);
-  }
-  return elements * kernels::DTypeBytes(dtype);
+  size_t bytes = 0;
+  for (size_t l = 0; l < layers.size(); ++l) bytes += Shape(l, 1).LayerBytes();
+  return bytes;
 }
 
 int32_t KvLayout::MostBlocks(int64_t tokens, int64_t in_flight_tokens) const {
@@ -49,12 +52,9 @@ int32_t KvLayout::PassedBlocks(int64_t kv_len) const {
 std::vector<kernels::KvLayerView> KvLayout::LayerViews(std::byte* base) const {
   std::vector<kernels::KvLayerView> views(layers.size());
   for (size_t l = 0; l < layers.size(); ++l) {
-    views[l] = {.base = base,
-                .layer_offset = LayerOffset(l),
-                .block_tokens = block_tokens,
-                .kv_groups = layers[l].kv_groups,
-                .head_dim = layers[l].head_dim,
-                .dtype = dtype};
+    views[l] = Shape(l, block_tokens);
+    views[l].base = base;
+    views[l].layer_offset = LayerOffset(l);
   }
   return views;
 }

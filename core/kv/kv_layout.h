@@ -11,8 +11,9 @@ namespace quire {
 // What a KV block looks like: the one place where its size is computed from the KV groups.
 //
 //   block_bytes = sum over layers l of
-//                 align256( block_tokens * 2 * kv_groups[l] * head_dim[l] * bytes(dtype) )
+//         align256( block_tokens * 2 * kv_groups[l] * (head_dim[l] * bytes(dtype) + scale) )
 //
+// where the scale is the 4 bytes that a row of fp8 has beside it, and nothing in other types.
 // A model's layers fall into cache classes: those of one class see equally far back, so their KV
 // lives equally long. Each class has blocks of its own, and one physical block holds all layers of
 // its class, contiguously, so one copy moves it. Plain data; sizes in bytes unless named otherwise.
@@ -32,7 +33,7 @@ struct KvLayout {
   size_t LayerBytes(size_t layer) const;   // of one block, aligned
   size_t LayerOffset(size_t layer) const;  // from the start of a block
   size_t BlockBytes() const;
-  // Bytes one token's K and V take, without the alignment of a block's layers.
+  // Bytes one token's K and V take, scales included, without the alignment of a block's layers.
   size_t TokenBytes() const;
   int32_t BlocksFor(int64_t tokens) const {
     return static_cast<int32_t>((tokens + block_tokens - 1) / block_tokens);
@@ -45,6 +46,9 @@ struct KvLayout {
   int32_t PassedBlocks(int64_t kv_len) const;
   // The views that kernels work with, one a layer, over an arena that starts at `base`.
   std::vector<kernels::KvLayerView> LayerViews(std::byte* base) const;
+
+ private:
+  kernels::KvLayerView Shape(size_t layer, int32_t tokens) const;
 };
 
 // A model's cache classes, the one without a window first.

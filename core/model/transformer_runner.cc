@@ -120,7 +120,8 @@ absl::Status TransformerRunner::PrepareOps() {
                       .kv_groups = shape.kv_groups,
                       .head_dim = config_.head_dim,
                       .window = shape.window,
-                      .act = act_});
+                      .act = act_,
+                      .kv = kv_layers_[static_cast<size_t>(l)].dtype});
   }
   return FromDevice(device_->ops().Prepare({.capacity = options_.capacity,
                                             .attention = layers.data(),

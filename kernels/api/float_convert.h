@@ -49,12 +49,13 @@ constexpr uint16_t FloatToF16(float value) {
   return static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
 }
 
-// Converts `count` elements at `data`, of any alignment, to f32. Exact for every type.
+// Converts `count` elements at `data`, of any alignment, to f32. Exact; not for fp8.
 inline void ConvertToFloat(const void* data, DType dtype, size_t count, float* out) {
   if (dtype == DType::kF32) {
     if (count > 0) std::memcpy(out, data, count * sizeof(float));
     return;
   }
+  KERNELS_CHECK(dtype == DType::kF16 || dtype == DType::kBF16);
   const auto* bytes = static_cast<const std::byte*>(data);
   for (size_t i = 0; i < count; ++i) {
     uint16_t bits = 0;

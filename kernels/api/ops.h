@@ -143,6 +143,7 @@ struct AttentionLayer {
   int32_t head_dim = 0;
   int32_t window = 0;
   DType act = DType::kBF16;
+  DType kv = DType::kBF16;
 };
 
 // What steps will be made of.

@@ -11,9 +11,21 @@
 
 namespace quire::kernels {
 
-enum class DType : uint8_t { kF32, kF16, kBF16 };
+// fp8 of the e4m3 kind (Micikevicius et al., 2022) is a type of keys and values alone.
+enum class DType : uint8_t { kF32, kF16, kBF16, kF8E4M3 };
 
-constexpr size_t DTypeBytes(DType dtype) { return dtype == DType::kF32 ? 4 : 2; }
+constexpr size_t DTypeBytes(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return 4;
+    case DType::kF16:
+    case DType::kBF16:
+      return 2;
+    case DType::kF8E4M3:
+      return 1;
+  }
+  return 0;
+}
 
 constexpr const char* DTypeName(DType dtype) {
   switch (dtype) {
@@ -23,6 +35,8 @@ constexpr const char* DTypeName(DType dtype) {
       return "f16";
     case DType::kBF16:
       return "bf16";
+    case DType::kF8E4M3:
+      return "fp8_e4m3";
   }
   return "?";
 }

@@ -63,9 +63,13 @@ struct BatchHostView {
   std::span<const int32_t> kv_len;   // [sequences]
 };
 
+// What stands beside each row of a tile: fp8 has an f32 scale, that of its largest element.
+constexpr size_t KvScaleBytes(DType dtype) { return dtype == DType::kF8E4M3 ? 4 : 0; }
+
 // Where one layer's keys and values lie inside every block, and what they look like. Inside a
 // block a layer holds kv_groups K tiles, then kv_groups V tiles, each block_tokens x head_dim
-// elements; the order of elements inside a tile is the back end's own.
+// elements, then the rows' scales where there are any, [K, V][kv_groups][block_tokens]. The order
+// of elements inside a tile is the back end's own.
 struct KvLayerView {
   std::byte* base = nullptr;  // start of the arena
   size_t layer_offset = 0;    // bytes from the start of a block to this layer
@@ -77,6 +81,13 @@ struct KvLayerView {
 
   constexpr size_t TileBytes() const {
     return static_cast<size_t>(block_tokens) * static_cast<size_t>(head_dim) * DTypeBytes(dtype);
+  }
+  constexpr size_t ScaleOffset() const {  // from the start of the layer
+    return 2 * static_cast<size_t>(kv_groups) * TileBytes();
+  }
+  constexpr size_t LayerBytes() const {  // of one block
+    return ScaleOffset() + 2 * static_cast<size_t>(kv_groups) * static_cast<size_t>(block_tokens) *
+                               KvScaleBytes(dtype);
   }
   std::byte* KTile(uint32_t block_offset, int32_t group) const {
     return base + block_offset * kKvOffsetUnit + layer_offset +

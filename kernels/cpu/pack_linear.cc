@@ -57,6 +57,8 @@ PackColumnFn PackColumnFrom(DType from) {
       return PackColumn<DType::kF16, kTo>;
     case DType::kBF16:
       return PackColumn<DType::kBF16, kTo>;
+    case DType::kF8E4M3:
+      break;  // refused by CheckWeightParts
   }
   return nullptr;
 }

@@ -8,8 +8,11 @@
 namespace quire::kernels::cuda {
 namespace {
 
-AttentionVariant VariantOf(DType act, int32_t head_dim, int32_t tile) {
-  return {.act = act, .fp8_kv = false, .head_dim = head_dim, .tile = tile};
+AttentionVariant VariantOf(const AttentionLayer& layer, int32_t tile) {
+  return {.act = layer.act,
+          .fp8_kv = layer.kv == DType::kF8E4M3,
+          .head_dim = layer.head_dim,
+          .tile = tile};
 }
 
 bool SameShape(const AttentionPlanOptions& options, const AttentionLayer& layer) {
@@ -23,7 +26,8 @@ AttentionLayer LayerOf(const PagedAttentionParams& params) {
           .kv_groups = params.kv.kv_groups,
           .head_dim = params.kv.head_dim,
           .window = params.window,
-          .act = params.act};
+          .act = params.act,
+          .kv = params.kv.dtype};
 }
 
 }  // namespace
@@ -39,8 +43,7 @@ PlannedAttention* CudaOps::FindPlan(const AttentionLayer& layer) const {
 DeviceStatus CudaOps::CheckSharedMemory(const AttentionLayer& layer) const {
   const int32_t largest = split_ > 0 ? 0 : LargestAttentionTile(layer.head_dim);
   for (int32_t tile = 0; tile <= largest; ++tile) {
-    const int32_t needed =
-        AttentionSharedBytes(VariantOf(layer.act, layer.head_dim, tile), split_ > 0);
+    const int32_t needed = AttentionSharedBytes(VariantOf(layer, tile), split_ > 0);
     const int32_t available = runtime_->properties().max_shared_bytes;
     if (needed > available) {
       return DeviceStatus(DeviceStatus::Code::kInvalidArgument,
@@ -58,7 +61,7 @@ DeviceStatus CudaOps::PrepareAttention(const PrepareParams& params) {
   for (int32_t l = 0; l < params.num_attention; ++l) {
     const AttentionLayer& layer = params.attention[l];
     if (FindPlan(layer) != nullptr) continue;
-    const AttentionVariant decode = VariantOf(layer.act, layer.head_dim, 0);
+    const AttentionVariant decode = VariantOf(layer, 0);
     if (DeviceStatus status = CheckSharedMemory(layer); !status.ok()) return status;
     const AttentionPlanOptions options = {
         .q_per_group = layer.num_heads / layer.kv_groups,
@@ -92,7 +95,8 @@ DeviceStatus CudaOps::PrepareAttention(const PrepareParams& params) {
 void CudaOps::PagedAttention(const PagedAttentionParams& params) {
   const BatchView& batch = *params.batch;
   const KvLayerView& kv = params.kv;
-  KERNELS_CHECK(kv.dtype == params.act && kv.cache_class < batch.num_classes);
+  KERNELS_CHECK(kv.dtype == params.act || kv.dtype == DType::kF8E4M3);
+  KERNELS_CHECK(kv.cache_class < batch.num_classes);
   const PlannedAttention* planned = FindPlan(LayerOf(params));
   KERNELS_CHECK(planned != nullptr);  // Prepare was told of every shape
   const BlockTablesView& tables = batch.tables[kv.cache_class];
@@ -111,6 +115,7 @@ void CudaOps::PagedAttention(const PagedAttentionParams& params) {
   args.kv = kv.base + kv.layer_offset;
   args.tile_bytes = static_cast<uint32_t>(kv.TileBytes());
   args.v_offset = args.tile_bytes * static_cast<uint32_t>(kv.kv_groups);
+  args.scale_offset = static_cast<uint32_t>(kv.ScaleOffset());
   args.num_heads = params.num_heads;
   args.groups = kv.kv_groups;
   args.head_dim = kv.head_dim;
@@ -131,7 +136,7 @@ void CudaOps::LaunchAttention(const PagedAttentionParams& params, const PlannedA
       capturing_ ? planned.DecodeGrid(params.batch->capacity) : planned.StepGrid();
   for (int32_t tile = 0; tile < kAttentionTiles; ++tile) {
     if (grid.items[tile] == 0) continue;
-    const AttentionVariant variant = VariantOf(params.act, params.kv.head_dim, tile);
+    const AttentionVariant variant = VariantOf(LayerOf(params), tile);
     Launch(kernels_.attention(variant),
            {grid.items[tile], params.kv.kv_groups, AttentionSharedBytes(variant, split_ > 0)},
            args);

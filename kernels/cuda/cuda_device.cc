@@ -29,6 +29,8 @@ class CudaDevice final : public Device {
   bool HasOwnMemory() const override { return true; }
   DType DefaultCompute(DType) const override { return DType::kBF16; }
 
+  bool HasFp8Kv() const override { return true; }
+
   DeviceStatus Allocate(size_t bytes, DeviceBuffer* buffer) override;
   DeviceStatus AllocateHost(size_t bytes, HostBuffer* buffer) override;
   DeviceStatus PackLinear(const HostMatrix* parts, int num_parts, DType compute,

@@ -7,7 +7,7 @@ namespace quire::kernels::cuda {
 extern template KernelEntry EmbedEntry<GpuBackend>(DType);
 extern template KernelEntry RmsNormEntry<GpuBackend>(DType);
 extern template KernelEntry AddRmsNormEntry<GpuBackend>();
-extern template KernelEntry RopeWriteKvEntry<GpuBackend>(DType);
+extern template KernelEntry RopeWriteKvEntry<GpuBackend>(DType, bool);
 extern template KernelEntry GateMulEntry<GpuBackend>(DType, GateKind);
 extern template KernelEntry SoftCapEntry<GpuBackend>();
 extern template KernelEntry AttentionEntry<GpuBackend>(const AttentionVariant&);

@@ -12,7 +12,7 @@ struct KernelTable {
   KernelEntry (*embed)(DType table);
   KernelEntry (*rms_norm)(DType act);
   KernelEntry (*add_rms_norm)();
-  KernelEntry (*rope_write_kv)(DType act);
+  KernelEntry (*rope_write_kv)(DType act, bool fp8_kv);
   KernelEntry (*gate_mul)(DType act, GateKind kind);
   KernelEntry (*soft_cap)();
   KernelEntry (*attention)(const AttentionVariant& variant);

@@ -32,16 +32,13 @@ KernelEntry AddRmsNormEntry() {
 }
 
 template <class Backend>
-KernelEntry RopeWriteKvEntry(DType act) {
+KernelEntry RopeWriteKvEntry(DType act, bool fp8_kv) {
+  if (fp8_kv) {
+    if (act == DType::kBF16) return Backend::template Entry<RopeWriteKvKernel<BFloat16, true>>();
+    return Backend::template Entry<RopeWriteKvKernel<Half, true>>();
+  }
   if (act == DType::kBF16) return Backend::template Entry<RopeWriteKvKernel<BFloat16, false>>();
   return Backend::template Entry<RopeWriteKvKernel<Half, false>>();
-}
-
-// K and V in fp8 with scales; RopeWriteKvArgs::kv.dtype does not matter.
-template <class Backend>
-KernelEntry RopeWriteFp8KvEntry(DType act) {
-  if (act == DType::kBF16) return Backend::template Entry<RopeWriteKvKernel<BFloat16, true>>();
-  return Backend::template Entry<RopeWriteKvKernel<Half, true>>();
 }
 
 template <class Backend, class T>

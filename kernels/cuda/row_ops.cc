@@ -60,8 +60,10 @@ void CudaOps::Linear(const LinearParams& params) {
 
 void CudaOps::RopeWriteKv(const RopeWriteKvParams& params) {
   const BatchView& batch = *params.batch;
+  const bool fp8_kv = params.kv.dtype == DType::kF8E4M3;
+  KERNELS_CHECK(fp8_kv || params.kv.dtype == params.act);
   KERNELS_CHECK(params.kv.cache_class < batch.num_classes);
-  Launch(kernels_.rope_write_kv(params.act),
+  Launch(kernels_.rope_write_kv(params.act, fp8_kv),
          RopeWriteKvShape(batch.capacity, params.num_heads, params.kv.kv_groups),
          RopeWriteKvArgs{.counts = batch.counts,
                          .positions = batch.positions,
@@ -75,6 +77,7 @@ void CudaOps::RopeWriteKv(const RopeWriteKvParams& params) {
                          .cos_sin = params.cos_sin,
                          .num_heads = params.num_heads,
                          .kv = params.kv,
+                         .scale_offset = static_cast<uint32_t>(params.kv.ScaleOffset()),
                          .q_out = params.q_out});
 }
 

@@ -6,8 +6,7 @@ namespace quire::kernels::cuda {
 template KernelEntry EmbedEntry<GpuBackend>(DType);
 template KernelEntry RmsNormEntry<GpuBackend>(DType);
 template KernelEntry AddRmsNormEntry<GpuBackend>();
-template KernelEntry RopeWriteKvEntry<GpuBackend>(DType);
-template KernelEntry RopeWriteFp8KvEntry<GpuBackend>(DType);
+template KernelEntry RopeWriteKvEntry<GpuBackend>(DType, bool);
 template KernelEntry GateMulEntry<GpuBackend>(DType, GateKind);
 template KernelEntry SoftCapEntry<GpuBackend>();
 

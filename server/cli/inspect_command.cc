@@ -33,7 +33,8 @@ absl::StatusOr<ModelConfig> FindModel(const std::string& model) {
 
 // What the server would choose: the type that it computes in.
 kernels::DType ChooseKvDType(const InspectOptions& options, const ModelConfig& config) {
-  for (kernels::DType dtype : {kernels::DType::kF32, kernels::DType::kF16, kernels::DType::kBF16}) {
+  for (kernels::DType dtype : {kernels::DType::kF32, kernels::DType::kF16, kernels::DType::kBF16,
+                               kernels::DType::kF8E4M3}) {
     if (options.kv_dtype == kernels::DTypeName(dtype)) return dtype;
   }
   return config.DefaultComputeType();
@@ -88,7 +89,7 @@ Command AddInspectCommand(CLI::App* root) {
       ->capture_default_str();
   app->add_option("--kv-dtype", options->kv_dtype,
                   "Number type of keys and values (default: what the server computes in)")
-      ->check(CLI::IsMember({"f32", "f16", "bf16"}));
+      ->check(CLI::IsMember({"f32", "f16", "bf16", "fp8_e4m3"}));
   app->add_option("--memory", options->memory, "Sizes of the KV cache, such as 1GiB,16GiB")
       ->delimiter(',')
       ->allow_extra_args(false)

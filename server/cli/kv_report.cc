@@ -34,9 +34,13 @@ std::string TokenBytesSum(const KvLayout& layout) {
         return layer.kv_groups == first.kv_groups && layer.head_dim == first.head_dim;
       });
   if (!uniform) return "";
-  return absl::StrFormat("  = %d layers x K and V x %d groups x %d x %d bytes (%s)",
-                         layout.layers.size(), first.kv_groups, first.head_dim,
-                         kernels::DTypeBytes(layout.dtype), kernels::DTypeName(layout.dtype));
+  std::string row = absl::StrFormat("%d x %d %s", first.head_dim, kernels::DTypeBytes(layout.dtype),
+                                    kernels::DTypeBytes(layout.dtype) == 1 ? "byte" : "bytes");
+  if (const size_t scale = kernels::KvScaleBytes(layout.dtype); scale > 0) {
+    row = absl::StrFormat("(%s + %d of scale)", row, scale);
+  }
+  return absl::StrFormat("  = %d layers x K and V x %d groups x %s (%s)", layout.layers.size(),
+                         first.kv_groups, row, kernels::DTypeName(layout.dtype));
 }
 
 int64_t WeightBytes(const ModelConfig& config) {

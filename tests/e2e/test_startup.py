@@ -49,6 +49,12 @@ class StartupTest(unittest.TestCase):
     def test_a_missing_model_is_named(self):
         self.assert_refuses(["/no/such/model"], "--model", "/no/such/model")
 
+    def test_a_kv_type_that_there_is_not_is_refused_with_what_to_use(self):
+        self.assert_refuses(["an fp8 KV cache needs a GPU; use --kv-dtype auto"],
+                            "--device", "cpu", "--kv-dtype", "fp8_e4m3")
+        self.assert_refuses(["a KV cache in f32", "computes in bf16", "--kv-dtype auto"],
+                            "--device", "cpu", "--dtype", "bf16", "--kv-dtype", "f32")
+
     @unittest.skipIf(os.path.exists("/dev/nvidiactl"), "this machine has a GPU")
     def test_without_a_gpu_cuda_is_refused_and_auto_takes_the_cpu(self):
         self.assert_refuses(["creating the device", "use --device cpu or auto"],

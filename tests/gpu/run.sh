@@ -141,7 +141,7 @@ stage_sanitize() {
   local rows_cases='RowKernelsTest.*' rope_cases='RopeKernelTest.Fp8*:RopeKernelTest.ATokens*'
   local sample_cases='*Sample*Rows*:*SampleRules*All*:*Sample*Alternatives*'
   local attention_cases='*Decode*:*MixedBatches*:*PromptsMatch*:*EmptySequences*:*OneInfinite*'
-  local models='*LogitsAreAsClose*/mha:*LogitsAreAsClose*/gemma2*'
+  local models='Models/*LogitsAreAsClose*/mha:*LogitsAreAsClose*/gemma2*'
   local kernels="$rows_cases:$rope_cases:$sample_cases:$attention_cases"
   sanitize memcheck 100 gpu_kernels "$kernels"
   sanitize racecheck 140 gpu_kernels "$kernels"

@@ -4,7 +4,6 @@
 namespace quire::kernels::cuda {
 
 // Made in kernels/cuda. SampleKernel<64> and FindKernel, which only tests know, are made here.
-extern template KernelEntry RopeWriteFp8KvEntry<GpuBackend>(DType);
 extern template KernelEntry SampleEntry<GpuBackend>();
 
 const TestKernels& GpuUnderTest() {

@@ -55,6 +55,7 @@ TEST_P(DeviceTest, RefusesWeightsThatMakeNoMatrix) {
   const HostMatrix narrow{data.data(), DType::kF32, 8, 4};
   const HostMatrix empty{data.data(), DType::kF32, 0, 8};
   const HostMatrix missing{nullptr, DType::kF32, 8, 8};
+  const HostMatrix fp8{data.data(), DType::kF8E4M3, 8, 8};
   const HostMatrix huge{data.data(), DType::kF32, int64_t{1} << 40, 8};
   std::unique_ptr<PackedWeights> weights;
   const auto code = [&](std::vector<HostMatrix> parts, DType compute) {
@@ -64,6 +65,8 @@ TEST_P(DeviceTest, RefusesWeightsThatMakeNoMatrix) {
   EXPECT_EQ(code({good, narrow}, DType::kF32), Code::kInvalidArgument);
   EXPECT_EQ(code({good, empty}, DType::kF32), Code::kInvalidArgument);
   EXPECT_EQ(code({missing}, DType::kF32), Code::kInvalidArgument);
+  EXPECT_EQ(code({good, fp8}, DType::kF32), Code::kInvalidArgument);
+  EXPECT_EQ(code({good}, DType::kF8E4M3), Code::kInvalidArgument);
   EXPECT_EQ(code({huge}, DType::kF32), Code::kInvalidArgument);
   EXPECT_EQ(code({}, DType::kF32), Code::kInvalidArgument);
   EXPECT_EQ(code({good}, DType::kF16), Code::kInvalidArgument);

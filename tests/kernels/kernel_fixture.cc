@@ -26,6 +26,8 @@ float RoundTo(float value, DType dtype) {
       return Bf16ToFloat(FloatToBf16(value));
     case DType::kF16:
       return std::nearbyint(value * 256) / 256;  // few bits, so that f16 holds it
+    case DType::kF8E4M3:
+      break;  // of KV alone, which no matrix is
   }
   return value;
 }

@@ -26,7 +26,7 @@ T Must(absl::StatusOr<T> value) {
 ModelFixture::ModelFixture(const Options& options) : options_(options) {
   QUIRE_CHECK(options.max_context % options.block_tokens == 0);
   config_ = Must(LoadModelConfig(options.model_dir));
-  layout_ = MakeKvLayout(config_, options.block_tokens, options.compute);
+  layout_ = MakeKvLayout(config_, options.block_tokens, options.kv.value_or(options.compute));
   MakeDevice();
   AllocateKv();
   LoadModel();

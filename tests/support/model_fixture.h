@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ class ModelFixture {
   struct Options {
     std::string model_dir;
     kernels::DType compute = kernels::DType::kF32;
+    std::optional<kernels::DType> kv = {};  // default: what is computed in
     int32_t threads = 1;
     int32_t block_tokens = 16;
     int32_t sequences = 1;

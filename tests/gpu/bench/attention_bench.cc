@@ -1,3 +1,5 @@
+#include <initializer_list>
+
 #include "tests/gpu/bench/attention_problem.h"
 #include "tests/gpu/bench/bench.h"
 
@@ -28,31 +30,40 @@ Timing Measure(const AttentionCase& shape, cudaStream_t stream) {
   return {GraphMicros(stream, problem.layers(), [&](int layer) { problem.Enqueue(layer); }), error};
 }
 
+void DecodeRow(Bench* bench, const AttentionCase& shape) {
+  if (!bench->report->HasTime()) return;
+  const double bytes = shape.KvBytes();
+  std::vector<Cell> row = {shape.heads, shape.groups,  shape.head_dim,
+                           shape.batch, shape.context, Cell(bytes / 1e6, 1)};
+  if (AttentionProblem::Fits(shape)) {
+    const Timing timing = Measure(shape, bench->stream);
+    const double rate = bytes / timing.micros * 1e6;
+    row.insert(row.end(), {Cell(timing.micros, 1), Cell(rate / 1e9, 0),
+                           Cell(rate / bench->copy_bytes_per_second, 3), Verdict(timing.error)});
+  } else {
+    row.emplace_back("no room");
+  }
+  bench->report->Row(row);
+}
+
 }  // namespace
 
 void MeasureDecodeAttention(Bench* bench) {
-  Report& report = *bench->report;
-  report.BeginTable("Decode attention of a layer, BF16: KV read over copy",
-                    {"heads", "groups", "head_dim", "batch", "context", "KV MB", "us", "GB/s",
-                     "of copy", "error"});
+  const std::initializer_list<const char*> columns = {
+      "heads", "groups", "head_dim", "batch", "context", "KV MB", "us", "GB/s", "of copy", "error"};
+  bench->report->BeginTable("Decode attention of a layer, BF16: KV read over copy", columns);
   for (const Heads& h : kHeads) {
     for (int32_t batch : {1, 8, 32, 128}) {
       for (int32_t context : {256, 1024, 4096, 16384, 32768}) {
-        if (!report.HasTime()) continue;
-        const AttentionCase shape{batch, context, 1, h.heads, h.groups, h.head_dim};
-        const double bytes = shape.KvBytes();
-        std::vector<Cell> row = {h.heads, h.groups, h.head_dim,
-                                 batch,   context,  Cell(bytes / 1e6, 1)};
-        if (AttentionProblem::Fits(shape)) {
-          const Timing timing = Measure(shape, bench->stream);
-          const double rate = bytes / timing.micros * 1e6;
-          row.insert(row.end(),
-                     {Cell(timing.micros, 1), Cell(rate / 1e9, 0),
-                      Cell(rate / bench->copy_bytes_per_second, 3), Verdict(timing.error)});
-        } else {
-          row.emplace_back("no room");
-        }
-        report.Row(row);
+        DecodeRow(bench, {batch, context, 1, h.heads, h.groups, h.head_dim});
+      }
+    }
+  }
+  bench->report->BeginTable("Decode attention of a layer, FP8 KV: KV read over copy", columns);
+  for (const Heads& h : kHeads) {
+    for (int32_t batch : {1, 32, 128}) {
+      for (int32_t context : {1024, 4096, 16384}) {
+        DecodeRow(bench, {batch, context, 1, h.heads, h.groups, h.head_dim, true});
       }
     }
   }

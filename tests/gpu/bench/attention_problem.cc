@@ -20,8 +20,8 @@ constexpr int32_t kMostLayers = 2048;
 constexpr double kMemoryShare = 0.8;
 constexpr uint64_t kKvSeed = 1, kQSeed = 2;
 
-AttentionVariant Variant(int32_t head_dim, int32_t tile) {
-  return {.act = DType::kBF16, .fp8_kv = false, .head_dim = head_dim, .tile = tile};
+AttentionVariant Variant(const AttentionCase& shape, int32_t tile) {
+  return {.act = DType::kBF16, .fp8_kv = shape.fp8_kv, .head_dim = shape.head_dim, .tile = tile};
 }
 
 void Prepare(const KernelEntry& entry, int32_t shared_bytes) {
@@ -31,8 +31,8 @@ void Prepare(const KernelEntry& entry, int32_t shared_bytes) {
 }
 
 // As CudaOps asks the runtime.
-int32_t ResidentBlocks(int32_t head_dim) {
-  const AttentionVariant variant = Variant(head_dim, 0);
+int32_t ResidentBlocks(const AttentionCase& shape) {
+  const AttentionVariant variant = Variant(shape, 0);
   const KernelEntry entry = GpuKernels().attention(variant);
   const int32_t shared_bytes = AttentionSharedBytes(variant, false);
   Prepare(entry, shared_bytes);
@@ -71,12 +71,23 @@ bool AttentionProblem::Fits(const AttentionCase& shape) {
   return shape.KvBytes() + 4 * q < kMemoryShare * static_cast<double>(FreeGpuBytes());
 }
 
+kernels::KvLayerView AttentionProblem::Layer() const {
+  return {.block_tokens = kBlockTokens,
+          .kv_groups = shape_.groups,
+          .head_dim = shape_.head_dim,
+          .dtype = shape_.fp8_kv ? DType::kF8E4M3 : DType::kBF16};
+}
+
+size_t AttentionProblem::LayerBytes() const {
+  constexpr size_t kUnit = kernels::kKvOffsetUnit;
+  return (Layer().LayerBytes() + kUnit - 1) / kUnit * kUnit;
+}
+
 AttentionProblem::AttentionProblem(const AttentionCase& shape, cudaStream_t stream)
     : shape_(shape), stream_(stream) {
   layers_ = static_cast<int32_t>(std::clamp(kRotation / shape.KvBytes(), 1.0, 1.0 * kMostLayers));
   const int32_t blocks = shape_.batch * BlocksEach();
-  const auto units =
-      static_cast<uint32_t>(static_cast<size_t>(layers_) * LayerBytes() / kernels::kKvOffsetUnit);
+  const auto units = static_cast<uint32_t>(BlockBytes() / kernels::kKvOffsetUnit);
   for (int32_t i = 0; i < blocks; ++i) table_.push_back(static_cast<uint32_t>(i) * units);
   std::mt19937 random(1);
   std::shuffle(table_.begin(), table_.end(), random);
@@ -98,7 +109,11 @@ void AttentionProblem::MakeArgs() {
   const size_t q_elements = static_cast<size_t>(q_start_.back()) *
                             static_cast<size_t>(shape_.heads) *
                             static_cast<size_t>(shape_.head_dim);
-  const size_t arena_bytes = table_.size() * static_cast<size_t>(layers_) * LayerBytes();
+  KvArena arena = {.layer = Layer(),
+                   .blocks = table_.size(),
+                   .block_bytes = BlockBytes(),
+                   .layers = static_cast<size_t>(layers_),
+                   .layer_stride = LayerBytes()};
   args_.q_start = reinterpret_cast<const int32_t*>(keep(q_start_));
   args_.kv_len = reinterpret_cast<const int32_t*>(keep(kv_len_));
   args_.table_start = reinterpret_cast<const int32_t*>(keep(table_start_));
@@ -107,11 +122,12 @@ void AttentionProblem::MakeArgs() {
   FillRandom(q, q_elements, kQSeed, stream_);
   args_.q = q;
   args_.out = keep(2 * q_elements);
-  std::byte* const arena = keep(arena_bytes);
-  FillRandom(arena, arena_bytes / 2, kKvSeed, stream_);
-  args_.kv = arena;
-  args_.tile_bytes = static_cast<uint32_t>(TileBytes());
-  args_.v_offset = static_cast<uint32_t>(LayerBytes() / 2);
+  arena.layer.base = keep(arena.blocks * arena.block_bytes);
+  FillRandomKv(arena, kKvSeed, stream_);
+  args_.kv = arena.layer.base;
+  args_.tile_bytes = static_cast<uint32_t>(arena.layer.TileBytes());
+  args_.v_offset = args_.tile_bytes * static_cast<uint32_t>(shape_.groups);
+  args_.scale_offset = static_cast<uint32_t>(arena.layer.ScaleOffset());
   args_.num_heads = shape_.heads;
   args_.groups = shape_.groups;
   args_.head_dim = shape_.head_dim;
@@ -124,7 +140,7 @@ void AttentionProblem::MakePlan() {
   const AttentionPlanOptions options = {.q_per_group = shape_.heads / shape_.groups,
                                         .groups = shape_.groups,
                                         .head_dim = shape_.head_dim,
-                                        .resident_blocks = ResidentBlocks(shape_.head_dim)};
+                                        .resident_blocks = ResidentBlocks(shape_)};
   AttentionPlan plan(options);
   plan.Make(q_start_, kv_len_);
   header_ = plan.header();
@@ -150,7 +166,7 @@ void AttentionProblem::Enqueue(int32_t layer) const {
   args.kv += static_cast<size_t>(layer) * LayerBytes();
   for (int32_t tile = 0; tile < kAttentionTiles; ++tile) {
     if (header_.item_count[tile] == 0) continue;
-    const AttentionVariant variant = Variant(shape_.head_dim, tile);
+    const AttentionVariant variant = Variant(shape_, tile);
     const KernelEntry entry = GpuKernels().attention(variant);
     const int32_t shared_bytes = AttentionSharedBytes(variant, false);
     Prepare(entry, shared_bytes);
@@ -162,24 +178,32 @@ void AttentionProblem::Enqueue(int32_t layer) const {
   }
 }
 
+double AttentionProblem::KvElement(int32_t token, bool is_v, size_t i) const {
+  const uint32_t offset =
+      table_[static_cast<size_t>(table_start_.back() - BlocksEach() + token / kBlockTokens)];
+  const int32_t group = (is_v ? 2 : 1) * shape_.groups - 1;
+  const auto row = static_cast<size_t>(group * kBlockTokens + token % kBlockTokens);
+  const size_t byte = offset * kernels::kKvOffsetUnit;
+  const size_t in_layer = row * static_cast<size_t>(shape_.head_dim) + i;
+  if (!shape_.fp8_kv) return Number(kKvSeed, byte / 2 + in_layer);
+  const auto rows = static_cast<size_t>(2 * shape_.groups * kBlockTokens);
+  const float scale = RandomScale(kKvSeed, byte / BlockBytes() * rows + row);
+  return 1.0 * scale * Fp8ToFloat(RandomFp8(kKvSeed, byte + in_layer));
+}
+
 // Of the last head of the last query, which sees everything.
 std::vector<double> AttentionProblem::ExactRow() const {
   const auto dim = static_cast<size_t>(shape_.head_dim);
   const size_t q =
       (static_cast<size_t>(q_start_.back()) * static_cast<size_t>(shape_.heads) - 1) * dim;
-  const size_t group = static_cast<size_t>(shape_.groups - 1) * TileBytes() / 2;
   std::vector<double> out(dim);
   double sum = 0;
   for (int32_t t = 0; t < shape_.context; ++t) {
-    const auto entry = static_cast<size_t>(table_start_.back() - BlocksEach() + t / kBlockTokens);
-    const size_t k = table_[entry] * (kernels::kKvOffsetUnit / 2) + group +
-                     static_cast<size_t>(t % kBlockTokens) * dim;
-    const size_t v = k + LayerBytes() / 4;
     double score = 0;
-    for (size_t i = 0; i < dim; ++i) score += Number(kQSeed, q + i) * Number(kKvSeed, k + i);
+    for (size_t i = 0; i < dim; ++i) score += Number(kQSeed, q + i) * KvElement(t, false, i);
     const double p = std::exp(score * args_.scale);
     sum += p;
-    for (size_t i = 0; i < dim; ++i) out[i] += p * Number(kKvSeed, v + i);
+    for (size_t i = 0; i < dim; ++i) out[i] += p * KvElement(t, true, i);
   }
   for (double& x : out) x /= sum;
   return out;

@@ -20,15 +20,17 @@ struct AttentionCase {
   int32_t heads = 32;
   int32_t groups = 8;
   int32_t head_dim = 128;
+  bool fp8_kv = false;
 
-  double KvBytes() const {  // of a layer
-    return 4.0 * batch * context * groups * head_dim;
+  double KvBytes() const {  // of a layer, scales included
+    return 2.0 * batch * context * groups * (fp8_kv ? head_dim + 4 : 2 * head_dim);
   }
   double Flops() const;
 };
 
-// BF16 attention over random Q, K and V in scattered blocks, of as many layers as it takes to
-// leave nothing in the cache from one to the next. A block holds all of them, as a model's do.
+// BF16 attention over random Q and random K and V, of BF16 or FP8, in scattered blocks, of as many
+// layers as it takes to leave nothing in the cache from one to the next. A block holds all of them,
+// as a model's do.
 class AttentionProblem {
  public:
   static bool Fits(const AttentionCase& shape);
@@ -44,14 +46,15 @@ class AttentionProblem {
 
  private:
   static constexpr int32_t kBlockTokens = 16;
-  size_t TileBytes() const {
-    return 2 * static_cast<size_t>(kBlockTokens) * static_cast<size_t>(shape_.head_dim);
-  }
-  size_t LayerBytes() const { return 2 * TileBytes() * static_cast<size_t>(shape_.groups); }
+  kernels::KvLayerView Layer() const;
+  size_t LayerBytes() const;  // aligned
+  size_t BlockBytes() const { return static_cast<size_t>(layers_) * LayerBytes(); }
   int32_t BlocksEach() const { return (shape_.context + kBlockTokens - 1) / kBlockTokens; }
 
   void MakePlan();
   void MakeArgs();
+  // Of the first layer's last group: element i of a token's K, or of its V.
+  double KvElement(int32_t token, bool is_v, size_t i) const;
   std::vector<double> ExactRow() const;
 
   const AttentionCase shape_;

@@ -59,14 +59,14 @@ absl::StatusOr<std::vector<kernels::HostMatrix>> PooledSource::Fetch(
   return matrices;
 }
 
-BenchModel::BenchModel(const ModelConfig& config, std::unique_ptr<kernels::Device> device)
+BenchModel::BenchModel(const ModelConfig& config, DType kv, std::unique_ptr<kernels::Device> device)
     : config_(config),
-      layout_(MakeKvLayout(config, kBlockTokens, DType::kBF16)),
+      layout_(MakeKvLayout(config, kBlockTokens, kv)),
       device_(std::move(device)) {}
 
 std::unique_ptr<BenchModel> BenchModel::Create(const ModelConfig& config, PooledSource* source,
-                                               int64_t kv_tokens) {
-  std::unique_ptr<BenchModel> model(new BenchModel(config, MakeGpu()));
+                                               int64_t kv_tokens, DType kv) {
+  std::unique_ptr<BenchModel> model(new BenchModel(config, kv, MakeGpu()));
   const auto weight_bytes = static_cast<size_t>(2 * config.NumParameters());
   if (weight_bytes + 2 * kReserved > model->device_->AvailableBytes()) return nullptr;
   auto weights = LoadWeights(config, source, model->device_.get(), DType::kBF16, nullptr);
@@ -92,7 +92,12 @@ void BenchModel::AllocateKv(int64_t kv_tokens) {
   const size_t bytes = count * layout_.BlockBytes();
   const kernels::DeviceStatus status = device_->Allocate(bytes, &arena_);
   QUIRE_CHECK(status.ok()) << status.message();
-  FillRandom(arena_.data(), bytes / 2, 4, nullptr);
+  FillRandomKv({.layer = layout_.LayerViews(arena_.data()).front(),
+                .blocks = count,
+                .block_bytes = layout_.BlockBytes(),
+                .layers = layout_.layers.size(),
+                .layer_stride = layout_.LayerBytes(0)},
+               4, nullptr);
   Must(cudaDeviceSynchronize(), "filling the KV");
   const auto units = static_cast<uint32_t>(layout_.BlockBytes() / kernels::kKvOffsetUnit);
   for (size_t i = 0; i < count; ++i) blocks_.push_back(static_cast<uint32_t>(i) * units);

@@ -34,7 +34,8 @@ class BenchModel {
 
   // Null where the weights and a little KV do not fit. `kv_tokens`: more are not needed.
   static std::unique_ptr<BenchModel> Create(const ModelConfig& config, PooledSource* source,
-                                            int64_t kv_tokens);
+                                            int64_t kv_tokens,
+                                            kernels::DType kv = kernels::DType::kBF16);
 
   bool Fits(int32_t batch, int32_t context) const;
 
@@ -51,7 +52,7 @@ class BenchModel {
   double kv_bytes(int32_t batch, int32_t context) const;
 
  private:
-  BenchModel(const ModelConfig& config, std::unique_ptr<kernels::Device> device);
+  BenchModel(const ModelConfig& config, kernels::DType kv, std::unique_ptr<kernels::Device> device);
   void AllocateKv(int64_t kv_tokens);
   BatchInput MakeInput(int32_t batch, int32_t context) const;
   void Complete(Timing* timing);

@@ -1,4 +1,6 @@
-#include <algorithm>
+#include <initializer_list>
+#include <span>
+#include <vector>
 
 #include "core/base/check.h"
 #include "tests/gpu/bench/bench.h"
@@ -8,8 +10,10 @@ namespace quire::bench {
 namespace {
 
 constexpr int32_t kBatches[] = {1, 2, 4, 8, 16, 32, 64, 128, 256};
+constexpr int32_t kFp8Batches[] = {1, 8, 32, 128, 256};
 constexpr int32_t kContexts[] = {1024, 4096, 16384, 32768};
 constexpr int32_t kDial[] = {32, 16, 8, 4, 2, 1};
+constexpr int64_t kAllThatFits = int64_t{1} << 30;  // tokens
 constexpr int32_t kDialBatch = 32;
 constexpr int32_t kDialContext = 4096;
 
@@ -37,6 +41,17 @@ void AddRow(Bench* bench, int32_t groups, int32_t batch, int32_t context, BenchM
   bench->report->Row(row);
 }
 
+// Of llama-3.1-8b, with all the KV that fits.
+void MeasureContexts(Bench* bench, PooledSource* source, kernels::DType kv,
+                     std::span<const int32_t> batches) {
+  const auto model = BenchModel::Create(Llama(8), source, kAllThatFits, kv);
+  for (int32_t context : kContexts) {
+    for (int32_t batch : batches) {
+      if (bench->report->HasTime()) AddRow(bench, 8, batch, context, model.get());
+    }
+  }
+}
+
 }  // namespace
 
 void MeasureSteps(Bench* bench) {
@@ -45,27 +60,22 @@ void MeasureSteps(Bench* bench) {
   const ModelConfig config = Llama(8);
   PooledSource source(static_cast<size_t>(config.vocab_size) *
                       static_cast<size_t>(config.hidden_size));
+  const std::initializer_list<const char*> columns = {
+      "groups",      "batch", "context", "KV GB",    "ms",
+      "roofline ms", "ratio", "host us", "tokens/s", ""};
   report.BeginTable(
-      "Decode steps of llama-3.1-8b, BF16, random weights: over (weights + KV) / copy",
-      {"groups", "batch", "context", "KV GB", "ms", "roofline ms", "ratio", "host us", "tokens/s",
-       ""});
-  {
-    const auto model = BenchModel::Create(config, &source, int64_t{1} << 40);
-    for (int32_t context : kContexts) {
-      for (int32_t batch : kBatches) {
-        if (report.HasTime()) AddRow(bench, 8, batch, context, model.get());
-      }
-    }
-  }
-  report.BeginTable("The dial: KV groups of the same model at batch 32, context 4096",
-                    {"groups", "batch", "context", "KV GB", "ms", "roofline ms", "ratio", "host us",
-                     "tokens/s", ""});
+      "Decode steps of llama-3.1-8b, BF16, random weights: over (weights + KV) / copy", columns);
+  MeasureContexts(bench, &source, kernels::DType::kBF16, kBatches);
+  report.BeginTable("The dial: KV groups of the same model at batch 32, context 4096", columns);
   for (int32_t groups : kDial) {
     if (!report.HasTime()) continue;
     const auto model =
         BenchModel::Create(Llama(groups), &source, int64_t{kDialBatch} * kDialContext);
     AddRow(bench, groups, kDialBatch, kDialContext, model.get());
   }
+  if (!report.HasTime()) return;
+  report.BeginTable("Decode steps of llama-3.1-8b with FP8 KV", columns);
+  MeasureContexts(bench, &source, kernels::DType::kF8E4M3, kFp8Batches);
 }
 
 }  // namespace quire::bench

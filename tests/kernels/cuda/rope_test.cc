@@ -140,8 +140,7 @@ class RopeKernelTest : public testing::Test {
                                          shape.groups, shape.head_dim, shape.act},
                                   .scale_offset = static_cast<uint32_t>(shape.ScaleOffset()),
                                   .q_out = q_out.data()};
-    Launch(shape.fp8 ? GpuUnderTest().rope_write_fp8_kv(shape.act)
-                     : GpuUnderTest().table.rope_write_kv(shape.act),
+    Launch(GpuUnderTest().table.rope_write_kv(shape.act, shape.fp8),
            RopeWriteKvShape({tokens + kSpareTokens, 1, 1, 0}, shape.heads, shape.groups), args,
            ++seed_);
     for (size_t i = static_cast<size_t>(tokens * shape.q_width()); i < q_out.size(); ++i) {

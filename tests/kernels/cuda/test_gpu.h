@@ -19,7 +19,6 @@ namespace quire::kernels::cuda {
 struct TestKernels {
   KernelTable table;
   // Kernels that the table has no place for.
-  KernelEntry (*rope_write_fp8_kv)(DType act);
   KernelEntry (*sample)(int32_t threads);  // 64 or kSampleThreads
   KernelEntry (*find)(int32_t threads);    // FindKernel: 64 or 512
 };

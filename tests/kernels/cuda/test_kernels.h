@@ -10,7 +10,6 @@ namespace quire::kernels::cuda {
 template <class Backend>
 TestKernels MakeTestKernels(const KernelTable& table) {
   return {.table = table,
-          .rope_write_fp8_kv = &RopeWriteFp8KvEntry<Backend>,
           .sample = [](int32_t threads) -> KernelEntry {
             return threads == kSampleThreads ? SampleEntry<Backend>()
                                              : Backend::template Entry<SampleKernel<64>>();

@@ -35,6 +35,7 @@ TEST(ConfigTest, TheModelAloneIsEnough) {
   EXPECT_EQ(config.metrics_listen->ToString(), "127.0.0.1:9464");
   EXPECT_EQ(config.kv_memory_bytes, 0);
   EXPECT_FALSE(config.compute_dtype.has_value());
+  EXPECT_FALSE(config.kv_dtype.has_value());
   EXPECT_TRUE(config.reflection);
   EXPECT_EQ(config.max_message_bytes, 4 << 20);
   EXPECT_EQ(config.max_stream_buffer, size_t{256} << 10);
@@ -54,6 +55,8 @@ TEST(ConfigTest, FlagsReachTheirFields) {
                                          "3",
                                          "--dtype",
                                          "f32",
+                                         "--kv-dtype",
+                                         "fp8_e4m3",
                                          "--kv-memory",
                                          "64M",
                                          "--block-tokens",
@@ -126,6 +129,7 @@ TEST(ConfigTest, FlagsReachTheirFields) {
   EXPECT_TRUE(config.batch_invariant);
   EXPECT_EQ(config.gpu_memory_fraction, 0.25);
   EXPECT_EQ(config.compute_dtype, kernels::DType::kF32);
+  EXPECT_EQ(config.kv_dtype, kernels::DType::kF8E4M3);
   EXPECT_EQ(config.kv_memory_bytes, 64 << 20);
   EXPECT_EQ(config.block_tokens, 32);
   EXPECT_EQ(config.engine.max_step_tokens, 100);
@@ -170,36 +174,23 @@ TEST(ConfigTest, NoMoreAnswersAreAllowedThanCanWait) {
 }
 
 TEST(ConfigTest, AWrongValueIsRefusedWithItsFlagAndValue) {
-  const std::pair<const char*, const char*> cases[] = {{"--device", "tpu"},
-                                                       {"--threads", "-1"},
-                                                       {"--threads", "many"},
-                                                       {"--dtype", "int3"},
-                                                       {"--kv-memory", "0"},
-                                                       {"--kv-memory", "lots"},
-                                                       {"--gpu-memory-fraction", "1.5"},
-                                                       {"--block-tokens", "17"},
-                                                       {"--max-step-tokens", "0"},
-                                                       {"--max-running", "0"},
-                                                       {"--max-queued", "-1"},
-                                                       {"--max-queued-tokens", "0"},
-                                                       {"--max-context", "-5"},
-                                                       {"--max-tokens-default", "0"},
-                                                       {"--max-tokens-limit", "-1"},
-                                                       {"--max-prompt-bytes", "0"},
-                                                       {"--max-stop-strings", "-1"},
-                                                       {"--max-stop-bytes", "0"},
-                                                       {"--max-stop-token-ids", "-1"},
-                                                       {"--default-deadline", "5"},
-                                                       {"--max-deadline", "-1s"},
-                                                       {"--listen", "50051"},
-                                                       {"--metrics-listen", "x"},
-                                                       {"--reflection", "maybe"},
-                                                       {"--max-message-bytes", "5T"},
-                                                       {"--max-message-bytes", "1"},
-                                                       {"--max-connection-streams", "0"},
-                                                       {"--max-stream-buffer", "1"},
-                                                       {"--output-threads", "0"},
-                                                       {"--drain-timeout", "soon"}};
+  const std::pair<const char*, const char*> cases[] = {
+      {"--device", "tpu"},           {"--threads", "-1"},
+      {"--threads", "many"},         {"--dtype", "int3"},
+      {"--kv-dtype", "fp8"},         {"--kv-memory", "0"},
+      {"--kv-memory", "lots"},       {"--gpu-memory-fraction", "1.5"},
+      {"--block-tokens", "17"},      {"--max-step-tokens", "0"},
+      {"--max-running", "0"},        {"--max-queued", "-1"},
+      {"--max-queued-tokens", "0"},  {"--max-context", "-5"},
+      {"--max-tokens-default", "0"}, {"--max-tokens-limit", "-1"},
+      {"--max-prompt-bytes", "0"},   {"--max-stop-strings", "-1"},
+      {"--max-stop-bytes", "0"},     {"--max-stop-token-ids", "-1"},
+      {"--default-deadline", "5"},   {"--max-deadline", "-1s"},
+      {"--listen", "50051"},         {"--metrics-listen", "x"},
+      {"--reflection", "maybe"},     {"--max-message-bytes", "5T"},
+      {"--max-message-bytes", "1"},  {"--max-connection-streams", "0"},
+      {"--max-stream-buffer", "1"},  {"--output-threads", "0"},
+      {"--drain-timeout", "soon"}};
   for (const auto& [flag, value] : cases) {
     const auto config = Parse({"--model", "m", flag, value});
     ASSERT_FALSE(config.ok()) << flag << " " << value;

@@ -42,6 +42,8 @@ TEST(ModelKvLayoutTest, TheKvTypeDecidesTheBytesOfAnElement) {
   const KvLayout bf16 = MakeKvLayout(config, 32, kernels::DType::kBF16);
   EXPECT_EQ(f32.block_tokens, 32);
   EXPECT_EQ(f32.BlockBytes(), 2 * bf16.BlockBytes());
+  const KvLayout fp8 = MakeKvLayout(config, 32, kernels::DType::kF8E4M3);
+  EXPECT_EQ(fp8.BlockBytes(), 2u * 32 * 2 * 4 * (64 + 4));
 }
 
 TEST(ModelKvLayoutTest, AWindowThatNoContextOutgrowsMakesNoClass) {

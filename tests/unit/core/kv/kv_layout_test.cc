@@ -28,6 +28,8 @@ TEST(KvLayoutTest, BlockSizeFollowsFromTheKvGroups) {
       {"blocks of 32 tokens are twice as large", Uniform(32, 8, 128, 32), 131072, 4194304},
       {"f32 takes twice as much", Uniform(32, 8, 128, 16, DType::kF32), 262144, 4194304},
       {"f16 takes what bf16 takes", Uniform(32, 8, 128, 16, DType::kF16), 131072, 2097152},
+      {"fp8 takes half, and a scale of 4 bytes a row", Uniform(32, 8, 128, 16, DType::kF8E4M3),
+       67584, 1081344},
       {"one small layer", Uniform(1, 1, 4), 16, 256},
   };
   for (const auto& c : cases) {
@@ -100,6 +102,24 @@ TEST(KvLayoutTest, TheTilesOfALayerFillItWithoutOverlap) {
     expected += 3 * view.TileBytes();
   }
   EXPECT_EQ(expected, arena.data() + arena.size());
+}
+
+TEST(KvLayoutTest, Fp8ScalesFollowTheTilesOfTheirLayer) {
+  KvLayout layout = Uniform(2, 3, 80, 32, DType::kF8E4M3);
+  layout.layers[1].kv_groups = 1;
+  std::byte arena[1];
+  const std::vector<kernels::KvLayerView> views = layout.LayerViews(arena);
+  const size_t tiles[] = {2 * 3 * 32 * 80, 2 * 32 * 80}, scales[] = {2 * 3 * 32 * 4, 2 * 32 * 4};
+  for (size_t l = 0; l < 2; ++l) {
+    EXPECT_EQ(views[l].TileBytes(), 32u * 80);
+    EXPECT_EQ(views[l].ScaleOffset(), tiles[l]);
+    EXPECT_EQ(views[l].LayerBytes(), tiles[l] + scales[l]);
+    EXPECT_EQ(layout.LayerBytes(l) % kernels::kKvOffsetUnit, 0u);
+    EXPECT_GE(layout.LayerBytes(l), views[l].LayerBytes());
+    EXPECT_LT(layout.LayerBytes(l), views[l].LayerBytes() + kernels::kKvOffsetUnit);
+  }
+  EXPECT_EQ(views[1].layer_offset, layout.LayerBytes(0));
+  EXPECT_EQ(layout.TokenBytes(), size_t{2 * (3 + 1) * (80 + 4)});
 }
 
 TEST(KvLayoutDeathTest, ALayerThatDoesNotExistHasNoSize) {

@@ -46,6 +46,16 @@ TEST(KvReportTest, Llama8bTakes128KibATokenAnd2MibABlock) {
   EXPECT_THAT(out.str(), HasSubstr("KV per block   2 MiB for 16 tokens"));
 }
 
+TEST(KvReportTest, Fp8NamesItsScales) {
+  const ModelConfig config = *NamedModelShape("llama-3.1-8b");
+  const KvLayouts layouts = MakeKvLayouts(config, 16, kernels::DType::kF8E4M3);
+  std::ostringstream out;
+  PrintModel(config, layouts, out);
+  EXPECT_THAT(out.str(), HasSubstr("KV per token   66 KiB  = 32 layers x K and V x 8 groups x "
+                                   "(128 x 1 byte + 4 of scale) (fp8_e4m3)"));
+  EXPECT_EQ(ModelJson(config, layouts, {}, {})["kv_dtype"], "fp8_e4m3");
+}
+
 TEST(KvReportTest, TheCapacityTableCountsSequencesByContext) {
   const KvLayouts layouts =
       MakeKvLayouts(*NamedModelShape("llama-3.1-8b"), 16, kernels::DType::kBF16);
