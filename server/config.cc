@@ -75,8 +75,8 @@ void AddModelFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
   flags.AddChoice("--dtype", text.dtype, {"auto", "bf16", "f32"},
                   "Number type of the computation; auto: from the checkpoint");
   flags.AddChoice("--kv-dtype", text.kv_dtype, {"auto", "bf16", "f32", "fp8_e4m3"},
-                  "Number type of keys and values; auto: that of the computation; fp8_e4m3: half "
-                  "of bf16, on a GPU alone");
+                  "Number type of keys and values; auto: that of the computation; fp8_e4m3: on a "
+                  "GPU, about half of bf16");
   flags.Add("--kv-memory", "BYTES", text.kv_memory,
             "Memory of the KV cache, with K, M, G or T; auto: from the free memory");
   flags.AddNumber("--gpu-memory-fraction", config.gpu_memory_fraction, 0.01, 0.99,
