@@ -9,6 +9,9 @@ from quire_server import (SERVICE, TIMEOUT, Answer, QuireServer, health_pb2, hea
                           run_to_end)
 
 CPU, GPU = os.environ["QUIRE_SERVER"], os.environ["QUIRE_SERVER_ON_EMULATED_GPU"]
+# Such as the demo model was trained for.
+QUESTION = ("Story: In the red box 7 green pears lie. Nora went to the harbour. Hugo likes owls.\n"
+            "Q: Where did Nora go?\nA:")
 GREEDY = {"max_tokens": 8, "ignore_eos": True}
 
 
@@ -43,6 +46,18 @@ class GpuTest(unittest.TestCase):
             self.assertGreater(held["workspace"], 64 * 192 * 4)
             self.assertGreater(held["graphs"], 0, "steps of one bucket were recorded")
             self.assertIn("emulated GPU", gpu.metrics_text())
+
+    def test_fp8_kv_takes_half_the_memory_and_answers_the_same(self):
+        answers, kv_bytes = {}, {}
+        for dtype in ("bf16", "fp8_e4m3"):
+            with server(GPU, "--kv-dtype", dtype, "--max-step-tokens", "64",
+                        "--max-running", "4") as gpu:
+                answers[dtype] = list(Answer(gpu.generate(QUESTION, **GREEDY)).read().ids)
+                kv_bytes[dtype] = gpu.metrics().value("quire_memory_bytes", kind="kv")
+                self.assertIn(f'dtype="{dtype}"', gpu.metrics_text())
+                self.assertIn(f"KV cache in {dtype}", "".join(gpu.log))
+        self.assertEqual(answers["fp8_e4m3"], answers["bf16"])
+        self.assertLess(kv_bytes["fp8_e4m3"], 0.6 * kv_bytes["bf16"])
 
     def test_the_kv_cache_gets_its_share_of_what_weights_and_workspace_leave(self):
         memory = 8 << 20
