@@ -13,7 +13,7 @@
 
 namespace quire::kernels::cuda {
 
-// Which attention kernel: its grid is (capacity of items, KV groups), its arguments AttentionArgs.
+// Which attention kernel: its launch is AttentionLaunch, its arguments AttentionArgs.
 struct AttentionVariant {
   DType act = DType::kBF16;  // bf16 or f16
   bool fp8_kv = false;       // else KV is of type act
@@ -77,5 +77,9 @@ KernelEntry AttentionMergeEntry(DType act) {
 
 // Shared memory of a launch; `split` where AttentionArgs::split is set (tile 0 alone knows it).
 int32_t AttentionSharedBytes(const AttentionVariant& variant, bool split);
+
+// `items`: those of the variant's tile, or more of them than any plan has.
+LaunchShape AttentionLaunch(const AttentionVariant& variant, bool split, int32_t items,
+                            int32_t groups);
 
 }  // namespace quire::kernels::cuda

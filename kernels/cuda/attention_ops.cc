@@ -138,8 +138,7 @@ void CudaOps::LaunchAttention(const PagedAttentionParams& params, const PlannedA
     if (grid.items[tile] == 0) continue;
     const AttentionVariant variant = VariantOf(LayerOf(params), tile);
     Launch(kernels_.attention(variant),
-           {grid.items[tile], params.kv.kv_groups, AttentionSharedBytes(variant, split_ > 0)},
-           args);
+           AttentionLaunch(variant, split_ > 0, grid.items[tile], params.kv.kv_groups), args);
   }
   if (grid.merges > 0) {
     Launch(kernels_.attention_merge(params.act), {grid.merges, params.kv.kv_groups, 0}, args);

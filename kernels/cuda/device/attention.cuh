@@ -264,9 +264,10 @@ class AttentionBlock {
   AttentionWarp<Shape> warp_;
 };
 
-// Paged attention of the rows of one tile size: grid (items, groups); blocks beyond the plan's end
-// at once. Grouped queries share each K and V that is read; decode, prefill and anything between
-// differ in the tiles alone.
+// Paged attention of the rows of one tile size: a block for each item and group, numbered item by
+// item. Blocks start in order of their numbers, so what runs longest starts first, whatever its
+// group, and blocks beyond the plan come last and end at once. Grouped queries share each K and V
+// that is read; decode, prefill and anything between differ in the tiles alone.
 template <typename Element, bool kFp8, int kHeadDim, int kRowWarps, int kKvWarps>
 struct AttentionKernel {
   using Shape = AttentionShape<Element, kFp8, kHeadDim, kRowWarps, kKvWarps>;
@@ -278,9 +279,10 @@ struct AttentionKernel {
   template <class Context>
   static QUIRE_DEVICE void Run(Context& context, const Args& args) {
     const AttentionHeader& header = *args.header;
-    if (context.BlockX() >= header.item_count[Shape::kTileClass]) return;
-    const AttentionItem& item = args.items[header.item_begin[Shape::kTileClass] + context.BlockX()];
-    AttentionBlock<Shape, Context>(context, args, item, context.BlockY()).Run();
+    const int index = context.BlockX() / args.groups;
+    if (index >= header.item_count[Shape::kTileClass]) return;
+    const AttentionItem& item = args.items[header.item_begin[Shape::kTileClass] + index];
+    AttentionBlock<Shape, Context>(context, args, item, context.BlockX() % args.groups).Run();
   }
 };
 

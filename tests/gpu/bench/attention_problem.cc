@@ -168,9 +168,9 @@ void AttentionProblem::Enqueue(int32_t layer) const {
     if (header_.item_count[tile] == 0) continue;
     const AttentionVariant variant = Variant(shape_, tile);
     const KernelEntry entry = GpuKernels().attention(variant);
-    const int32_t shared_bytes = AttentionSharedBytes(variant, false);
-    Prepare(entry, shared_bytes);
-    Launch(entry, {header_.item_count[tile], shape_.groups, shared_bytes}, args, stream_);
+    Prepare(entry, AttentionSharedBytes(variant, false));
+    Launch(entry, AttentionLaunch(variant, false, header_.item_count[tile], shape_.groups), args,
+           stream_);
   }
   if (header_.merge_count > 0) {
     Launch(GpuKernels().attention_merge(DType::kBF16), {header_.merge_count, shape_.groups, 0},

@@ -224,12 +224,10 @@ MatrixF AttentionStep::Run(uint64_t seed) {
   const AttentionArgs args = Args();
   for (int32_t tile = 0; tile <= LargestAttentionTile(setup_.head_dim); ++tile) {
     // One block too many; all of a capacity would say the same, slowly.
-    const LaunchShape shape = {
-        .grid_x = plan_.header().item_count[tile] + 1,
-        .grid_y = setup_.groups,
-        .shared_bytes = AttentionSharedBytes({setup_.act, setup_.fp8, setup_.head_dim, tile},
-                                             setup_.split > 0 && tile == 0)};
     const AttentionVariant variant{setup_.act, setup_.fp8, setup_.head_dim, tile};
+    const LaunchShape shape =
+        AttentionLaunch(variant, setup_.split > 0 && tile == 0,
+                        plan_.header().item_count[tile] + 1, setup_.groups);
     Launch(GpuUnderTest().table.attention(variant), shape, args, seed);
   }
   Launch(GpuUnderTest().table.attention_merge(setup_.act),
