@@ -18,4 +18,10 @@ LaunchShape AttentionLaunch(const AttentionVariant& variant, bool split, int32_t
   return {static_cast<int32_t>(blocks), 1, AttentionSharedBytes(variant, split)};
 }
 
+LaunchShape AttentionMergeLaunch(int32_t merges, int32_t rows, int32_t groups, int32_t head_dim) {
+  const int32_t blocks = AttentionMergeBlocks(rows, groups, head_dim);
+  KERNELS_CHECK(blocks <= std::numeric_limits<uint16_t>::max());  // of a grid's y
+  return {merges, blocks, 0};
+}
+
 }  // namespace quire::kernels::cuda

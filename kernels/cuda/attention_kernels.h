@@ -68,7 +68,7 @@ KernelEntry AttentionEntry(const AttentionVariant& variant) {
       variant, [](auto kernel) { return Backend::template Entry<decltype(kernel)>(); });
 }
 
-// Its grid is (capacity of merges, KV groups), its arguments the same; no shared memory.
+// Its launch is AttentionMergeLaunch, its arguments the same.
 template <class Backend>
 KernelEntry AttentionMergeEntry(DType act) {
   if (act == DType::kF16) return Backend::template Entry<AttentionMergeKernel<Half>>();
@@ -81,5 +81,7 @@ int32_t AttentionSharedBytes(const AttentionVariant& variant, bool split);
 // `items`: those of the variant's tile, or more of them than any plan has.
 LaunchShape AttentionLaunch(const AttentionVariant& variant, bool split, int32_t items,
                             int32_t groups);
+// `merges` of at most `rows` rows, or more.
+LaunchShape AttentionMergeLaunch(int32_t merges, int32_t rows, int32_t groups, int32_t head_dim);
 
 }  // namespace quire::kernels::cuda

@@ -107,7 +107,6 @@ void CudaOps::PagedAttention(const PagedAttentionParams& params) {
   args.table = tables.offsets;
   args.header = planned->header();
   args.items = planned->items();
-  args.merges = planned->merges();
   args.q = params.q;
   args.out = params.out;
   args.partial_out = partial_out_.as<float>();
@@ -141,7 +140,10 @@ void CudaOps::LaunchAttention(const PagedAttentionParams& params, const PlannedA
            AttentionLaunch(variant, split_ > 0, grid.items[tile], params.kv.kv_groups), args);
   }
   if (grid.merges > 0) {
-    Launch(kernels_.attention_merge(params.act), {grid.merges, params.kv.kv_groups, 0}, args);
+    Launch(
+        kernels_.attention_merge(params.act),
+        AttentionMergeLaunch(grid.merges, grid.merge_rows, params.kv.kv_groups, params.kv.head_dim),
+        args);
   }
 }
 

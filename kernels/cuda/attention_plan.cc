@@ -1,6 +1,7 @@
 #include "kernels/cuda/attention_plan.h"
 
 #include <algorithm>
+#include <cstring>
 #include <tuple>
 
 namespace quire::kernels::cuda {
@@ -13,6 +14,11 @@ constexpr int32_t kMinSlotBudget = 32;
 
 int32_t CeilDiv(int32_t a, int32_t b) { return (a + b - 1) / b; }
 int32_t RoundUp(int32_t a, int32_t unit) { return CeilDiv(a, unit) * unit; }
+
+template <typename T>
+size_t BytesOf(const std::vector<T>& values) {
+  return values.size() * sizeof(T);
+}
 
 // Blocks for each group that run at the same time.
 int32_t BlocksPerGroup(const AttentionPlanOptions& options) {
@@ -49,6 +55,15 @@ void AttentionPlan::Make(std::span<const int32_t> q_start, std::span<const int32
     SortItems(header_.item_begin[size]);
   }
   header_.merge_count = static_cast<int32_t>(merges_.size());
+  header_.merges_offset = static_cast<int32_t>(BytesOf(items_));
+}
+
+size_t AttentionPlan::ListBytes() const { return BytesOf(items_) + BytesOf(merges_); }
+
+void AttentionPlan::WriteLists(std::byte* to) const {
+  static_assert(sizeof(AttentionItem) % alignof(AttentionMerge) == 0);
+  if (!items_.empty()) std::memcpy(to, items_.data(), BytesOf(items_));
+  if (!merges_.empty()) std::memcpy(to + BytesOf(items_), merges_.data(), BytesOf(merges_));
 }
 
 void AttentionPlan::CollectTiles(std::span<const int32_t> q_start,

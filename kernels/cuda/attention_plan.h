@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -45,6 +46,10 @@ class AttentionPlan {
   const std::vector<AttentionItem>& items() const { return items_; }  // longest first in each size
   const std::vector<AttentionMerge>& merges() const { return merges_; }
   const AttentionPlanOptions& options() const { return options_; }
+
+  // The items and, right behind them, the merges, as the kernels read them.
+  size_t ListBytes() const;
+  void WriteLists(std::byte* to) const;
 
  private:
   // All rows of a tile and the KV that any of them sees.

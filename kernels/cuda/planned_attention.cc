@@ -9,19 +9,11 @@ namespace {
 
 int32_t CeilDiv(int32_t a, int32_t b) { return (a + b - 1) / b; }
 
-template <typename T>
-size_t BytesOf(const std::vector<T>& values) {
-  return values.size() * sizeof(T);
-}
-
 }  // namespace
 
 PlannedAttention::PlannedAttention(GpuRuntime* runtime, const BatchCapacity& batch,
                                    const AttentionPlanOptions& options)
-    : runtime_(runtime),
-      capacity_(PlanCapacity(batch, options)),
-      merges_offset_(kItemsOffset + static_cast<size_t>(capacity_.items) * sizeof(AttentionItem)),
-      plan_(options) {}
+    : runtime_(runtime), capacity_(PlanCapacity(batch, options)), plan_(options) {}
 
 PlannedAttention::~PlannedAttention() {
   for (const Staging& staging : staging_) {
@@ -33,8 +25,9 @@ DeviceStatus PlannedAttention::Create(GpuRuntime* runtime, const BatchCapacity& 
                                       const AttentionPlanOptions& options,
                                       std::unique_ptr<PlannedAttention>* planned) {
   std::unique_ptr<PlannedAttention> made(new PlannedAttention(runtime, batch, options));
-  const size_t bytes =
-      made->merges_offset_ + static_cast<size_t>(made->capacity_.merges) * sizeof(AttentionMerge);
+  const AttentionPlanCapacity& room = made->capacity_;
+  const size_t bytes = kItemsOffset + static_cast<size_t>(room.items) * sizeof(AttentionItem) +
+                       static_cast<size_t>(room.merges) * sizeof(AttentionMerge);
   DeviceStatus status = made->device_.Allocate(runtime, GpuBuffer::Kind::kDevice, bytes);
   for (Staging& staging : made->staging_) {
     if (status.ok()) status = staging.memory.Allocate(runtime, GpuBuffer::Kind::kPinned, bytes);
@@ -54,6 +47,9 @@ AttentionGrid PlannedAttention::StepGrid() const {
   AttentionGrid grid;
   std::copy_n(header.item_count, kAttentionTiles, grid.items);
   grid.merges = header.merge_count;
+  for (const AttentionMerge& merge : plan_.merges()) {
+    grid.merge_rows = std::max(grid.merge_rows, merge.rows);
+  }
   return grid;
 }
 
@@ -69,6 +65,7 @@ AttentionGrid PlannedAttention::DecodeGrid(const BatchCapacity& capacity) const 
   AttentionGrid grid;
   grid.items[tile] = std::min(most.items, tiles + cuts);
   grid.merges = std::min(most.merges, tiles);
+  grid.merge_rows = std::min(options.q_per_group, kAttentionTileRows[tile]);
   return grid;
 }
 
@@ -81,7 +78,7 @@ void PlannedAttention::CheckPlan(const BatchCapacity& capacity, const BatchHostV
   // A decode step: it may be run by a graph that was recorded in another.
   const AttentionGrid step = StepGrid();
   const AttentionGrid most = DecodeGrid(capacity);
-  KERNELS_CHECK(step.merges <= most.merges);
+  KERNELS_CHECK(step.merges <= most.merges && step.merge_rows <= most.merge_rows);
   for (int32_t tile = 0; tile < kAttentionTiles; ++tile) {
     KERNELS_CHECK(step.items[tile] <= most.items[tile]);
   }
@@ -95,13 +92,8 @@ void PlannedAttention::Upload(const BatchCapacity& capacity, const BatchHostView
   if (staging.copied != nullptr) staging.copied->Wait();
   std::byte* const to = staging.memory.data();
   std::memcpy(to, &plan_.header(), sizeof(AttentionHeader));
-  std::memcpy(to + kItemsOffset, plan_.items().data(), BytesOf(plan_.items()));
-  runtime_->CopyToDevice(device_.data(), to, kItemsOffset + BytesOf(plan_.items()));
-  if (!plan_.merges().empty()) {
-    std::memcpy(to + merges_offset_, plan_.merges().data(), BytesOf(plan_.merges()));
-    runtime_->CopyToDevice(device_.data() + merges_offset_, to + merges_offset_,
-                           BytesOf(plan_.merges()));
-  }
+  plan_.WriteLists(to + kItemsOffset);
+  runtime_->CopyToDevice(device_.data(), to, kItemsOffset + plan_.ListBytes());
   staging.copied = runtime_->RecordEvent();
 }
 

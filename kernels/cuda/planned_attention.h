@@ -13,6 +13,7 @@ namespace quire::kernels::cuda {
 struct AttentionGrid {
   int32_t items[kAttentionTiles] = {};  // by the size of the tile
   int32_t merges = 0;
+  int32_t merge_rows = 0;  // of a merge at most
 };
 
 // The attention plan of the layers of one shape, where the kernels read it: made on the host every
@@ -43,9 +44,6 @@ class PlannedAttention {
   const AttentionItem* items() const {
     return reinterpret_cast<const AttentionItem*>(device_.data() + kItemsOffset);
   }
-  const AttentionMerge* merges() const {
-    return reinterpret_cast<const AttentionMerge*>(device_.data() + merges_offset_);
-  }
 
  private:
   struct Staging {
@@ -63,9 +61,8 @@ class PlannedAttention {
 
   GpuRuntime* const runtime_;
   const AttentionPlanCapacity capacity_;
-  const size_t merges_offset_;
   AttentionPlan plan_;
-  GpuBuffer device_;  // header, items, merges
+  GpuBuffer device_;  // header, and the plan's lists
   Staging staging_[2];
 };
 

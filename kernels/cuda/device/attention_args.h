@@ -44,7 +44,22 @@ struct AttentionHeader {
   int32_t item_begin[kAttentionTiles];  // in the list of items, by the size of the tile
   int32_t item_count[kAttentionTiles];
   int32_t merge_count;
+  int32_t merges_offset;  // bytes from the first item to the first merge
 };
+
+// How the merge kernel shares out a tile: a warp takes so many columns of a row (of several rows,
+// kPartialRows apart).
+inline constexpr int32_t kAttentionMergeColumns = 64;
+inline constexpr int32_t kAttentionMergeWarps = 4;
+constexpr int32_t AttentionMergeParts(int32_t head_dim) {
+  return (head_dim + kAttentionMergeColumns - 1) / kAttentionMergeColumns;
+}
+// Blocks for a tile of at most so many rows, in all groups.
+constexpr int32_t AttentionMergeBlocks(int32_t rows, int32_t groups, int32_t head_dim) {
+  const int32_t units =
+      (rows < kPartialRows ? rows : kPartialRows) * groups * AttentionMergeParts(head_dim);
+  return (units + kAttentionMergeWarps - 1) / kAttentionMergeWarps;
+}
 
 // All pointers are device memory. Rows of Q and of the output are [token][head][head_dim].
 struct AttentionArgs {
@@ -54,8 +69,7 @@ struct AttentionArgs {
   const uint32_t* table;
 
   const AttentionHeader* header;
-  const AttentionItem* items;
-  const AttentionMerge* merges;
+  const AttentionItem* items;  // and the merges behind them
 
   const void* q;
   void* out;

@@ -58,11 +58,19 @@ struct RunningSoftmax {
   template <class Context>
   QUIRE_DEVICE Factors Add(Context& context, float lse) {
     const float new_max = std::fmax(max, lse);
-    const float base = new_max == -INFINITY ? 0.0f : new_max;
-    const Factors factors{context.Exp2(max - base), context.Exp2(lse - base)};
-    sum = std::fma(sum, factors.old_out, factors.part);
+    const Factors factors = FactorsOf(context, max, new_max, lse);
+    AddSum(factors);
     max = new_max;
     return factors;
+  }
+  // Add's factors and the sum's part of it, where the maxima are known.
+  template <class Context>
+  static QUIRE_DEVICE Factors FactorsOf(Context& context, float old_max, float new_max, float lse) {
+    const float base = new_max == -INFINITY ? 0.0f : new_max;
+    return {context.Exp2(old_max - base), context.Exp2(lse - base)};
+  }
+  QUIRE_DEVICE void AddSum(const Factors& factors) {
+    sum = std::fma(sum, factors.old_out, factors.part);
   }
   static QUIRE_DEVICE float AddOut(float out, const Factors& factors, float part) {
     return std::fma(out, factors.old_out, factors.part * part);

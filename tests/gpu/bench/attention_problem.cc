@@ -154,8 +154,9 @@ void AttentionProblem::MakePlan() {
   };
   args_.header =
       reinterpret_cast<const AttentionHeader*>(keep(std::vector<AttentionHeader>{header_}));
-  args_.items = reinterpret_cast<const AttentionItem*>(keep(plan.items()));
-  args_.merges = reinterpret_cast<const AttentionMerge*>(keep(plan.merges()));
+  std::vector<std::byte> lists(plan.ListBytes());
+  plan.WriteLists(lists.data());
+  args_.items = reinterpret_cast<const AttentionItem*>(keep(lists));
   args_.partial_out =
       reinterpret_cast<float*>(keep(sizeof(float) * rows * static_cast<size_t>(shape_.head_dim)));
   args_.partial_lse = reinterpret_cast<float*>(keep(sizeof(float) * rows));
@@ -173,8 +174,10 @@ void AttentionProblem::Enqueue(int32_t layer) const {
            stream_);
   }
   if (header_.merge_count > 0) {
-    Launch(GpuKernels().attention_merge(DType::kBF16), {header_.merge_count, shape_.groups, 0},
-           args, stream_);
+    const int32_t rows = std::min(shape_.queries * (shape_.heads / shape_.groups), kPartialRows);
+    Launch(GpuKernels().attention_merge(DType::kBF16),
+           AttentionMergeLaunch(header_.merge_count, rows, shape_.groups, shape_.head_dim), args,
+           stream_);
   }
 }
 

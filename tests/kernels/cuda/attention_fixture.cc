@@ -185,10 +185,10 @@ AttentionArgs AttentionStep::Args() {
   EXPECT_LE(plan_.items().size(), static_cast<size_t>(room.items));
   EXPECT_LE(plan_.merges().size(), static_cast<size_t>(room.merges));
   header_ = {plan_.header()};
-  items_ = Poisoned<AttentionItem>(room.items);
-  std::copy(plan_.items().begin(), plan_.items().end(), items_.begin());
-  merges_ = Poisoned<AttentionMerge>(room.merges);
-  std::copy(plan_.merges().begin(), plan_.merges().end(), merges_.begin());
+  const size_t list_bytes = static_cast<size_t>(room.items) * sizeof(AttentionItem) +
+                            static_cast<size_t>(room.merges) * sizeof(AttentionMerge);
+  lists_ = Poisoned<std::byte>(static_cast<int64_t>(list_bytes));
+  plan_.WriteLists(lists_.data());
   partial_out_ = Poisoned<float>(partial_rows * setup_.head_dim);
   partial_lse_ = Poisoned<float>(partial_rows);
   out_ = Poisoned<uint16_t>((q_start_.back() + kSpare) * setup_.q_width());
@@ -199,8 +199,7 @@ AttentionArgs AttentionStep::Args() {
   args.table_start = table_start_.data();
   args.table = table_.data();
   args.header = header_.data();
-  args.items = items_.data();
-  args.merges = merges_.data();
+  args.items = reinterpret_cast<const AttentionItem*>(lists_.data());
   args.q = q_.data();
   args.out = out_.data();
   args.partial_out = partial_out_.data();
@@ -225,13 +224,13 @@ MatrixF AttentionStep::Run(uint64_t seed) {
   for (int32_t tile = 0; tile <= LargestAttentionTile(setup_.head_dim); ++tile) {
     // One block too many; all of a capacity would say the same, slowly.
     const AttentionVariant variant{setup_.act, setup_.fp8, setup_.head_dim, tile};
-    const LaunchShape shape =
-        AttentionLaunch(variant, setup_.split > 0 && tile == 0,
-                        plan_.header().item_count[tile] + 1, setup_.groups);
+    const LaunchShape shape = AttentionLaunch(variant, setup_.split > 0 && tile == 0,
+                                              plan_.header().item_count[tile] + 1, setup_.groups);
     Launch(GpuUnderTest().table.attention(variant), shape, args, seed);
   }
   Launch(GpuUnderTest().table.attention_merge(setup_.act),
-         {.grid_x = plan_.header().merge_count + 1, .grid_y = setup_.groups, .shared_bytes = 0},
+         AttentionMergeLaunch(plan_.header().merge_count + 1, kPartialRows, setup_.groups,
+                              setup_.head_dim),
          args, seed);
   const auto used = static_cast<size_t>(q_start_.back() * setup_.q_width());
   EXPECT_TRUE(

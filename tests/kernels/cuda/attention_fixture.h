@@ -82,8 +82,7 @@ class AttentionStep {
   std::vector<uint16_t> out_;
   std::vector<float> partial_out_;
   std::vector<float> partial_lse_;
-  std::vector<AttentionItem> items_;
-  std::vector<AttentionMerge> merges_;
+  std::vector<std::byte> lists_;
 };
 
 // What the textbook gives for the parts: exact, and naive in the same types.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "tests/kernels/cuda/attention_fixture.h"
 
@@ -257,6 +258,27 @@ TEST_F(CudaAttentionTest, WithAFixedSplitARowsBitsFollowFromItsSequenceAlone) {
             << begin << " resident " << resident;
         EXPECT_TRUE(SameBits(RowsOf(got, got.rows - 1, got.rows), RowsOf(whole_b, 30, 31)));
       }
+    }
+  }
+}
+
+// More ranges than a warp has lanes, and heads of more columns than one takes.
+TEST_F(CudaAttentionTest, TilesCutIntoManyRangesMergeToTheBitsOfOneBlock) {
+  auto random = Random(15);
+  for (int32_t head_dim : {48, 80, 128, 256}) {
+    AttentionSetup setup{.heads = 3, .groups = 1, .head_dim = head_dim};
+    setup.split = 64;
+    const AttentionSequence sequence = RandomSequence(setup, 64 * 70 + 9, random);
+    for (const auto& [begin, end] :
+         {std::pair{64 * 32 - 1, 64 * 32}, {64 * 32, 64 * 32 + 5}, {64 * 70 + 1, 64 * 70 + 9}}) {
+      const std::vector<AttentionPart> parts = {{&sequence, begin, end}};
+      setup.resident_blocks = 1;
+      const MatrixF whole = Attend(setup, parts, random);
+      setup.resident_blocks = 100;
+      AttentionStep step(setup, parts, random);
+      EXPECT_TRUE(SameBits(step.Run(++seed_), whole)) << head_dim << " from " << begin;
+      EXPECT_EQ(step.plan().merges().front().ranges, (end + 63) / 64);
+      EXPECT_TRUE(IsClose(whole, ExactAttention(setup, parts), NaiveAttention(setup, parts)));
     }
   }
 }

@@ -1,6 +1,7 @@
 #include "kernels/cuda/planned_attention.h"
 
 #include <bit>
+#include <cstring>
 #include <iterator>
 #include <memory>
 #include <random>
@@ -66,6 +67,7 @@ TEST(PlannedAttentionTest, DecodePlansOfABucketFitItsGrid) {
     const AttentionGrid step = planned->StepGrid();
     const AttentionGrid grid = planned->DecodeGrid(bucket);
     EXPECT_LE(step.merges, grid.merges);
+    EXPECT_LE(step.merge_rows, grid.merge_rows);
     int32_t sizes = 0;
     for (int32_t tile = 0; tile < kAttentionTiles; ++tile) {
       EXPECT_LE(step.items[tile], grid.items[tile]) << "tiles of size " << tile;
@@ -84,6 +86,28 @@ TEST(PlannedAttentionTest, TheGridOfASmallBucketIsSmall) {
   const AttentionGrid grid = planned->DecodeGrid(Bucket(1));
   EXPECT_EQ(grid.items[0], 1 + 50);
   EXPECT_EQ(grid.merges, 1);
+}
+
+TEST(PlannedAttentionTest, OneCopyBringsThePlanAndItsMergesRightBehindTheItems) {
+  const auto gpu = simt::MakeEmulatedGpu();
+  std::unique_ptr<PlannedAttention> planned;
+  const AttentionPlanOptions options = {.resident_blocks = 16};
+  ASSERT_TRUE(PlannedAttention::Create(gpu.get(), kWhole, options, &planned).ok());
+  const std::vector<int32_t> lengths = {5000, 20, 3000};
+  planned->Upload(kWhole, {OneTokenEach(3), lengths});
+  gpu->RecordEvent()->Wait();
+  const AttentionHeader& header = *planned->header();
+  EXPECT_EQ(header.merge_count, 2);
+  std::vector<AttentionMerge> merges(2);
+  std::memcpy(merges.data(),
+              reinterpret_cast<const std::byte*>(planned->items()) + header.merges_offset,
+              merges.size() * sizeof(AttentionMerge));
+  EXPECT_EQ(header.merges_offset, planned->plan().items().size() * sizeof(AttentionItem));
+  for (size_t i = 0; i < merges.size(); ++i) {
+    EXPECT_EQ(merges[i].first_slot, planned->plan().merges()[i].first_slot);
+    EXPECT_EQ(merges[i].ranges, planned->plan().merges()[i].ranges);
+  }
+  EXPECT_EQ(planned->StepGrid().merge_rows, 1);
 }
 
 TEST(PlannedAttentionTest, DiesOnADecodeStepBeyondItsCapacity) {
