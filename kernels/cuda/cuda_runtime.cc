@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "kernels/cuda/cublaslt.h"
 #include "kernels/cuda/kernel_table.h"
@@ -18,14 +19,41 @@ std::string Describe(const char* what, cudaError_t error) {
          ")";
 }
 
+// Events that wait for their next use: every step records some. Who waits for one sleeps, where the
+// library would have its thread spin.
+class EventPool {
+ public:
+  EventPool() = default;
+  EventPool(const EventPool&) = delete;
+  EventPool& operator=(const EventPool&) = delete;
+  ~EventPool() {
+    for (cudaEvent_t event : free_) cudaEventDestroy(event);
+  }
+  // Null where the device has failed.
+  cudaEvent_t Take() {
+    cudaEvent_t event = nullptr;
+    if (free_.empty()) {
+      cudaEventCreateWithFlags(&event, cudaEventDisableTiming | cudaEventBlockingSync);
+    } else {
+      event = free_.back();
+      free_.pop_back();
+    }
+    return event;
+  }
+  void GiveBack(cudaEvent_t event) {
+    if (event != nullptr) free_.push_back(event);
+  }
+
+ private:
+  std::vector<cudaEvent_t> free_;
+};
+
 class CudaEvent final : public Event {
  public:
-  CudaEvent() { cudaEventCreateWithFlags(&event_, cudaEventDisableTiming); }
+  explicit CudaEvent(EventPool* pool) : pool_(pool), event_(pool->Take()) {}
   CudaEvent(const CudaEvent&) = delete;
   CudaEvent& operator=(const CudaEvent&) = delete;
-  ~CudaEvent() override {
-    if (event_ != nullptr) cudaEventDestroy(event_);
-  }
+  ~CudaEvent() override { pool_->GiveBack(event_); }
   cudaEvent_t get() const { return event_; }
   // A failed device makes both true, and shows in Device::CheckError.
   bool Done() const override {
@@ -36,7 +64,8 @@ class CudaEvent final : public Event {
   }
 
  private:
-  cudaEvent_t event_ = nullptr;
+  EventPool* const pool_;  // the runtime's, which outlives its events
+  const cudaEvent_t event_;
 };
 
 class CudaGraph final : public DeviceGraph {
@@ -120,6 +149,7 @@ class CudaRuntime final : public GpuRuntime {
   }
 
   GpuProperties properties_;
+  EventPool events_;
   std::unique_ptr<CublasLt> blas_;
   cudaStream_t stream_ = nullptr;
   cudaStream_t transfer_stream_ = nullptr;
@@ -249,7 +279,7 @@ void CudaRuntime::Gemm(const GemmArgs& args) {
 }
 
 std::unique_ptr<Event> CudaRuntime::Record(cudaStream_t stream) {
-  auto event = std::make_unique<CudaEvent>();
+  auto event = std::make_unique<CudaEvent>(&events_);
   Then("recording an event", [&] { return cudaEventRecord(event->get(), stream); });
   return event;
 }
