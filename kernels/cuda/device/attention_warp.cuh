@@ -7,6 +7,7 @@
 #include "kernels/cuda/device/annotations.h"
 #include "kernels/cuda/device/attention_rows.cuh"
 #include "kernels/cuda/device/attention_shape.cuh"
+#include "kernels/cuda/device/constants.h"
 
 namespace quire::kernels::cuda {
 
@@ -17,7 +18,6 @@ struct ScoreMap {
   float cap;
 
   QUIRE_DEVICE explicit ScoreMap(const AttentionArgs& args) {
-    constexpr float kLog2E = 1.4426950408889634f;
     const bool capped = args.softcap > 0;
     scale = capped ? 1.0f : args.scale * kLog2E;
     cap_input = capped ? 2 * kLog2E * args.scale / args.softcap : 0.0f;
@@ -27,7 +27,7 @@ struct ScoreMap {
   // tanh(x) = 1 - 2 / (e^2x + 1)
   template <class Context>
   QUIRE_DEVICE float Cap(Context& context, float score) const {
-    return cap * (1.0f - 2.0f / (context.Exp2(score * cap_input) + 1.0f));
+    return cap * (1.0f - 2.0f * context.Reciprocal(context.Exp2(score * cap_input) + 1.0f));
   }
 };
 

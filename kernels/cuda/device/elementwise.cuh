@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "kernels/api/views.h"
+#include "kernels/cuda/device/constants.h"
 #include "kernels/cuda/device/words.cuh"
 
 // GateMul and SoftCap of kernels/api/ops.h. Blocks along y share out the elements of a row; rows
@@ -29,7 +30,6 @@ struct SoftCapArgs {
 // Far below zero the divisor is an infinity and the gate closed.
 template <GateKind kKind, class Context>
 QUIRE_DEVICE float Gate(Context& context, float x) {
-  constexpr float kLog2E = 1.44269504f;
   constexpr float kTwoRootTwoOverPi = 1.59576912f;
   float u = x;
   if constexpr (kKind == GateKind::kGeluTanh) {

@@ -114,6 +114,13 @@ class GpuContext {
     return y;
   }
 
+  // 1 / x to an ulp; 0 for an infinity. A division would take a dozen instructions.
+  __device__ float Reciprocal(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+  }
+
   // Two values rounded to nearest even as T, `low` in the low half.
   template <typename T>
   __device__ uint32_t Pack(float low, float high) {

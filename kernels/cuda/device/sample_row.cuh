@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "kernels/api/views.h"
+#include "kernels/cuda/device/constants.h"
 #include "kernels/cuda/device/words.cuh"
 
 // What the parts of the sampling kernel share: one row, and how the threads of its block divide it.
@@ -31,7 +32,6 @@ struct SampleArgs {
 QUIRE_DEVICE constexpr int64_t SampleWorkStride(int64_t vocab) { return (vocab + 3) / 4 * 4; }
 
 inline constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
-inline constexpr float kLog2E = 1.44269504f;
 
 // Numbers that order as the floats do; -0 counts as 0, NaN as more than plus infinity.
 QUIRE_DEVICE uint32_t KeyOf(float x) {

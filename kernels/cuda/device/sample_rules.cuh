@@ -89,7 +89,8 @@ struct LogitRules {
     for (int32_t i = context.Thread(); i < count; i += kThreads) {
       const int32_t id = edits[i].token;
       if (!IsId(id, row)) continue;
-      const uint32_t word = row.work[id];
+      // Read once: another thread of the id may make it a logit meanwhile.
+      const uint32_t word = *static_cast<const volatile uint32_t*>(row.work + id);
       if (IsLogit(word)) continue;
       float x = Start(row, id, word);
       for (int32_t j = 0; j < count; ++j) {

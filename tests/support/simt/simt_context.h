@@ -87,6 +87,7 @@ class SimtContext {
   }
 
   float Exp2(float x) { return std::exp2(x); }
+  float Reciprocal(float x) { return 1 / x; }
 
   template <typename T>
   uint32_t Pack(float low, float high) {
