@@ -25,7 +25,7 @@ std::unique_ptr<kernels::Device> EmulatedDevice(bool batch_invariant,
                                                 const kernels::simt::EmulatedGpuOptions& gpu = {}) {
   kernels::DeviceStatus status;
   auto device =
-      kernels::cuda::MakeCudaDevice(kernels::simt::MakeEmulatedGpu(gpu), batch_invariant, &status);
+      kernels::cuda::MakeCudaDevice(kernels::simt::MakeTestGpu(gpu), batch_invariant, &status);
   QUIRE_CHECK(device != nullptr) << status.message();
   return device;
 }

@@ -46,7 +46,7 @@ class SwappingModel {
   SwappingModel(const std::string& model, QueueOrder order) {
     kernels::DeviceStatus status;
     device_ = kernels::cuda::MakeCudaDevice(
-        kernels::simt::MakeEmulatedGpu(EmulatedGpuOptions{.seed = 3, .order = order}),
+        kernels::simt::MakeTestGpu(EmulatedGpuOptions{.seed = 3, .order = order}),
         /*batch_invariant=*/true, &status);
     QUIRE_CHECK(device_ != nullptr) << status.message();
     const ModelConfig config = Must(LoadModelConfig(GoldenModelDir(model)));

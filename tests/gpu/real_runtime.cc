@@ -7,7 +7,7 @@
 
 namespace quire::kernels::simt {
 
-std::unique_ptr<cuda::GpuRuntime> MakeEmulatedGpu(const EmulatedGpuOptions&) {
+std::unique_ptr<cuda::GpuRuntime> MakeTestGpu(const EmulatedGpuOptions&) {
   DeviceStatus status;
   auto runtime = cuda::MakeCudaRuntime(&status);
   QUIRE_CHECK(runtime != nullptr) << status.message();

@@ -20,7 +20,7 @@ using Code = DeviceStatus::Code;
 
 std::unique_ptr<Device> MakeDevice(const simt::EmulatedGpuOptions& options = {}) {
   DeviceStatus status;
-  auto device = MakeCudaDevice(simt::MakeEmulatedGpu(options), false, &status);
+  auto device = MakeCudaDevice(simt::MakeTestGpu(options), false, &status);
   EXPECT_NE(device, nullptr) << status.message();
   return device;
 }

@@ -22,7 +22,7 @@ DeviceStatus CreateDevice(const DeviceOptions& options, std::unique_ptr<Device>*
     gpu.memory_bytes = std::stoull(bytes);
   }
   DeviceStatus status;
-  *device = cuda::MakeCudaDevice(simt::MakeEmulatedGpu(gpu), options.batch_invariant, &status);
+  *device = cuda::MakeCudaDevice(simt::MakeTestGpu(gpu), options.batch_invariant, &status);
   return status;
 }
 

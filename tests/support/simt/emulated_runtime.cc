@@ -339,7 +339,7 @@ class EmulatedRuntime final : public cuda::GpuRuntime {
 
 }  // namespace
 
-std::unique_ptr<cuda::GpuRuntime> MakeEmulatedGpu(const EmulatedGpuOptions& options) {
+std::unique_ptr<cuda::GpuRuntime> MakeTestGpu(const EmulatedGpuOptions& options) {
   return std::make_unique<EmulatedRuntime>(options);
 }
 

@@ -27,11 +27,12 @@ struct EmulatedGpuOptions {
   size_t pinned_bytes = SIZE_MAX;        // AllocatePinned fails beyond
 };
 
-// A GPU that is none: memory is the host's, filled with NaN; work is queued and runs, each queue in
-// order, only when somebody waits for it (unless `order` says otherwise), so that whatever is read,
-// overwritten or freed too early is seen. What a kernel's checks find fails the test and, as a
-// GPU's faults do, the device.
-std::unique_ptr<cuda::GpuRuntime> MakeEmulatedGpu(const EmulatedGpuOptions& options = {});
+// The GPU that tests of the whole device run on: of the emulator, unless a real one is linked in
+// its place (tests/gpu/real_runtime.cc). The emulator's is none: memory is the host's, filled with
+// NaN; work is queued and runs, each queue in order, only when somebody waits for it (unless
+// `order` says otherwise), so that whatever is read, overwritten or freed too early is seen. What a
+// kernel's checks find fails the test and, as a GPU's faults do, the device.
+std::unique_ptr<cuda::GpuRuntime> MakeTestGpu(const EmulatedGpuOptions& options = {});
 
 // The size of a copy that keeps a queue of this GPU busy for a while, where a GPU keeps its own
 // time.

@@ -32,8 +32,7 @@ inline KvLayout SwapLayout(int32_t block_tokens = 16, int32_t window = 0) {
 
 inline std::unique_ptr<kernels::Device> SwapDevice(const EmulatedGpuOptions& options) {
   kernels::DeviceStatus status;
-  auto device =
-      kernels::cuda::MakeCudaDevice(kernels::simt::MakeEmulatedGpu(options), false, &status);
+  auto device = kernels::cuda::MakeCudaDevice(kernels::simt::MakeTestGpu(options), false, &status);
   QUIRE_CHECK(device != nullptr) << status.message();
   return device;
 }

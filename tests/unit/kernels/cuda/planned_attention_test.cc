@@ -53,7 +53,7 @@ std::vector<int32_t> RandomLengths(int32_t sequences, std::mt19937* random) {
 // A graph is launched with the grid of its bucket, whatever the step.
 TEST(PlannedAttentionTest, DecodePlansOfABucketFitItsGrid) {
   std::mt19937 random(kSeed);
-  const auto gpu = simt::MakeEmulatedGpu();
+  const auto gpu = simt::MakeTestGpu();
   for (int round = 0; round < 1000; ++round) {
     SCOPED_TRACE(::testing::Message() << "seed " << kSeed << ", round " << round);
     const AttentionPlanOptions options = RandomOptions(&random);
@@ -79,7 +79,7 @@ TEST(PlannedAttentionTest, DecodePlansOfABucketFitItsGrid) {
 
 // One sequence on a large GPU: not one block for each slot that there might be.
 TEST(PlannedAttentionTest, TheGridOfASmallBucketIsSmall) {
-  const auto gpu = simt::MakeEmulatedGpu();
+  const auto gpu = simt::MakeTestGpu();
   std::unique_ptr<PlannedAttention> planned;
   const AttentionPlanOptions options = {.q_per_group = 4, .groups = 8, .resident_blocks = 396};
   ASSERT_TRUE(PlannedAttention::Create(gpu.get(), kWhole, options, &planned).ok());
@@ -89,7 +89,7 @@ TEST(PlannedAttentionTest, TheGridOfASmallBucketIsSmall) {
 }
 
 TEST(PlannedAttentionTest, OneCopyBringsThePlanAndItsMergesRightBehindTheItems) {
-  const auto gpu = simt::MakeEmulatedGpu();
+  const auto gpu = simt::MakeTestGpu();
   std::unique_ptr<PlannedAttention> planned;
   const AttentionPlanOptions options = {.resident_blocks = 16};
   ASSERT_TRUE(PlannedAttention::Create(gpu.get(), kWhole, options, &planned).ok());
@@ -111,7 +111,7 @@ TEST(PlannedAttentionTest, OneCopyBringsThePlanAndItsMergesRightBehindTheItems) 
 }
 
 TEST(PlannedAttentionTest, DiesOnADecodeStepBeyondItsCapacity) {
-  const auto gpu = simt::MakeEmulatedGpu();
+  const auto gpu = simt::MakeTestGpu();
   std::unique_ptr<PlannedAttention> planned;
   ASSERT_TRUE(PlannedAttention::Create(gpu.get(), kWhole, {}, &planned).ok());
   const std::vector<int32_t> lengths(16, 64);
