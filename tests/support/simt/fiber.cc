@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -176,8 +177,24 @@ void Fiber::Switch(Fiber& from, Fiber& to) {
   from.Arrived();
 }
 
+std::unique_ptr<FiberStacks>& FiberStacks::Kept() {
+  thread_local std::unique_ptr<FiberStacks> kept;
+  return kept;
+}
+
+std::unique_ptr<FiberStacks> FiberStacks::Take(int count) {
+  std::unique_ptr<FiberStacks> kept = std::move(Kept());
+  if (kept != nullptr && kept->count_ >= count) return kept;
+  return std::make_unique<FiberStacks>(count);
+}
+
+void FiberStacks::Keep(std::unique_ptr<FiberStacks> stacks) {
+  std::unique_ptr<FiberStacks>& kept = Kept();
+  if (kept == nullptr || kept->count_ < stacks->count_) kept = std::move(stacks);
+}
+
 FiberStacks::FiberStacks(int count)
-    : bytes_(static_cast<size_t>(count) * (StackBytes() + PageBytes())) {
+    : count_(count), bytes_(static_cast<size_t>(count) * (StackBytes() + PageBytes())) {
   void* mapping = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) Die("mmap of the fibers' stacks");

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <vector>
 
 namespace quire::kernels::simt {
@@ -37,9 +38,16 @@ class Fiber {
   Machine* machine_ = nullptr;  // where there is no switch of our own: the ucontext
 };
 
-// Equal stacks in one mapping, each above a page that faults.
+// Equal stacks in one mapping, each above a page that faults. Making them costs system calls and
+// page faults for every one of them, so the thread's last ones are kept for the next to ask.
 class FiberStacks {
  public:
+  // At least `count` stacks: those kept, or new ones.
+  static std::unique_ptr<FiberStacks> Take(int count);
+  // Each fiber on them has left for good, from its entry or a function that this called: Start
+  // cleans up no deeper.
+  static void Keep(std::unique_ptr<FiberStacks> stacks);
+
   explicit FiberStacks(int count);
   ~FiberStacks();
   FiberStacks(const FiberStacks&) = delete;
@@ -49,6 +57,9 @@ class FiberStacks {
   static size_t StackBytes();
 
  private:
+  static std::unique_ptr<FiberStacks>& Kept();
+
+  const int count_;
   std::byte* mapping_ = nullptr;
   size_t bytes_ = 0;
 };

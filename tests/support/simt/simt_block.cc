@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "tests/support/simt/simt_backend.h"
 
@@ -43,7 +44,7 @@ Block::Block(const cuda::KernelEntry& entry, const cuda::LaunchShape& shape, con
       shape_(shape),
       args_(args),
       random_(seed * 2 + 1),
-      stacks_(entry.threads),
+      stacks_(FiberStacks::Take(entry.threads)),
       threads_(static_cast<size_t>(entry.threads)),
       warps_(static_cast<size_t>(entry.threads) / 32) {
   const auto bytes = static_cast<size_t>(shape.shared_bytes);
@@ -56,6 +57,8 @@ Block::Block(const cuda::KernelEntry& entry, const cuda::LaunchShape& shape, con
 }
 
 Block::~Block() {
+  // Of a block that has failed threads stopped anywhere.
+  if (error_.empty()) FiberStacks::Keep(std::move(stacks_));
   ASAN_UNPOISON_MEMORY_REGION(allocation_,
                               static_cast<size_t>(shape_.shared_bytes) + 2 * kCanaryBytes);
   ::operator delete(allocation_, kSharedAlignment);
@@ -91,7 +94,7 @@ void Block::StartThreads() {
     started.committed = 0;
     // Stacks that began at the same offset of a page would share the same few lines of the cache.
     const size_t bytes = FiberStacks::StackBytes() - static_cast<size_t>(i % 32) * 320;
-    started.fiber.Start(stacks_.stack(i), bytes, RunThread, &started);
+    started.fiber.Start(stacks_->stack(i), bytes, RunThread, &started);
   }
   std::fill(warps_.begin(), warps_.end(), Warp{~0u, 0});
 }

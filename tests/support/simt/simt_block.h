@@ -93,7 +93,7 @@ class Block {
   int64_t steps_ = 0;
   int running_ = 0;
   std::string error_;
-  FiberStacks stacks_;
+  std::unique_ptr<FiberStacks> stacks_;
   Fiber main_;
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
