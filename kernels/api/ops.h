@@ -159,7 +159,7 @@ class Ops {
   virtual ~Ops() = default;
 
   // Once, before the first step: sets the memory aside that steps share, so that they allocate
-  // nothing.
+  // nothing. A device may refuse a second model (InvalidArgument).
   virtual DeviceStatus Prepare(const PrepareParams& params) = 0;
   // Device memory that Prepare has set aside.
   virtual size_t WorkBytes() const { return 0; }

@@ -10,9 +10,16 @@ CudaOps::CudaOps(GpuRuntime* runtime, int32_t split)
 CudaOps::~CudaOps() = default;
 
 DeviceStatus CudaOps::Prepare(const PrepareParams& params) {
+  // Steps on their way and recorded graphs have the addresses of what the first call set aside.
+  if (prepared_) {
+    return DeviceStatus(DeviceStatus::Code::kInvalidArgument,
+                        "a GPU device runs one model, and this one has its model already; make "
+                        "another device for another model");
+  }
   plans_.clear();
   DeviceStatus status = PrepareAttention(params);
   if (status.ok() && params.vocab > 0) status = PrepareSampling(params);
+  prepared_ = status.ok();
   return status;
 }
 

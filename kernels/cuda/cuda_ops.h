@@ -56,6 +56,7 @@ class CudaOps final : public Ops {
   const KernelTable& kernels_;
   const int32_t split_;
   bool capturing_ = false;
+  bool prepared_ = false;
 
   std::vector<std::unique_ptr<PlannedAttention>> plans_;  // one for each shape of layers
   GpuBuffer partial_out_;                                 // as AttentionArgs describes them,

@@ -92,17 +92,30 @@ TEST(CudaDeviceTest, RefusesToComputeInF32AndSaysWhatToDo) {
 
 TEST(CudaDeviceTest, HeadsBeyondTheSharedMemoryOfTheGpuAreRefusedBeforeAStep) {
   const auto device = MakeDevice({.max_shared_bytes = 99 << 10});
-  AttentionLayer layer = {.num_heads = 4, .kv_groups = 2, .head_dim = 128};
+  AttentionLayer layer = {.num_heads = 4, .kv_groups = 2, .head_dim = 256};
   const PrepareParams params = {
       .capacity = {.tokens = 4, .sequences = 2, .table_entries = 8, .logit_rows = 2},
       .attention = &layer,
       .num_attention = 1,
       .vocab = 16};
-  EXPECT_TRUE(device->ops().Prepare(params).ok());
-  layer.head_dim = 256;
   const DeviceStatus status = device->ops().Prepare(params);
   EXPECT_EQ(status.code(), Code::kInvalidArgument);
   EXPECT_THAT(status.message(), HasSubstr("heads of 256 elements"));
+  layer.head_dim = 128;
+  EXPECT_TRUE(device->ops().Prepare(params).ok());
+}
+
+// Whose steps would otherwise use memory that the second one's have freed.
+TEST(CudaDeviceTest, ASecondModelIsRefusedAndLeavesTheFirstItsMemory) {
+  const auto device = MakeDevice();
+  const AttentionLayer layer = {.num_heads = 4, .kv_groups = 2, .head_dim = 64};
+  const PrepareParams params = {{4, 2, 8, 2}, &layer, 1, 16};
+  ASSERT_TRUE(device->ops().Prepare(params).ok());
+  const size_t available = device->AvailableBytes();
+  const DeviceStatus status = device->ops().Prepare(params);
+  EXPECT_EQ(status.code(), Code::kInvalidArgument);
+  EXPECT_THAT(status.message(), HasSubstr("another device"));
+  EXPECT_EQ(device->AvailableBytes(), available);
 }
 
 // One token after 319, of which the first 64 have a value of 1 and all the same score.
