@@ -62,6 +62,7 @@ class CudaOps final : public Ops {
   GpuBuffer partial_out_;                                 // as AttentionArgs describes them,
   GpuBuffer partial_lse_;                                 // for the plan that needs most
   GpuBuffer sample_work_;
+  GpuBuffer sample_summaries_;
 };
 
 }  // namespace quire::kernels::cuda

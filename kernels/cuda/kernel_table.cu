@@ -12,6 +12,7 @@ extern template KernelEntry GateMulEntry<GpuBackend>(DType, GateKind);
 extern template KernelEntry SoftCapEntry<GpuBackend>();
 extern template KernelEntry AttentionEntry<GpuBackend>(const AttentionVariant&);
 extern template KernelEntry AttentionMergeEntry<GpuBackend>(DType);
+extern template KernelEntry SampleSummaryEntry<GpuBackend>();
 extern template KernelEntry SampleEntry<GpuBackend>();
 
 const KernelTable& GpuKernels() {

@@ -17,6 +17,7 @@ struct KernelTable {
   KernelEntry (*soft_cap)();
   KernelEntry (*attention)(const AttentionVariant& variant);
   KernelEntry (*attention_merge)(DType act);
+  KernelEntry (*sample_summary)();
   KernelEntry (*sample)();
 };
 
@@ -30,6 +31,7 @@ KernelTable MakeKernelTable() {
           .soft_cap = &SoftCapEntry<Backend>,
           .attention = &AttentionEntry<Backend>,
           .attention_merge = &AttentionMergeEntry<Backend>,
+          .sample_summary = &SampleSummaryEntry<Backend>,
           .sample = &SampleEntry<Backend>};
 }
 

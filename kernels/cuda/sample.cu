@@ -3,6 +3,7 @@
 
 namespace quire::kernels::cuda {
 
+template KernelEntry SampleSummaryEntry<GpuBackend>();
 template KernelEntry SampleEntry<GpuBackend>();
 
 }  // namespace quire::kernels::cuda

@@ -7,8 +7,10 @@
 #include "kernels/cuda/device/sample_row.cuh"
 #include "kernels/cuda/device/sample_rules.cuh"
 #include "kernels/cuda/device/sample_select.cuh"
+#include "kernels/cuda/device/sample_summary.cuh"
 
-// Sample of kernels/api/ops.h: one block a row, rows in steps of the grid. The draw inverts the
+// Sample of kernels/api/ops.h: after SampleSummaryKernel, one block a row, rows in steps of the
+// grid. The draw inverts the
 // cumulative distribution over the kept ids in id order, with the uniform that the CPU back end
 // takes too. A row's outcome depends on its own inputs alone, bit for bit.
 
@@ -70,7 +72,12 @@ struct SampleKernel {
     const bool aligned = RowsAligned16(args.logits, vocab, 4);
     uint32_t* const work = args.work + context.BlockX() * SampleWorkStride(vocab);
     for (int64_t r = context.BlockX(); r < args.counts->logit_rows; r += context.GridX()) {
-      const SampleRow row = {args.logits + r * vocab, aligned, args.vocab, work, args.rows + r};
+      const SampleRow row = {args.logits + r * vocab,
+                             aligned,
+                             args.vocab,
+                             work,
+                             args.rows + r,
+                             args.summaries + r * SummaryParts(args.vocab)};
       TokenLogprob* const alternatives = args.alternatives + r * args.max_alternatives;
       const SampledToken token = Choose(context, args, row, alternatives, room);
       if (context.Thread() == 0) args.out[r] = token;
@@ -78,19 +85,16 @@ struct SampleKernel {
   }
 
  private:
-  // The raw logits at a glance.
-  struct Summary {
-    uint64_t best;
-    double log_sum;
-  };
-
   template <class Context>
   static QUIRE_DEVICE SampledToken Choose(Context& context, const Args& args, const SampleRow& row,
                                           TokenLogprob* alternatives, Room& room) {
     const int32_t wanted = row.rules->alternatives < args.max_alternatives ? row.rules->alternatives
                                                                            : args.max_alternatives;
     for (int32_t i = context.Thread(); i < wanted; i += kThreads) alternatives[i] = {-1, 0};
-    const Summary raw = Summarise(context, row, room);
+    // The work row is not touched before the block's Syncs here: threads may still be reading that
+    // of the row before.
+    const Summary raw =
+        SummaryOf<kWarps>(context, row.summaries, SummaryParts(row.vocab), room.best, room.sums);
     if (!IsFinite(LogitOf(raw.best))) return {kNotFinite, 0};
     const int32_t id =
         row.rules->target >= 0 ? row.rules->target : ChooseId(context, args, row, raw.best, room);
@@ -99,43 +103,8 @@ struct SampleKernel {
     return {id, LogprobOf(row, id, raw.log_sum)};
   }
 
-  static QUIRE_DEVICE bool IsFinite(float x) { return x - x == 0; }
-
   static QUIRE_DEVICE float LogprobOf(const SampleRow& row, int32_t id, double log_sum) {
     return static_cast<float>(static_cast<double>(row.logits[id]) - log_sum);
-  }
-
-  // Every thread keeps a running maximum and the sum of exponentials relative to it. The work row
-  // is not touched before the block's Syncs here: threads may still be reading that of the row
-  // before.
-  template <class Context>
-  static QUIRE_DEVICE Summary Summarise(Context& context, const SampleRow& row, Room& room) {
-    float max = kMinusInfinity;
-    float sum = 0;
-    uint64_t best = 0;
-    const auto summarise = [&](int32_t first, int32_t count, const Words4& words) {
-      float x[4];
-      float top = max;
-      for (int k = 0; k < 4; ++k) {
-        x[k] = k < count ? std::bit_cast<float>(words.word[k]) : kMinusInfinity;
-        if (!(x[k] > top || x[k] != x[k])) continue;
-        top = x[k];
-        const uint64_t own = BestOf(top, static_cast<uint32_t>(first + k));
-        best = own > best ? own : best;
-      }
-      if (top > max) {
-        sum *= context.Exp2((max - top) * kLog2E);
-        max = top;
-      }
-      if (max == kMinusInfinity) return;
-      for (const float v : x) sum += context.Exp2((v - max) * kLog2E);
-    };
-    ForIds<kWarps>(context, {0, row.vocab}, row.Logits(), summarise);
-    best = BlockMax<kWarps>(context, best, room.best);
-    const float row_max = LogitOf(best);
-    if (!IsFinite(row_max)) return {best, 0};
-    const double scaled = max == kMinusInfinity ? 0 : sum * context.Exp2((max - row_max) * kLog2E);
-    return {best, row_max + std::log(BlockSum<kWarps>(context, scaled, room.sums))};
   }
 
   // Negative: one of the codes in kernels/api/sampling.h. `best` is that of the raw logits.

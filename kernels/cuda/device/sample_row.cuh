@@ -12,6 +12,17 @@
 
 namespace quire::kernels::cuda {
 
+// Ids of a row that are summarised together.
+inline constexpr int kSummaryIds = 4096;
+QUIRE_DEVICE constexpr int32_t SummaryParts(int32_t vocab) {
+  return (vocab + kSummaryIds - 1) / kSummaryIds;
+}
+
+struct SummaryPart {
+  uint64_t best;  // BestOf; 0: all are at minus infinity
+  double sum;     // of exponentials relative to the best's logit, where that is finite
+};
+
 struct SampleArgs {
   const BatchCounts* counts = nullptr;
   const float* logits = nullptr;  // [R, vocab]
@@ -27,6 +38,7 @@ struct SampleArgs {
   // [blocks of the grid, SampleWorkStride(vocab)] scratch, aligned to 16 bytes. A block's row holds
   // in turn: how often ids were seen, the logits after the rules, weights, ids.
   uint32_t* work = nullptr;
+  SummaryPart* summaries = nullptr;  // [R, SummaryParts(vocab)] scratch, from the first kernel
 };
 
 QUIRE_DEVICE constexpr int64_t SampleWorkStride(int64_t vocab) { return (vocab + 3) / 4 * 4; }
@@ -66,6 +78,7 @@ struct SampleRow {
   int32_t vocab;
   uint32_t* work;
   const SamplingRow* rules;
+  const SummaryPart* summaries;
 
   QUIRE_DEVICE IdWords Logits() const {
     return {reinterpret_cast<const uint32_t*>(logits), logits_aligned};

@@ -61,10 +61,13 @@ SampleOutcome SampleKernelTest::Sample(const MatrixF& logits, const std::vector<
   const auto count = static_cast<int32_t>(rows.size());
   const auto vocab = static_cast<int32_t>(logits.cols);
   const std::vector<BatchCounts> counts = {{1, 1, count}};
-  LaunchShape shape = SampleShape({1, 1, 1, count + kSpareRows});
+  const BatchCapacity capacity = {1, 1, 1, count + kSpareRows};
+  LaunchShape shape = SampleShape(capacity);
   if (blocks > 0) shape.grid_x = blocks;
   const size_t spare = static_cast<size_t>(kSpareRows);
   std::vector<uint32_t> work = Poisoned<uint32_t>(shape.grid_x * SampleWorkStride(vocab));
+  std::vector<SummaryPart> summaries = Poisoned<SummaryPart>(
+      static_cast<int64_t>(SampleSummaryBytes(capacity, vocab) / sizeof(SummaryPart)));
   SampleOutcome out;
   out.tokens = Poisoned<SampledToken>(count + kSpareRows);
   out.alternatives = Poisoned<TokenLogprob>(int64_t{count + kSpareRows} * max_alternatives);
@@ -79,7 +82,11 @@ SampleOutcome SampleKernelTest::Sample(const MatrixF& logits, const std::vector<
                            .out = out.tokens.data(),
                            .alternatives = out.alternatives.data(),
                            .max_alternatives = max_alternatives,
-                           .work = work.data()};
+                           .work = work.data(),
+                           .summaries = summaries.data()};
+  LaunchShape summary_shape = SampleSummaryShape(capacity, vocab);
+  summary_shape.grid_x = shape.grid_x;
+  Launch(GpuUnderTest().table.sample_summary(), summary_shape, args, ++seed_);
   Launch(Entry(), shape, args, ++seed_);
   for (size_t i = 0; i < spare; ++i) {
     EXPECT_TRUE(IsPoison(out.tokens[rows.size() + i])) << "a spare row was written";

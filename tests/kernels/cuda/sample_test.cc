@@ -16,7 +16,7 @@ using SampleTest = SampleKernelTest;
 
 TEST_P(SampleTest, GreedyTakesTheLowestOfTheBestIdsAndItsLogProbability) {
   auto random = Random(1);
-  for (int64_t vocab : {1, 2, 15, 127, 128, 129, 511, 2049, 5000}) {
+  for (int64_t vocab : {1, 2, 15, 127, 128, 129, 511, 2049, 4095, 4096, 4097, 5000, 12289}) {
     std::vector<float> logits = RandomLogits(random, vocab, 3);
     const size_t last = static_cast<size_t>(vocab - 1);
     const size_t first = last / 3;
@@ -31,10 +31,10 @@ TEST_P(SampleTest, GreedyTakesTheLowestOfTheBestIdsAndItsLogProbability) {
 TEST_P(SampleTest, LogprobsAreExactWhereverTheMaximumLies) {
   auto random = Random(2);
   for (float scale : {0.0f, 0.1f, 10.0f, 300.0f}) {
-    std::vector<float> logits = RandomLogits(random, 3000, scale);
+    std::vector<float> logits = RandomLogits(random, 9000, scale);
     std::sort(logits.begin(), logits.end());  // every thread's maximum moves all the time
     const std::vector<double> exact = reference::LogSoftmax(logits);
-    for (int32_t target : {0, 1, 1500, 2999}) {
+    for (int32_t target : {0, 1, 1500, 2999, 4096, 8999}) {
       SampleRules row;
       row.rules.target = target;
       const SampledToken token = SampleOne(logits, row);
@@ -240,11 +240,27 @@ TEST_P(SampleTest, AnEmptyBatchWritesNothing) {
   EXPECT_TRUE(Sample(MatrixF(0, 10), {}, 2).tokens.empty());
 }
 
+TEST_P(SampleTest, PartsOfTheVocabularyWithoutALogitOrWithNoneThatIsFiniteAreSeen) {
+  auto random = Random(11);
+  std::vector<float> logits = RandomLogits(random, 3 * kSummaryIds, 2);
+  std::fill_n(logits.begin() + kSummaryIds, kSummaryIds, -kInfinity);
+  SampleRules row;
+  row.rules.target = 7;
+  EXPECT_NEAR(SampleOne(logits, row).logprob, reference::LogSoftmax(logits)[7], 1e-5);
+  std::fill_n(logits.begin(), 2 * kSummaryIds, -kInfinity);
+  EXPECT_GE(SampleOne(logits, {}).token_id, 2 * kSummaryIds);
+  for (const float bad : {kNan, kInfinity}) {
+    logits[kSummaryIds + 5] = bad;
+    EXPECT_EQ(SampleOne(logits, row).token_id, kNotFinite);
+  }
+}
+
 TEST(SampleShapeTest, ScratchFollowsTheGridAndTheVocabulary) {
   EXPECT_EQ(SampleShape({1, 1, 1, 0}).grid_x, 1);
   EXPECT_EQ(SampleShape({1, 1, 1, 7}).grid_x, 7);
   EXPECT_EQ(SampleShape({1, 1, 1, 1 << 20}).grid_x, kMaxSampleBlocks);
   EXPECT_EQ(SampleWorkBytes({1, 1, 1, 3}, 1001), 3u * 1004 * 4);
+  EXPECT_EQ(SampleSummaryBytes({1, 1, 1, 600}, 4097), 600u * 2 * sizeof(SummaryPart));
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, SampleTest, testing::Values(64, kSampleThreads),
