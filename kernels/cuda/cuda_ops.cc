@@ -24,7 +24,8 @@ DeviceStatus CudaOps::Prepare(const PrepareParams& params) {
 }
 
 size_t CudaOps::WorkBytes() const {
-  size_t bytes = partial_out_.bytes() + partial_lse_.bytes() + sample_work_.bytes();
+  size_t bytes = partial_out_.bytes() + partial_lse_.bytes() + sample_work_.bytes() +
+                 sample_summaries_.bytes();
   for (const auto& planned : plans_) bytes += planned->device_bytes();
   return bytes;
 }

@@ -110,8 +110,10 @@ TEST(CudaDeviceTest, ASecondModelIsRefusedAndLeavesTheFirstItsMemory) {
   const auto device = MakeDevice();
   const AttentionLayer layer = {.num_heads = 4, .kv_groups = 2, .head_dim = 64};
   const PrepareParams params = {{4, 2, 8, 2}, &layer, 1, 16};
+  const size_t before = device->AvailableBytes();
   ASSERT_TRUE(device->ops().Prepare(params).ok());
   const size_t available = device->AvailableBytes();
+  EXPECT_EQ(device->ops().WorkBytes(), before - available);
   const DeviceStatus status = device->ops().Prepare(params);
   EXPECT_EQ(status.code(), Code::kInvalidArgument);
   EXPECT_THAT(status.message(), HasSubstr("another device"));
