@@ -82,6 +82,9 @@ void AddModelFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
   flags.AddNumber("--gpu-memory-fraction", config.gpu_memory_fraction, 0.01, 0.99,
                   "Most of the GPU memory left by weights and activations that a KV cache of "
                   "chosen size takes");
+  flags.AddSwitch("--prefix-cache,!--no-prefix-cache", config.prefix_cache,
+                  "Keys and values that were computed serve requests that begin with the same "
+                  "tokens");
   flags.Add("--block-tokens", "N", config.block_tokens, "Tokens in a KV block")
       ->check(CLI::IsMember({16, 32, 64, 128, 256, 512}));
 }

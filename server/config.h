@@ -22,7 +22,8 @@ struct ServerConfig {
   std::string model_name;   // empty: the directory's name
   std::string chat_family;  // empty: the one that the model's files name
   std::string device = "auto";
-  bool batch_invariant = false;                 // on a GPU; the CPU always is
+  bool batch_invariant = false;  // on a GPU; the CPU always is
+  bool prefix_cache = true;
   int32_t threads = 0;                          // 0: all cores that the process may use
   std::optional<kernels::DType> compute_dtype;  // default: from the checkpoint
   std::optional<kernels::DType> kv_dtype;       // default: what is computed in

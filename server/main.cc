@@ -51,6 +51,7 @@ absl::StatusOr<std::unique_ptr<ModelEngine>> LoadModel(const ServerConfig& confi
   options.kv_memory_bytes = config.kv_memory_bytes;
   options.gpu_memory_fraction = config.gpu_memory_fraction;
   options.block_tokens = config.block_tokens;
+  options.prefix_cache = config.prefix_cache;
   options.compute_dtype = config.compute_dtype;
   options.kv_dtype = config.kv_dtype;
   options.engine = config.engine;

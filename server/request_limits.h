@@ -15,6 +15,7 @@ struct RequestLimits {
   int32_t max_tokens = 0;                 // 0: only the context bounds it
   size_t prompt_bytes = size_t{1} << 20;  // of a prompt as text
   size_t request_id_bytes = 128;
+  size_t cache_salt_bytes = 128;
   int32_t bad_word_bytes = 256;  // of a bad word as text
   int32_t max_answers = 16;      // to one prompt
   Duration default_deadline{};   // for calls without one; 0: none

@@ -236,6 +236,7 @@ void Engine::Finish(Sequence* sequence, FinishReason reason, absl::Status status
   finish->reason = reason;
   finish->status = std::move(status);
   finish->prompt_tokens = sequence->prompt_tokens();
+  finish->cached_tokens = sequence->cached_tokens();
   finish->generated_tokens = sequence->generated_tokens();
   finish->trim_bytes = live_.at(request.id).stop.trim_bytes();
   const bool waiting = sequence->status() == RequestStatus::kWaiting;

@@ -37,8 +37,10 @@ void Engine::Commit(const StepPlan& plan, std::span<const kernels::SampledToken>
   int32_t row = 0;
   bool decode = false, prefill = false;
   for (const SequenceStep& step : plan.sequences) {
-    if (scheduler_.Find(step.sequence) != nullptr) {
-      kv_->Pass(step.sequence, step.start + step.num_tokens);
+    const bool failed =
+        step.sample && rows[static_cast<size_t>(row + step.num_targets)].token_id < 0;
+    if (const Sequence* sequence = scheduler_.Find(step.sequence); sequence != nullptr) {
+      CommitKv(*sequence, step.start + step.num_tokens, failed);
     }
     (step.prefill ? prefill : decode) = true;
     if (step.prefill) stats_.prompt_tokens += static_cast<uint64_t>(step.num_tokens);
@@ -53,6 +55,16 @@ void Engine::Commit(const StepPlan& plan, std::span<const kernels::SampledToken>
     ++row;
   }
   ++(decode && prefill ? stats_.mixed_steps : decode ? stats_.decode_steps : stats_.prefill_steps);
+}
+
+void Engine::CommitKv(const Sequence& sequence, int32_t kv_len, bool failed) {
+  kv_->Pass(sequence.id(), kv_len);
+  if (failed) {
+    // Who begins with the same tokens is to compute them itself: they may be what is wrong.
+    kv_->ForgetPrefix(sequence.id());
+  } else {
+    kv_->Publish(sequence.id(), sequence.tokens().first(static_cast<size_t>(kv_len)));
+  }
 }
 
 void Engine::CommitScores(const SequenceStep& step, std::span<const kernels::SampledToken> rows,

@@ -128,6 +128,7 @@ absl::Status LocalModelEngine::AllocateKv(size_t available) {
   arena_ = std::make_unique<SlabArena>(bytes, KvCacheManager::SlabBytes(layouts_, bytes));
   kv_ = std::make_unique<KvCacheManager>(layouts_, arena_.get(),
                                          options_.engine.InFlightTokens(device_->InFlightDepth()));
+  if (options_.prefix_cache) kv_->EnablePrefixCache();
   return absl::OkStatus();
 }
 

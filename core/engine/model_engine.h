@@ -30,6 +30,7 @@ struct ModelEngineOptions {
   // activations leave. The rest is for graphs, and for kernels that the driver loads with their
   // first use.
   double gpu_memory_fraction = 0.9;
+  bool prefix_cache = true;   // KV that was computed serves requests that begin the same
   int32_t block_tokens = 16;  // tokens a KV block: a multiple of 16 that divides 512
   std::optional<kernels::DType> compute_dtype;  // default: f32 for f32 checkpoints, else bf16
   // Of keys and values: what is computed in, which is the default, or fp8 where the device has it.

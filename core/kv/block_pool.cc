@@ -11,6 +11,7 @@ BlockPool::BlockPool(int32_t blocks_per_slab, int32_t max_slabs)
   QUIRE_CHECK(blocks_per_slab > 0 && max_slabs >= 0) << blocks_per_slab << ", " << max_slabs;
   slabs_.resize(static_cast<size_t>(max_slabs));
   states_.assign(slabs_.size() * static_cast<size_t>(blocks_per_slab), State::kAbsent);
+  references_.assign(states_.size(), 0);
   for (int32_t slot = max_slabs - 1; slot >= 0; --slot) unused_slots_.push_back(slot);
   open_.reserve(slabs_.size());
 }
@@ -57,21 +58,45 @@ BlockId BlockPool::Take() {
   slab.free.pop_back();
   if (slab.free.empty()) Close(slot);
   StateOf(block) = State::kHeld;
+  references_[block.value()] = 1;
+  ++num_references_;
   --num_free_;
   return block;
 }
 
-void BlockPool::Release(BlockId block) {
+void BlockPool::Share(BlockId block) {
+  State& state = StateOf(block);
+  QUIRE_CHECK(state != State::kFree) << "block " << block.value() << " is free";
+  if (state == State::kReleased) --num_released_;
+  if (state == State::kCached) --num_cached_;
+  state = State::kHeld;
+  ++references_[block.value()];
+  ++num_references_;
+}
+
+bool BlockPool::Release(BlockId block) {
   QUIRE_CHECK(StateOf(block) == State::kHeld) << "block " << block.value() << " is not held";
+  --num_references_;
+  if (--references_[block.value()] > 0) return false;
   StateOf(block) = State::kReleased;
   ++num_released_;
+  return true;
+}
+
+void BlockPool::Cache(BlockId block) {
+  QUIRE_CHECK(StateOf(block) == State::kReleased)
+      << "block " << block.value() << " is not released";
+  StateOf(block) = State::kCached;
+  --num_released_;
+  ++num_cached_;
 }
 
 void BlockPool::Free(BlockId block) {
-  QUIRE_CHECK(StateOf(block) == State::kReleased)
-      << "block " << block.value() << " is not released";
-  StateOf(block) = State::kFree;
-  --num_released_;
+  State& state = StateOf(block);
+  QUIRE_CHECK(state == State::kReleased || state == State::kCached)
+      << "block " << block.value() << " is neither released nor cached";
+  --(state == State::kReleased ? num_released_ : num_cached_);
+  state = State::kFree;
   ++num_free_;
   const int32_t slot = SlotOf(block);
   slabs_[static_cast<size_t>(slot)].free.push_back(block);

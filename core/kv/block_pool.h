@@ -12,12 +12,14 @@ namespace quire {
 // exactly one state:
 //
 //   free     nobody's
-//   held     named by one block table
+//   held     named by block tables, one or more
 //   released no table names it, but it is not free yet (a launched step or a copy may still touch
 //   it)
 //
-// free + held + released == num_blocks. All operations are O(1) a block; misuse (double free, a
-// foreign id) is a broken invariant. No memory and no tokens in here. Engine thread only;
+//   cached   no table names it, but its content may be asked for again
+//
+// free + held + released + cached == num_blocks. All operations are O(1) a block; misuse (double
+// free, a foreign id) is a broken invariant. No memory and no tokens in here. Engine thread only;
 // copyable, so that a checker can explore it.
 class BlockPool {
  public:
@@ -32,8 +34,12 @@ class BlockPool {
   // Appends `count` blocks to `blocks`, or changes nothing and returns false when fewer are free.
   // The block freed last comes first, then the others of its slab.
   [[nodiscard]] bool Allocate(int32_t count, std::vector<BlockId>* blocks);
-  void Release(BlockId block);  // held -> released
-  void Free(BlockId block);     // released -> free
+  // One more table names the block, which is not free: -> held.
+  void Share(BlockId block);
+  // A table lets go of the block. True where it was the last one: held -> released.
+  bool Release(BlockId block);
+  void Cache(BlockId block);  // released -> cached
+  void Free(BlockId block);   // released or cached -> free
 
   int32_t SlotOf(BlockId block) const {
     return static_cast<int32_t>(block.value()) / blocks_per_slab_;
@@ -44,10 +50,16 @@ class BlockPool {
   int32_t num_blocks() const { return num_slabs_ * blocks_per_slab_; }
   int32_t num_free() const { return num_free_; }
   int32_t num_released() const { return num_released_; }
-  int32_t num_held() const { return num_blocks() - num_free() - num_released(); }
+  int32_t num_cached() const { return num_cached_; }
+  int32_t num_held() const { return num_blocks() - num_free() - num_released() - num_cached(); }
+  // How often tables name blocks, all together.
+  int64_t num_references() const { return num_references_; }
+  int32_t references(BlockId block) const { return references_.at(block.value()); }
+  bool IsReleased(BlockId block) const { return states_.at(block.value()) == State::kReleased; }
+  bool IsCached(BlockId block) const { return states_.at(block.value()) == State::kCached; }
 
  private:
-  enum class State : uint8_t { kAbsent, kFree, kHeld, kReleased };
+  enum class State : uint8_t { kAbsent, kFree, kHeld, kReleased, kCached };
   struct Slab {
     std::vector<BlockId> free;  // a stack: the block freed last is the warmest
     int32_t open_index = -1;    // its place in open_; -1: no free block
@@ -61,11 +73,14 @@ class BlockPool {
   int32_t blocks_per_slab_;
   std::vector<Slab> slabs_;            // by slot
   std::vector<State> states_;          // by block
+  std::vector<int32_t> references_;    // by block: tables that name it
   std::vector<int32_t> unused_slots_;  // a stack, the lowest on top at first
   std::vector<int32_t> open_;          // slots with a free block; allocation takes from the back
   int32_t num_slabs_ = 0;
   int32_t num_free_ = 0;
   int32_t num_released_ = 0;
+  int32_t num_cached_ = 0;
+  int64_t num_references_ = 0;
 };
 
 }  // namespace quire

@@ -175,8 +175,13 @@ KvSnapshot KvCacheManager::Snapshot() const {
   snapshot.arena_bytes = arena_->slab_bytes() * static_cast<size_t>(arena_->num_slabs());
   for (size_t c = 0; c < classes_.size(); ++c) {
     snapshot.classes[c] = classes_[c]->Snapshot();
-    snapshot.classes[c].filled_slots = filled_slots_[c];
+    // Every reference but a block's first counts a whole block that counts already.
+    const KvClassSnapshot& of_class = snapshot.classes[c];
+    const int64_t shared = classes_[c]->num_references() - of_class.active_blocks;
+    snapshot.classes[c].filled_slots = filled_slots_[c] - shared * of_class.block_tokens;
   }
+  snapshot.prefix_queried_tokens = prefix_queried_tokens_;
+  snapshot.prefix_hit_tokens = prefix_hit_tokens_;
   return snapshot;
 }
 

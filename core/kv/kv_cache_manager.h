@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
 #include "core/base/ids.h"
 #include "core/kv/block_swapper.h"
 #include "core/kv/block_table.h"
@@ -16,6 +17,7 @@
 #include "core/kv/kv_layout.h"
 #include "core/kv/kv_reservation.h"
 #include "core/kv/kv_snapshot.h"
+#include "core/kv/prefix_cache.h"
 #include "core/kv/slab_arena.h"
 
 namespace quire {
@@ -29,7 +31,7 @@ struct KvNeed {
 // The KV blocks of one model: who holds which, who may still grow by how much, and which freed
 // blocks must wait for a launched step or for a copy. In every cache class
 //
-//   free + held + fenced == total
+//   free + held + fenced + cached == total
 //
 // and what KvBudget states about promises holds, so Reserve() cannot fail.
 // Knows sequences by id alone. Engine thread only, except for the constants.
@@ -65,14 +67,28 @@ class KvCacheManager {
   void Free(SequenceId sequence, StepId last_launched);
   void StepCompleted(StepId step);
 
+  // Prefix caching (kv_cache_prefix.cc), once it is on: a promise covers shared blocks in full. It
+  // takes a model all of whose layers see everything: false, and it stays off, for others.
+  bool EnablePrefixCache();
+  // For a sequence that was just admitted: names the blocks that hold the beginning of `prompt`,
+  // but for its last token. Returns how many of its tokens are found, a multiple of a block's.
+  // `scope` keeps sequences apart that may not know of each other's tokens.
+  int64_t SharePrefix(SequenceId sequence, std::span<const TokenId> prompt,
+                      absl::string_view scope);
+  // Completed steps have computed the KV of `tokens`, the sequence's first ones: full blocks of
+  // them can be found.
+  void Publish(SequenceId sequence, std::span<const TokenId> tokens);
+  // Nothing that the sequence holds is to be found, now or later.
+  void ForgetPrefix(SequenceId sequence);
+
   // Swapping, once there is a swapper (kv_cache_swap.cc). A sequence that is out holds host slots
   // and neither blocks nor a promise; Pass() and Free() take it as well, nothing else does.
   void SetSwapper(std::unique_ptr<BlockSwapper> swapper);
   bool CanSwap() const { return swapper_ != nullptr; }
   // Copies the sequence's blocks to host memory. They are fenced until `last_launched`, the newest
   // step of all, has completed and they are copied. False, and nothing has changed, where the host
-  // has no room or the sequence has not arrived from the host itself: it may be recomputed. Not
-  // while a reservation is open.
+  // has no room, the sequence has not arrived from the host itself or shares blocks with others: it
+  // may be recomputed. Not while a reservation is open. Its blocks are not found by others again.
   [[nodiscard]] bool SwapOut(SequenceId sequence, StepId last_launched);
   // Of a sequence that is out: what SwapIn promises it, as its admission did.
   KvBlockCounts SwappedPromise(SequenceId sequence) const;
@@ -96,10 +112,26 @@ class KvCacheManager {
 
  private:
   friend class KvReservation;
+  // How far the sequence's blocks are nodes of the prefix cache, or have such for a twin.
+  struct PrefixCursor {
+    std::string scope;
+    size_t blocks = 0;
+    PrefixCache::NodeId node = PrefixCache::kRoot;  // of the last of them
+    bool forgotten = false;
+
+    PrefixCache::Key KeyOf(std::span<const TokenId> tokens) const {
+      return {node, blocks == 0 ? absl::string_view(scope) : absl::string_view(), tokens};
+    }
+    void Advance(PrefixCache::NodeId next) {
+      node = next;
+      ++blocks;
+    }
+  };
   struct SequenceKv {
     std::array<BlockTable, kernels::kMaxCacheClasses> tables;
     int64_t filled_tokens = 0;        // positions written by launched steps
     std::vector<SwapBlock> arriving;  // copies in, until they are seen to have ended
+    PrefixCursor prefix;
   };
   struct SwappedKv {
     std::array<std::vector<SwapBlock>, kernels::kMaxCacheClasses> blocks;  // in order
@@ -126,6 +158,9 @@ class KvCacheManager {
   absl::flat_hash_map<SequenceId, SwappedKv> swapped_;
   std::array<int64_t, kernels::kMaxCacheClasses> filled_slots_{};
   StepId completed_step_;
+  bool prefix_cache_ = false;
+  uint64_t prefix_queried_tokens_ = 0;
+  uint64_t prefix_hit_tokens_ = 0;
 };
 
 }  // namespace quire

@@ -17,6 +17,9 @@ bool KvCacheManager::SwapOut(SequenceId sequence, StepId last_launched) {
   QUIRE_CHECK(swapper_ != nullptr) << "nothing swaps";
   const SequenceKv& kv = KvOf(sequence);
   if (!HasArrived(sequence)) return false;
+  for (size_t c = 0; c < classes_.size(); ++c) {
+    if (classes_[c]->IsShared(kv.tables[c])) return false;
+  }
   std::vector<SwapBlock> blocks;
   for (size_t c = 0; c < classes_.size(); ++c) {
     const BlockTable& table = kv.tables[c];
@@ -27,6 +30,7 @@ bool KvCacheManager::SwapOut(SequenceId sequence, StepId last_launched) {
     }
   }
   if (!swapper_->SwapOut(blocks)) return false;
+  ForgetPrefix(sequence);
   SwappedKv out;
   out.filled_tokens = kv.filled_tokens;
   out.last_launched = last_launched;

@@ -24,7 +24,8 @@ KvClassCache::KvClassCache(KvLayout layout, SlabArena* arena, int64_t in_flight_
       pool_(BlocksPerSlab(layout_, *arena), arena->num_slabs()),
       arena_slab_(static_cast<size_t>(arena->num_slabs()), -1),
       slab_units_(arena_slab_.size(), 0),
-      units_per_block_(static_cast<uint32_t>(layout_.BlockBytes() / kernels::kKvOffsetUnit)) {}
+      units_per_block_(static_cast<uint32_t>(layout_.BlockBytes() / kernels::kKvOffsetUnit)),
+      fence_step_(arena_slab_.size() * static_cast<size_t>(pool_.blocks_per_slab())) {}
 
 KvClassCache::~KvClassCache() {
   for (int32_t slab : arena_slab_) {
@@ -39,20 +40,29 @@ void KvClassCache::Grow(BlockTable* table, int64_t tokens) {
       << "a table grows beyond its promise of " << table->promised_blocks << " blocks";
   allocated_total_ += static_cast<uint64_t>(missing);
   while (missing > 0) {
-    if (pool_.num_free() == 0) ClaimSlab();
+    while (pool_.num_free() == 0) {
+      if (!ClaimSlab()) Evict();
+    }
     const int32_t count = std::min(missing, pool_.num_free());
     QUIRE_CHECK(pool_.Allocate(count, &table->blocks));
     missing -= count;
   }
 }
 
-void KvClassCache::ClaimSlab() {
+bool KvClassCache::ClaimSlab() {
   const auto slab = arena_->Claim();
-  QUIRE_CHECK(slab.has_value()) << "promised blocks are not free";
+  if (!slab.has_value()) return false;
   const auto slot = static_cast<size_t>(pool_.AddSlab());
   arena_slab_[slot] = *slab;
   const size_t units = arena_->slab_bytes() / kernels::kKvOffsetUnit;
   slab_units_[slot] = static_cast<uint32_t>(static_cast<size_t>(*slab) * units);
+  return true;
+}
+
+void KvClassCache::Evict() {
+  QUIRE_CHECK(prefix_.unused() > 0) << "promised blocks are not free";
+  ++evicted_total_;
+  FreeBlock(prefix_.EvictOldest());
 }
 
 void KvClassCache::Shrink(BlockTable* table, size_t entries) {
@@ -77,22 +87,30 @@ void KvClassCache::Pass(BlockTable* table, int64_t kv_len) {
 void KvClassCache::Release(const BlockTable& table, StepId last_launched) {
   QUIRE_CHECK(fenced_.empty() || fenced_.back().first <= last_launched) << "fences out of order";
   promised_blocks_ -= table.promised_blocks;
-  for (size_t b = static_cast<size_t>(table.passed_blocks); b < table.blocks.size(); ++b) {
-    if (table.blocks[b] == kNoBlock) continue;  // it has left by itself
-    pool_.Release(table.blocks[b]);
-    fenced_.emplace_back(last_launched, table.blocks[b]);
+  // From the end, so that of a prefix the blocks are given up first that others are built on least.
+  for (size_t b = table.blocks.size(); b-- > static_cast<size_t>(table.passed_blocks);) {
+    const BlockId block = table.blocks[b];
+    if (block == kNoBlock || !pool_.Release(block)) continue;  // it has left by itself; is shared
+    fence_step_[block.value()] = last_launched;
+    fenced_.emplace_back(last_launched, block);
   }
 }
 
 void KvClassCache::StepCompleted(StepId step) {
   while (!fenced_.empty() && fenced_.front().first <= step) {
-    FreeBlock(fenced_.front().second);
+    if (IsFence(fenced_.front())) LetGo(fenced_.front().second);
     fenced_.pop_front();
   }
 }
 
+void KvClassCache::LetGo(BlockId block) {
+  if (!prefix_.Contains(block)) return FreeBlock(block);
+  pool_.Cache(block);
+  prefix_.SetUnused(block);
+}
+
 void KvClassCache::Leave(BlockId block, StepId last_launched, TransferId transfer) {
-  pool_.Release(block);
+  QUIRE_CHECK(pool_.Release(block) && !prefix_.Contains(block)) << "others use the block";
   leaving_.emplace(block, Leaving{last_launched, transfer});
 }
 
@@ -106,6 +124,7 @@ void KvClassCache::TransferEnded(BlockId block, TransferId transfer, StepId comp
   const auto later =
       std::upper_bound(fenced_.begin(), fenced_.end(), step,
                        [](StepId value, const auto& fence) { return value < fence.first; });
+  fence_step_[block.value()] = step;
   fenced_.emplace(later, step, block);
 }
 
@@ -136,8 +155,11 @@ KvClassSnapshot KvClassCache::Snapshot() const {
       pool_.num_free() + static_cast<int64_t>(arena_->free_slabs()) * pool_.blocks_per_slab();
   snapshot.active_blocks = pool_.num_held();
   snapshot.fenced_blocks = pool_.num_released();
-  snapshot.total_blocks = snapshot.free_blocks + snapshot.active_blocks + snapshot.fenced_blocks;
-  snapshot.promised_blocks = promised_blocks_ - pool_.num_held();
+  snapshot.cached_blocks = pool_.num_cached();
+  snapshot.total_blocks = snapshot.free_blocks + snapshot.active_blocks + snapshot.fenced_blocks +
+                          snapshot.cached_blocks;
+  snapshot.promised_blocks = promised_blocks_ - pool_.num_references();
+  snapshot.evicted_total = evicted_total_;
   snapshot.allocated_total = allocated_total_;
   snapshot.freed_total = freed_total_;
   snapshot.block_bytes = layout_.BlockBytes();
@@ -167,19 +189,37 @@ void KvClassCache::CheckInvariants(std::span<const BlockTable* const> tables,
       if (!passed) ++owners[table->blocks[b].value()];
     }
   }
-  for (const auto& [step, block] : fenced_) ++owners[block.value()];
+  expect("references", held, pool_.num_references());
+  std::vector<int32_t> users = owners;
+  for (int32_t& owner : owners) owner = std::min(owner, 1);  // of shared blocks
+  int64_t fences = 0, cached = 0, distinct = std::count(owners.begin(), owners.end(), 1);
+  for (const auto& fence : fenced_) {
+    if (!IsFence(fence)) continue;
+    ++fences;
+    ++owners[fence.second.value()];
+  }
+  for (size_t b = 0; b < owners.size(); ++b) {
+    const BlockId block(static_cast<uint32_t>(b));
+    if (users[b] != pool_.references(block)) report("block ", b, " has wrong references");
+    if (!pool_.IsCached(block)) continue;
+    ++cached;
+    ++owners[b];
+    if (!prefix_.Contains(block)) report("cached block ", b, " cannot be found");
+  }
+  expect("cached blocks", cached, pool_.num_cached());
+  expect("unused blocks", cached, prefix_.unused());
+  for (std::string& violation : prefix_.CheckInvariants()) report(violation);
   for (const auto& [block, leaving] : leaving_) ++owners[block.value()];
   for (size_t b = 0; b < owners.size(); ++b) {
     if (owners[b] > 1) report("block ", b, " has two owners");
     if (owners[b] > 0 && arena_slab_[b / blocks_per_slab()] < 0)
       report("block ", b, " has no slab");
   }
-  expect("held blocks", held, pool_.num_held());
-  expect("fenced blocks", static_cast<int64_t>(fenced_.size() + leaving_.size()),
-         pool_.num_released());
+  expect("held blocks", distinct, pool_.num_held());
+  expect("fenced blocks", fences + static_cast<int64_t>(leaving_.size()), pool_.num_released());
   expect("promised blocks", promised, promised_blocks_);
   expect("allocated - freed", static_cast<int64_t>(allocated_total_ - freed_total_),
-         held + pool_.num_released());
+         distinct + pool_.num_released() + cached);
   expect("claimed slabs",
          std::count_if(arena_slab_.begin(), arena_slab_.end(), [](int32_t s) { return s >= 0; }),
          pool_.num_slabs());

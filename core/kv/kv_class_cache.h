@@ -14,13 +14,16 @@
 #include "core/kv/kv_budget.h"
 #include "core/kv/kv_layout.h"
 #include "core/kv/kv_snapshot.h"
+#include "core/kv/prefix_cache.h"
 #include "core/kv/slab_arena.h"
 
 namespace quire {
 
 // The blocks of one cache class: grows and shrinks tables that the KvCacheManager keeps, claims a
 // slab when all of its own are full and returns one as soon as it is empty, and holds freed blocks
-// back until the steps and copies that may touch them have completed. Engine thread only.
+// back until the steps and copies that may touch them have completed. Blocks that can be found by
+// their tokens stay when no table names them, until there is no other block to grow by. Engine
+// thread only.
 class KvClassCache {
  public:
   // `in_flight_tokens`: how many tokens of one sequence the steps on their way may compute. The
@@ -48,6 +51,15 @@ class KvClassCache {
   // Steps up to `completed` have completed. Of no consequence for a block that has not left.
   void TransferEnded(BlockId block, TransferId transfer, StepId completed);
 
+  // Prefixes (kv_cache_prefix.cc). Share: one more table names a block that was found.
+  PrefixCache::Node FindPrefix(const PrefixCache::Key& key) const;
+  void Share(BlockTable* table, BlockId block);
+  // From now on `block`, of a table, is found by the key.
+  PrefixCache::NodeId Publish(const PrefixCache::Key& key, BlockId block);
+  void ForgetPrefix(const BlockTable& table);
+  int64_t num_references() const { return pool_.num_references(); }
+  bool IsShared(const BlockTable& table) const;  // with another table, in some block
+
   // Of a block, from the start of the arena, in bytes.
   size_t OffsetOf(BlockId block) const;
   const KvLayout& layout() const { return layout_; }
@@ -64,12 +76,18 @@ class KvClassCache {
                        std::vector<std::string>* violations) const;
 
  private:
+  bool IsFence(const std::pair<StepId, BlockId>& fence) const {
+    return pool_.IsReleased(fence.second) && fence_step_[fence.second.value()] == fence.first &&
+           !leaving_.contains(fence.second);
+  }
   struct Leaving {
     StepId step;
     TransferId transfer;
   };
 
-  void ClaimSlab();
+  bool ClaimSlab();
+  void Evict();
+  void LetGo(BlockId block);
   void FreeBlock(BlockId block);
 
   const KvLayout layout_;
@@ -79,11 +97,15 @@ class KvClassCache {
   std::vector<int32_t> arena_slab_;   // by slot
   std::vector<uint32_t> slab_units_;  // by slot
   uint32_t units_per_block_ = 0;
-  std::deque<std::pair<StepId, BlockId>> fenced_;  // ordered by step
+  PrefixCache prefix_;
+  // Ordered by step. Out of date where the block has been shared meanwhile: see IsFence.
+  std::deque<std::pair<StepId, BlockId>> fenced_;
+  std::vector<StepId> fence_step_;                 // by block: of its newest fence
   absl::flat_hash_map<BlockId, Leaving> leaving_;  // released, too: until their transfer has ended
   int64_t promised_blocks_ = 0;
   uint64_t allocated_total_ = 0;
   uint64_t freed_total_ = 0;
+  uint64_t evicted_total_ = 0;
 };
 
 }  // namespace quire

@@ -16,10 +16,12 @@ struct KvClassSnapshot {
   int64_t free_blocks = 0;
   int64_t active_blocks = 0;     // named by at least one block table
   int64_t fenced_blocks = 0;     // released, but a launched step or a copy may still touch them
+  int64_t cached_blocks = 0;     // named by none, but found by their tokens
   int64_t promised_blocks = 0;   // what running requests may still grow by
   int64_t filled_slots = 0;      // token slots in active blocks that hold a token
   uint64_t allocated_total = 0;  // blocks taken from the free list since start
   uint64_t freed_total = 0;      // blocks put back since start
+  uint64_t evicted_total = 0;    // of those, cached ones
   size_t block_bytes = 0;
   int32_t block_tokens = 0;
   int32_t blocks_per_slab = 1;
@@ -31,6 +33,8 @@ struct KvSnapshot {
   int32_t num_classes = 0;
   size_t arena_bytes = 0;
   int32_t num_slabs = 0;
+  uint64_t prefix_queried_tokens = 0;  // of prompts that were looked up
+  uint64_t prefix_hit_tokens = 0;      // of those, found
 
   // Active blocks as a fraction of the arena.
   double UsageRatio() const {
@@ -42,7 +46,7 @@ struct KvSnapshot {
   }
   bool AllFree() const {
     for (const KvClassSnapshot& c : classes) {
-      if (c.free_blocks != c.total_blocks) return false;
+      if (c.free_blocks + c.cached_blocks != c.total_blocks) return false;
     }
     return true;
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "core/base/clock.h"
@@ -13,6 +14,7 @@ struct Request {
   RequestId id;  // from Engine::NextRequestId()
   TenantId tenant;
   std::vector<TokenId> prompt;  // at least one id, each inside the vocabulary
+  std::string cache_salt;       // only requests with the same one share KV that was computed
   SamplingParams sampling;
   TimePoint arrival{};  // when the front end received it
   TimePoint deadline = kNoDeadline;

@@ -26,10 +26,12 @@ int32_t Sequence::UnscoredTokens() const {
   return request_.sampling.prompt_logprobs < 0 ? 0 : std::max(0, prompt_tokens_ - 1 - launched_);
 }
 
-void Sequence::Start(TimePoint now) {
+void Sequence::Start(TimePoint now, int32_t cached_tokens) {
   QUIRE_CHECK(status_ == RequestStatus::kWaiting);
+  QUIRE_CHECK(cached_tokens >= 0 && cached_tokens < prompt_tokens_) << cached_tokens;
   status_ = RequestStatus::kRunning;
   started_at_ = now;
+  launched_ = cached_tokens_ = cached_tokens;
 }
 
 void Sequence::OnLaunched(int32_t num_tokens, int32_t row) {

@@ -14,7 +14,7 @@ namespace quire {
 // The engine's state of one stream of tokens. Three cursors over its positions:
 //
 //   tokens().size()  known: prompt, then every committed generated token
-//   launched         KV computed by steps that have been launched
+//   launched         KV found, or computed by steps that have been launched
 //   pending_samples  tokens that launched steps will yield but that are not committed yet
 //
 // The next query token is at position `launched`; with launched == tokens().size() its id is still
@@ -32,6 +32,7 @@ class Sequence {
   // The most positions whose KV it can ever need: the last generated token's KV is never read.
   int32_t max_kv_tokens() const { return prompt_tokens_ + request_.sampling.max_tokens - 1; }
 
+  int32_t cached_tokens() const { return cached_tokens_; }
   int32_t launched() const { return launched_; }
   int32_t pending_samples() const { return pending_samples_; }
   int32_t pending_row() const { return pending_row_; }
@@ -43,7 +44,8 @@ class Sequence {
   // asked for it: all but the prompt's last.
   int32_t UnscoredTokens() const;
 
-  void Start(TimePoint now);
+  // `cached_tokens`: of the prompt's beginning, whose KV was found.
+  void Start(TimePoint now, int32_t cached_tokens);
   // A step with the next `num_tokens` positions was launched; `row` is its logit row or -1.
   void OnLaunched(int32_t num_tokens, int32_t row);
   void CommitToken(TokenId token, TimePoint now);
@@ -59,6 +61,7 @@ class Sequence {
   const int32_t prompt_tokens_;
   std::vector<TokenId> tokens_;
   RequestStatus status_ = RequestStatus::kWaiting;
+  int32_t cached_tokens_ = 0;
   int32_t launched_ = 0;
   int32_t pending_samples_ = 0;
   int32_t pending_row_ = -1;

@@ -1,6 +1,7 @@
 #include "core/sched/scheduler.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "core/base/check.h"
@@ -22,12 +23,21 @@ std::vector<Sequence*> Scheduler::Admit(TimePoint now) {
     if (!budget.TryTake(kv_->PromiseFor(head->max_kv_tokens()))) break;
     std::unique_ptr<Sequence> sequence = waiting_.Pop();
     kv_->Admit(sequence->id(), sequence->max_kv_tokens());
-    sequence->Start(now);
+    sequence->Start(now, SharePrefix(*sequence));
     started.push_back(sequence.get());
     running_by_id_.emplace(sequence->id(), sequence.get());
     running_.push_back(std::move(sequence));
   }
   return started;
+}
+
+int32_t Scheduler::SharePrefix(const Sequence& sequence) {
+  const Request& request = sequence.request();
+  // What is found has no logits that could be reported.
+  const bool scored = sequence.UnscoredTokens() > 0;
+  return static_cast<int32_t>(kv_->SharePrefix(
+      sequence.id(), scored ? std::span<const TokenId>() : std::span(request.prompt),
+      request.cache_salt));
 }
 
 StepPlan Scheduler::PlanStep(StepId id) const {

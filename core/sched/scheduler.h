@@ -54,6 +54,7 @@ class Scheduler {
   const TenantQueue& waiting() const { return waiting_; }
 
  private:
+  int32_t SharePrefix(const Sequence& sequence);
   std::vector<TokenDemand> Demands() const;
   static SequenceStep MakeStep(const Sequence& sequence, int32_t num_tokens);
 

@@ -69,6 +69,12 @@ const MetricSeries kTable[] = {
      [](S s) { return double(s.engine.generated_tokens); }},
     {"quire_discarded_tokens_total", kCounter, "Tokens sampled after their request had ended.",
      nullptr, nullptr, [](S s) { return double(s.engine.discarded_tokens); }},
+    {"quire_prefix_cache_queried_tokens_total", kCounter,
+     "Prompt tokens that were looked up in the prefix cache.", nullptr, nullptr,
+     [](S s) { return double(s.engine.kv.prefix_queried_tokens); }},
+    {"quire_prefix_cache_hit_tokens_total", kCounter,
+     "Of those, tokens whose keys and values were found and not computed.", nullptr, nullptr,
+     [](S s) { return double(s.engine.kv.prefix_hit_tokens); }},
     {"quire_steps_total", kCounter,
      "Engine steps by content: prompt chunks, one token for each running request, or both.", "kind",
      "prefill", [](S s) { return double(s.engine.prefill_steps); }},
@@ -91,10 +97,12 @@ using K = const KvClassSnapshot&;
 const KvMetricSeries kKvTable[] = {
     {"quire_kv_blocks", kGauge,
      "KV blocks by state. The states exclude each other and add up to quire_kv_capacity_blocks. "
-     "fenced: released, but a step on the device may still touch it.",
+     "fenced: released, but a step on the device may still touch it. cached: named by no request, "
+     "but found by their tokens, and given up when others need the room.",
      "free", [](K k) { return double(k.free_blocks); }},
     {"quire_kv_blocks", kGauge, "", "active", [](K k) { return double(k.active_blocks); }},
     {"quire_kv_blocks", kGauge, "", "fenced", [](K k) { return double(k.fenced_blocks); }},
+    {"quire_kv_blocks", kGauge, "", "cached", [](K k) { return double(k.cached_blocks); }},
     {"quire_kv_capacity_blocks", kGauge,
      "KV blocks that there are. Cache classes share their memory: what no class has claimed counts "
      "for each.",
@@ -113,6 +121,9 @@ const KvMetricSeries kKvTable[] = {
      [](K k) { return double(k.allocated_total); }},
     {"quire_kv_freed_blocks_total", kCounter, "KV blocks put back on the free list.", nullptr,
      [](K k) { return double(k.freed_total); }},
+    {"quire_prefix_cache_evicted_blocks_total", kCounter,
+     "Cached KV blocks that were given up for others.", nullptr,
+     [](K k) { return double(k.evicted_total); }},
 };
 
 }  // namespace

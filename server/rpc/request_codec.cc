@@ -50,7 +50,9 @@ absl::StatusOr<GenerateCall> RequestCodec::DecodeGenerate(const v1::GenerateRequ
                            DecodeCount("message_interval", message.message_interval(), 1, kMaxInt));
   }
   call.echo = message.echo();
+  QUIRE_RETURN_IF_ERROR(CheckCacheSalt(message));
   Request& request = call.request;
+  request.cache_salt = message.cache_salt();
   QUIRE_ASSIGN_OR_RETURN(request.prompt, DecodePrompt(message));
   QUIRE_ASSIGN_OR_RETURN(const int32_t max_tokens, DecodeMaxTokens(message, request.prompt.size()));
   QUIRE_ASSIGN_OR_RETURN(request.sampling, sampling_.Decode(message, max_tokens));
@@ -98,6 +100,13 @@ absl::Status RequestCodec::CheckRequestId(const v1::GenerateRequest& message) co
   return absl::InvalidArgumentError(
       absl::StrCat("request_id is ", Quoted(id), " (", id.size(), " bytes); it must be 1 to ",
                    limits_.request_id_bytes, " printable ASCII characters"));
+}
+
+absl::Status RequestCodec::CheckCacheSalt(const v1::GenerateRequest& message) const {
+  if (message.cache_salt().size() <= limits_.cache_salt_bytes) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("cache_salt has ", message.cache_salt().size(),
+                                                 " bytes; at most ", limits_.cache_salt_bytes,
+                                                 " are allowed"));
 }
 
 absl::StatusOr<std::vector<TokenId>> RequestCodec::DecodePrompt(

@@ -61,6 +61,7 @@ class RequestCodec {
                                                   const Tokenizer::EncodeOptions& options) const;
   absl::StatusOr<int32_t> DecodeMaxTokens(const v1::GenerateRequest& message,
                                           size_t prompt_tokens) const;
+  absl::Status CheckCacheSalt(const v1::GenerateRequest& message) const;
   absl::Status CheckRequestId(const v1::GenerateRequest& message) const;
   TimePoint ChooseDeadline(TimePoint arrival, TimePoint client_deadline) const;
 

@@ -8,7 +8,8 @@
 #include "tests/support/model_harness.h"
 
 // What no peer promises by default: a request's tokens, logprobs and KV bytes are the same, bit for
-// bit, alone and in a crowd, however its prompt is cut into chunks, and on any number of threads.
+// bit, alone and in a crowd, however its prompt is cut into chunks, on any number of threads, and
+// whether the beginning of its prompt is computed or found.
 
 namespace quire::testing {
 namespace {
@@ -23,6 +24,7 @@ struct Setting {
   int32_t chunk;  // query tokens a step
   int32_t threads;
   int32_t block_tokens;
+  size_t known = 0;  // tokens of the prompt that another request has begun with
 };
 
 std::vector<TokenId> RandomPrompt(std::mt19937_64* rng, size_t length, int32_t vocab) {
@@ -42,6 +44,7 @@ Answer Serve(const Setting& setting, float temperature) {
   options.model_dir = QUIRE_SOURCE_DIR "/deploy/models/quire-demo";
   options.threads = setting.threads;
   options.block_tokens = setting.block_tokens;
+  options.prefix_cache = setting.known > 0;
   options.engine.max_running_requests = std::min(32, setting.chunk);
   options.engine.max_step_tokens = setting.chunk;
   options.engine.max_context_tokens = 1024;
@@ -55,6 +58,15 @@ Answer Serve(const Setting& setting, float temperature) {
   request.sampling.repetition_penalty = 1.1f;
   request.sampling.ignore_eos = true;
   const RequestId id = request.id;
+  if (setting.known > 0) {
+    std::vector<TokenId> prompt = request.prompt;
+    prompt.resize(setting.known);
+    prompt.push_back(1);
+    Request first = harness.MakeRequest(std::move(prompt), 5);
+    const RequestId first_id = first.id;
+    EXPECT_TRUE(harness.engine().Submit(std::move(first)).ok());
+    harness.RunToEnd(first_id);
+  }
   // Half of the crowd is there before, half arrives with the request.
   for (int i = 0; i < setting.others; ++i) {
     const size_t length = std::uniform_int_distribution<size_t>(1, 400)(rng);
@@ -68,6 +80,9 @@ Answer Serve(const Setting& setting, float temperature) {
   EXPECT_TRUE(harness.engine().Submit(std::move(request)).ok());
   Answer answer;
   answer.kv = harness.RunToEnd(id);
+  const auto block_tokens = static_cast<size_t>(setting.block_tokens);
+  EXPECT_EQ(harness.sink().of(id).finish->cached_tokens,
+            static_cast<int32_t>(setting.known / block_tokens * block_tokens));
   answer.tokens = harness.sink().of(id).tokens;
   answer.logprobs = harness.sink().of(id).logprobs;
   return answer;
@@ -97,7 +112,10 @@ INSTANTIATE_TEST_SUITE_P(
                       Setting{"threads2", 0, 512, 2, 16},
                       Setting{"among31_chunk16_threads2", 31, 16, 2, 16},
                       Setting{"among31_chunk64_threads2", 31, 64, 2, 16},
-                      Setting{"among31_chunk48_threads2_blocks64", 31, 48, 2, 64}),
+                      Setting{"among31_chunk48_threads2_blocks64", 31, 48, 2, 64},
+                      Setting{"found", 0, 512, 1, 16, 299},
+                      Setting{"found_among31_chunk48_threads2", 31, 48, 2, 16, 150},
+                      Setting{"found_chunk16_blocks64", 0, 16, 1, 64, 200}),
     [](const auto& p) { return p.param.name; });
 
 }  // namespace

@@ -4,13 +4,14 @@
 #include <map>
 #include <random>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/engine_harness.h"
 
 // The whole engine under random load: seeded arrivals, cancels, deadlines, rejections, failing
 // rows and device loss, in-flight depth 0 and 1, one or two cache classes with and without a
-// window, pools from starved to ample. After every step all
+// window, prompts that begin like others, pools from starved to ample. After every step all
 // invariants hold; at the end every request has had exactly one terminal event and the tokens it
 // had to have. QUIRE_SIM_SEED replays one seed, QUIRE_SIM_SEEDS sets how many run.
 
@@ -30,6 +31,7 @@ struct Submitted {
   bool cancelled = false;
   bool has_deadline = false;
   SamplingParams rules;
+  std::string salt;
 };
 
 // What happened over all seeds: a simulation that never reaches a case proves nothing about it.
@@ -38,6 +40,7 @@ struct Coverage {
   uint64_t queue_full = 0, too_long = 0, discarded = 0, mixed_steps = 0, device_failures = 0;
   // Whole answers that a rule changed, and prompts scored to their end.
   uint64_t penalised = 0, delayed_ends = 0, avoided_words = 0, restricted = 0, scored = 0;
+  uint64_t prefix_hits = 0, evicted_blocks = 0, shared_steps = 0;
 
   void Add(const EngineStats& stats, bool failed) {
     for (size_t i = 0; i < finished.size(); ++i) finished[i] += stats.finished[i];
@@ -46,6 +49,7 @@ struct Coverage {
     discarded += stats.discarded_tokens;
     mixed_steps += stats.mixed_steps;
     device_failures += failed ? 1 : 0;
+    evicted_blocks += stats.kv.classes[0].evicted_total;
   }
 };
 
@@ -68,9 +72,11 @@ class Simulation {
 
   void AddTo(Coverage* coverage) {
     coverage->Add(h_.engine.Stats(), h_.engine.failed());
+    coverage->shared_steps += shared_steps_;
     for (const auto& [id, record] : accepted_) {
       const RecordingSink::Record& seen = h_.sink.of(id);
       const SamplingParams& rules = record.rules;
+      if (seen.finish->cached_tokens > 0) ++coverage->prefix_hits;
       if (seen.prompt_logprobs.size() + 1 == record.prompt.size()) ++coverage->scored;
       if (seen.tokens == h_.Expected(record.prompt, record.max_tokens)) continue;
       if (rules.repetition_penalty != 1 || rules.presence_penalty != 0) ++coverage->penalised;
@@ -115,6 +121,7 @@ class Simulation {
     o.model.windows = Windows();
     o.slab_blocks = static_cast<size_t>(Uniform(1, 4));
     o.kv_slabs = Uniform(2, 40);
+    o.prefix_cache = Chance(0.7);
     o.stop_rules.eos_token_ids = {o.model.eos};
     plan.requests = Uniform(20, 80);
     plan.cancel_share = Chance(0.5) ? 0.02 : 0;
@@ -126,10 +133,12 @@ class Simulation {
     while (submitted_count_ < plan_.requests && Chance(0.4)) {
       ++submitted_count_;
       Submitted record;
-      record.prompt.resize(static_cast<size_t>(Uniform(1, 150)));
-      for (TokenId& token : record.prompt) token = Uniform(0, 999);
+      record.prompt = Prompt();
       record.max_tokens = Uniform(1, 60);
+      record.salt = std::string(static_cast<size_t>(Uniform(0, 1)), 'x');
+      if (Chance(0.05)) record.salt = absl::StrCat("its own ", submitted_count_);
       Request request = h_.MakeRequest(record.prompt, record.max_tokens);
+      request.cache_salt = record.salt;
       AddRules(record, &request.sampling);
       record.rules = request.sampling;
       if (Chance(plan_.deadline_share)) {
@@ -140,6 +149,25 @@ class Simulation {
       const absl::Status status = h_.engine.Submit(std::move(request));
       if (status.ok()) accepted_[id] = std::move(record);
     }
+  }
+
+  // Some begin as another does, and some as another with the beginning of its answer.
+  std::vector<TokenId> Prompt() {
+    std::vector<TokenId> prompt;
+    if (!accepted_.empty() && Chance(0.5)) {
+      const auto& [id, other] =
+          *std::next(accepted_.begin(), Uniform(0, static_cast<int>(accepted_.size()) - 1));
+      prompt = other.prompt;
+      const std::vector<TokenId>& answer = h_.sink.of(id).tokens;
+      prompt.insert(prompt.end(), answer.begin(), answer.end());
+      prompt.resize(std::min<size_t>(prompt.size(), static_cast<size_t>(Uniform(1, 150))));
+    }
+    const auto known = static_cast<int>(prompt.size());
+    prompt.resize(static_cast<size_t>(Uniform(std::max(known, 1), std::max(known, 150))), -1);
+    for (TokenId& token : prompt) {
+      if (token < 0) token = Uniform(0, 999);
+    }
+    return prompt;
   }
 
   void AddRules(const Submitted& record, SamplingParams* rules) {
@@ -180,8 +208,12 @@ class Simulation {
     ASSERT_THAT(h_.runner.violations(), ::testing::IsEmpty());
     const EngineStats stats = h_.engine.Stats();
     for (const KvClassSnapshot& kv : stats.kv.classes) {
-      ASSERT_EQ(kv.free_blocks + kv.active_blocks + kv.fenced_blocks, kv.total_blocks);
+      ASSERT_EQ(kv.free_blocks + kv.active_blocks + kv.fenced_blocks + kv.cached_blocks,
+                kv.total_blocks);
+      ASSERT_GE(kv.filled_slots, 0);
+      ASSERT_LE(kv.filled_slots, kv.active_blocks * kv.block_tokens);
     }
+    if (h_.kv.cache_class(0).num_references() > stats.kv.classes[0].active_blocks) ++shared_steps_;
     uint64_t ended = 0;
     for (uint64_t n : stats.finished) ended += n;
     ASSERT_EQ(stats.accepted,
@@ -202,7 +234,7 @@ class Simulation {
     const EngineStats stats = h_.engine.Stats();
     EXPECT_TRUE(stats.kv.AllFree());
     for (const KvClassSnapshot& kv : stats.kv.classes) {
-      EXPECT_EQ(kv.allocated_total, kv.freed_total);
+      EXPECT_EQ(kv.allocated_total, kv.freed_total + static_cast<uint64_t>(kv.cached_blocks));
       EXPECT_EQ(kv.filled_slots, 0);
     }
     for (const auto& [id, record] : accepted_) CheckRequest(id, record);
@@ -224,6 +256,11 @@ class Simulation {
       EXPECT_FALSE(record.finish->status.ok());
       EXPECT_LE(record.tokens.size(), expected.size());
       EXPECT_TRUE(std::equal(record.tokens.begin(), record.tokens.end(), expected.begin()));
+    }
+    EXPECT_LT(record.finish->cached_tokens, static_cast<int32_t>(submitted.prompt.size()));
+    if (submitted.salt.size() > 1 || submitted.rules.prompt_logprobs >= 0 ||
+        !plan_.options.prefix_cache) {
+      EXPECT_EQ(record.finish->cached_tokens, 0);
     }
     EXPECT_TRUE(record.scores_in_order);
     if (submitted.rules.prompt_logprobs >= 0 && !record.tokens.empty()) {
@@ -254,6 +291,7 @@ class Simulation {
   Plan plan_;
   EngineHarness h_;
   int submitted_count_ = 0;
+  uint64_t shared_steps_ = 0;  // in which a block was in two tables
   std::map<RequestId, Submitted> accepted_;
 };
 
@@ -290,6 +328,9 @@ TEST(EngineSimulation, EveryInvariantHoldsUnderRandomLoad) {
   EXPECT_GT(coverage.avoided_words, 100u);
   EXPECT_GT(coverage.restricted, 100u);
   EXPECT_GT(coverage.scored, 100u);
+  EXPECT_GT(coverage.prefix_hits, 100u);
+  EXPECT_GT(coverage.evicted_blocks, 100u);
+  EXPECT_GT(coverage.shared_steps, 100u);
 }
 
 }  // namespace

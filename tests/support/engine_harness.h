@@ -21,6 +21,7 @@ struct EngineHarness {
     // Slabs, and how many blocks of the last cache class fit into one.
     int32_t kv_slabs = 64;
     size_t slab_blocks = 1;
+    bool prefix_cache = false;
     StopRules stop_rules;
   };
 
@@ -71,7 +72,9 @@ struct EngineHarness {
                           .kv = &kv,
                           .sink = &sink,
                           .clock = &clock,
-                          .stop_rules = o.stop_rules}) {}
+                          .stop_rules = o.stop_rules}) {
+    if (o.prefix_cache) kv.EnablePrefixCache();
+  }
 
   ~EngineHarness() {
     engine.AbortAll();

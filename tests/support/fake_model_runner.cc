@@ -131,9 +131,11 @@ FakeModelRunner::Owners FakeModelRunner::OwnersOf(const BatchInput& input) {
       for (int32_t e = first; e < tables.start[s + 1]; ++e) {
         const uint32_t offset = tables.offsets[static_cast<size_t>(e)];
         if (offset == kNoBlockOffset) continue;
-        const Owner owner{offset + options_.block_units[c], c, s};
-        if (!owners.emplace(offset, owner).second)
-          Violation("a block is in two tables of one step");
+        const bool written = e - tables.start[s] >= start / options_.block_tokens;
+        const Owner owner{offset + options_.block_units[c], c, s, written};
+        const auto [it, inserted] = owners.emplace(offset, owner);
+        if (inserted) continue;
+        if (written || it->second.written) Violation("a block that is written is in two tables");
       }
     }
   }
@@ -152,6 +154,10 @@ void FakeModelRunner::CheckAliasing(const BatchInput& input) {
     for (const auto& [offset, before] : OwnersOf(step.input)) {
       auto it = owners.lower_bound(before.end);
       if (it == owners.begin() || (--it)->second.end <= offset) continue;
+      if (it->first == offset && it->second.cache_class == before.cache_class &&
+          !it->second.written && !before.written) {
+        continue;
+      }
       // Only the same sequence, going on where that step leaves it, may name the block again.
       const size_t s = it->second.sequence;
       const int32_t start = input.positions[static_cast<size_t>(input.q_start[s])];

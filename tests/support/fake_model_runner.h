@@ -26,7 +26,7 @@ namespace quire::testing {
 //
 // With depth 1 a step is computed when it is completed, as on a device that runs behind the host,
 // and a launch that names a block which an unfinished step of another sequence still uses is
-// reported.
+// reported, unless both but read it.
 class FakeModelRunner final : public ModelRunner {
  public:
   using Options = FakeModelOptions;
@@ -62,6 +62,7 @@ class FakeModelRunner final : public ModelRunner {
     uint32_t end = 0;
     size_t cache_class = 0;
     size_t sequence = 0;
+    bool written = false;
   };
   using Owners = std::map<uint32_t, Owner>;  // by the start of the stretch
 

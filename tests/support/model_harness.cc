@@ -35,6 +35,7 @@ ModelHarness::ModelHarness(const Options& options) : options_(options) {
                                        KvCacheManager::SlabBytes(layouts, options.kv_bytes));
   kv_ = std::make_unique<KvCacheManager>(layouts, arena_.get(),
                                          options.engine.InFlightTokens(device_->InFlightDepth()));
+  if (options.prefix_cache) QUIRE_CHECK(kv_->EnablePrefixCache());
   const kernels::BatchCapacity capacity = {
       .tokens = options.engine.max_step_tokens,
       .sequences = options.engine.max_running_requests,

@@ -20,6 +20,7 @@ class ModelHarness {
     std::string model_dir;
     int32_t threads = 1;
     int32_t block_tokens = 16;
+    bool prefix_cache = false;
     size_t kv_bytes = size_t{32} << 20;
     EngineOptions engine;
   };

@@ -49,6 +49,7 @@ TEST(ConfigTest, FlagsReachTheirFields) {
                                          "--device",
                                          "cpu",
                                          "--batch-invariant",
+                                         "--no-prefix-cache",
                                          "--gpu-memory-fraction",
                                          "0.25",
                                          "--threads",
@@ -127,6 +128,7 @@ TEST(ConfigTest, FlagsReachTheirFields) {
   EXPECT_EQ(config.device, "cpu");
   EXPECT_EQ(config.threads, 3);
   EXPECT_TRUE(config.batch_invariant);
+  EXPECT_FALSE(config.prefix_cache);
   EXPECT_EQ(config.gpu_memory_fraction, 0.25);
   EXPECT_EQ(config.compute_dtype, kernels::DType::kF32);
   EXPECT_EQ(config.kv_dtype, kernels::DType::kF8E4M3);

@@ -52,6 +52,9 @@ TEST(MetricFamiliesTest, EveryFamilyIsThere) {
                            "quire_kv_allocated_blocks_total",
                            "quire_kv_freed_blocks_total",
                            "quire_memory_bytes",
+                           "quire_prefix_cache_queried_tokens_total",
+                           "quire_prefix_cache_hit_tokens_total",
+                           "quire_prefix_cache_evicted_blocks_total",
                            "quire_requests_running",
                            "quire_requests_waiting",
                            "quire_queued_tokens",
@@ -74,7 +77,7 @@ TEST(MetricFamiliesTest, EveryFamilyIsThere) {
                            "quire_build_info"}) {
     EXPECT_EQ(families.count(name), 1u) << name;
   }
-  EXPECT_EQ(families.size(), 30u) << "a family is not in this list";
+  EXPECT_EQ(families.size(), 33u) << "a family is not in this list";
 }
 
 TEST(MetricFamiliesTest, EveryFamilyHasHelpTheModelLabelAndDistinctSeries) {
@@ -104,7 +107,8 @@ TEST(MetricFamiliesTest, TheSingleSeriesThatAutoscalersReadHaveNoOtherLabel) {
 TEST(MetricFamiliesTest, KvStatesAddUpAndSlotsMatchActiveBlocks) {
   MetricSnapshot snapshot;
   snapshot.engine.kv.classes[0].total_blocks = 10;
-  snapshot.engine.kv.classes[0].free_blocks = 5;
+  snapshot.engine.kv.classes[0].free_blocks = 3;
+  snapshot.engine.kv.classes[0].cached_blocks = 2;
   snapshot.engine.kv.classes[0].active_blocks = 4;
   snapshot.engine.kv.classes[0].fenced_blocks = 1;
   snapshot.engine.kv.classes[0].filled_slots = 50;

@@ -84,9 +84,11 @@ TEST_F(RequestCodecTest, GivenFieldsWinEvenAtZero) {
   message.add_stop("END");
   message.add_stop_token_ids(299);
   message.set_request_id("mine");
+  message.set_cache_salt(std::string("sa\0lt", 5));
   const absl::StatusOr<Request> request = Decode(message);
   ASSERT_TRUE(request.ok()) << request.status();
   EXPECT_THAT(request->prompt, ElementsAre('a', 'b'));
+  EXPECT_EQ(request->cache_salt, std::string("sa\0lt", 5));
   const SamplingParams& sampling = request->sampling;
   EXPECT_EQ(sampling.temperature, 0.f);
   EXPECT_EQ(sampling.top_p, 0.5f);
@@ -195,6 +197,7 @@ std::vector<BadRequest> BadRequests() {
          for (int i = 0; i < 4; ++i) m->add_stop_token_ids(1);
        },
        {"stop_token_ids has 4", "3"}},
+      {"long cache_salt", [](M m) { m->set_cache_salt(std::string(129, 's')); }, {"129", "128"}},
       {"empty request_id", [](M m) { m->set_request_id(""); }, {"request_id"}},
       {"long request_id", [](M m) { m->set_request_id(std::string(129, 'x')); }, {"129", "128"}},
       {"request_id with a newline", [](M m) { m->set_request_id("a\nb"); }, {"'a\\nb'"}},

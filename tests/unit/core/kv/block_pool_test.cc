@@ -119,6 +119,42 @@ TEST(BlockPoolTest, RemovingASlabLeavesTheOthersAlone) {
   EXPECT_FALSE(pool.Allocate(1, &none));
 }
 
+TEST(BlockPoolTest, ASharedBlockIsHeldUntilItsLastTableLetsGo) {
+  BlockPool pool(2, 1);
+  pool.AddSlab();
+  std::vector<BlockId> blocks;
+  ASSERT_TRUE(pool.Allocate(1, &blocks));
+  pool.Share(blocks[0]);
+  EXPECT_EQ(pool.references(blocks[0]), 2);
+  EXPECT_EQ(pool.num_held(), 1);
+  EXPECT_FALSE(pool.Release(blocks[0]));
+  EXPECT_EQ(pool.num_held(), 1);
+  EXPECT_TRUE(pool.Release(blocks[0]));
+  EXPECT_EQ(pool.num_released(), 1);
+  EXPECT_EQ(pool.num_references(), 0);
+}
+
+TEST(BlockPoolTest, ACachedBlockIsHeldAgainOrFreed) {
+  BlockPool pool(2, 1);
+  const int32_t slab = pool.AddSlab();
+  std::vector<BlockId> blocks;
+  ASSERT_TRUE(pool.Allocate(1, &blocks));
+  pool.Release(blocks[0]);
+  pool.Cache(blocks[0]);
+  EXPECT_EQ(pool.num_cached(), 1);
+  EXPECT_FALSE(pool.SlabIsFree(slab));
+  pool.Share(blocks[0]);
+  EXPECT_EQ(pool.num_cached(), 0);
+  EXPECT_EQ(pool.num_held(), 1);
+  pool.Release(blocks[0]);
+  pool.Share(blocks[0]);
+  EXPECT_EQ(pool.num_released(), 0) << "from where it waited";
+  pool.Release(blocks[0]);
+  pool.Cache(blocks[0]);
+  pool.Free(blocks[0]);
+  EXPECT_EQ(pool.num_free(), 2);
+}
+
 TEST(BlockPoolDeathTest, ASlabInUseStaysAndAPoolHasAnEnd) {
   BlockPool pool(2, 1);
   const int32_t slot = pool.AddSlab();
@@ -140,8 +176,8 @@ TEST(BlockPoolDeathTest, MisuseIsABrokenInvariant) {
   pool.Release(released);
   EXPECT_DEATH(pool.Release(unused), "block 2 is not held");
   EXPECT_DEATH(pool.Release(released), "block 1 is not held");
-  EXPECT_DEATH(pool.Free(held), "block 0 is not released");
-  EXPECT_DEATH(pool.Free(unused), "block 2 is not released");
+  EXPECT_DEATH(pool.Free(held), "block 0 is neither released nor cached");
+  EXPECT_DEATH(pool.Free(unused), "block 2 is neither released nor cached");
   EXPECT_DEATH(pool.Release(BlockId(3)), "block 3 is not ours");
   EXPECT_DEATH(pool.Free(BlockId(UINT32_MAX)), "is not ours");
   std::vector<BlockId> blocks;

@@ -39,7 +39,7 @@ TEST(SequenceTest, TheLastGeneratedTokenNeedsNoKv) {
 
 TEST(SequenceTest, PrefillInChunksSamplesAtItsEnd) {
   Sequence s = MakeSequence(10, 5);
-  s.Start(At(1));
+  s.Start(At(1), 0);
   s.OnLaunched(4, -1);
   EXPECT_EQ(s.RunnableTokens(), 6);
   EXPECT_TRUE(s.InPrefill());
@@ -54,7 +54,7 @@ TEST(SequenceTest, PrefillInChunksSamplesAtItsEnd) {
 
 TEST(SequenceTest, CommittedTokensFollowThePrompt) {
   Sequence s = MakeSequence(2, 5);
-  s.Start(At(1));
+  s.Start(At(1), 0);
   s.OnLaunched(2, 0);
   s.CommitToken(8, At(10));
   s.OnLaunched(1, 3);
@@ -68,7 +68,7 @@ TEST(SequenceTest, CommittedTokensFollowThePrompt) {
 
 TEST(SequenceTest, TwoStepsMayBeOnTheirWay) {
   Sequence s = MakeSequence(2, 5);
-  s.Start(At(1));
+  s.Start(At(1), 0);
   s.OnLaunched(2, 0);
   s.OnLaunched(1, 1);
   EXPECT_EQ(s.pending_samples(), 2);
@@ -80,7 +80,7 @@ TEST(SequenceTest, TwoStepsMayBeOnTheirWay) {
 
 TEST(SequenceTest, LengthStopsAreCountedWithWhatIsOnItsWay) {
   Sequence s = MakeSequence(2, 2);
-  s.Start(At(1));
+  s.Start(At(1), 0);
   s.OnLaunched(2, 0);
   EXPECT_EQ(s.RunnableTokens(), 1);
   s.OnLaunched(1, 0);
@@ -110,7 +110,7 @@ TEST(SequenceTest, KeepsTheTimesOfItsStartItsFirstAndItsLastToken) {
 TEST(SequenceTest, AllocatesNothingWhileItRuns) {
   Sequence s = MakeSequence(2, 300);
   const TokenId* const data = s.tokens().data();
-  s.Start(At(1));
+  s.Start(At(1), 0);
   s.OnLaunched(2, 0);
   for (int i = 0; i < 300; ++i) {
     s.CommitToken(i, At(i));
@@ -126,7 +126,7 @@ TEST(SequenceDeathTest, CursorsCannotRunPastEachOther) {
   EXPECT_DEATH(s.OnLaunched(0, -1), "check failed");
   EXPECT_DEATH(s.OnLaunched(2, 0), "a step samples once the prompt is complete");
   EXPECT_DEATH(s.OnLaunched(4, -1), "a step samples once the prompt is complete");
-  s.Start(At(1));
+  s.Start(At(1), 0);
   EXPECT_DEATH(s.Start(At(1)), "kWaiting");
   s.OnLaunched(4, 0);
   EXPECT_DEATH(s.OnLaunched(1, 0), "check failed") << "max_tokens are on their way";

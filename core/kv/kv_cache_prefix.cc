@@ -1,0 +1,98 @@
+#include "core/base/check.h"
+#include "core/kv/kv_cache_manager.h"
+
+// Blocks that are found by their tokens: see PrefixCache.
+
+namespace quire {
+
+namespace {
+
+using Tokens = std::span<const TokenId>;
+
+Tokens TokensOf(Tokens tokens, size_t block, size_t block_tokens) {
+  return tokens.subspan(block * block_tokens, block_tokens);
+}
+
+}  // namespace
+
+PrefixCache::Node KvClassCache::FindPrefix(const PrefixCache::Key& key) const {
+  return prefix_.Find(key);
+}
+
+void KvClassCache::Share(BlockTable* table, BlockId block) {
+  QUIRE_CHECK(table->held_blocks() < table->promised_blocks) << "a prefix beyond the promise";
+  if (pool_.IsCached(block)) prefix_.SetUsed(block);
+  pool_.Share(block);
+  table->blocks.push_back(block);
+}
+
+PrefixCache::NodeId KvClassCache::Publish(const PrefixCache::Key& key, BlockId block) {
+  return prefix_.Insert(key, block);
+}
+
+void KvClassCache::ForgetPrefix(const BlockTable& table) {
+  for (BlockId block : table.blocks) {
+    if (block != kNoBlock && prefix_.Contains(block)) prefix_.Erase(block);
+  }
+}
+
+bool KvClassCache::IsShared(const BlockTable& table) const {
+  for (BlockId block : table.blocks) {
+    if (block != kNoBlock && pool_.references(block) > 1) return true;
+  }
+  return false;
+}
+
+bool KvCacheManager::EnablePrefixCache() {
+  QUIRE_CHECK(sequences_.empty()) << "to be decided before the first sequence";
+  prefix_cache_ = classes_.size() == 1 && classes_[0]->layout().window == 0;
+  return prefix_cache_;
+}
+
+int64_t KvCacheManager::SharePrefix(SequenceId sequence, Tokens prompt, absl::string_view scope) {
+  if (!prefix_cache_) return 0;
+  SequenceKv& kv = KvOf(sequence);
+  QUIRE_CHECK(kv.tables[0].blocks.empty()) << "a prefix is shared before anything is computed";
+  kv.prefix.scope.assign(scope.data(), scope.size());
+  const auto block_tokens = static_cast<size_t>(classes_[0]->layout().block_tokens);
+  // Somebody has to compute the last token, whose logits are asked for.
+  const size_t blocks = prompt.empty() ? 0 : (prompt.size() - 1) / block_tokens;
+  for (size_t b = 0; b < blocks; ++b) {
+    const PrefixCache::Node found =
+        classes_[0]->FindPrefix(kv.prefix.KeyOf(TokensOf(prompt, b, block_tokens)));
+    if (found.id == PrefixCache::kRoot) break;
+    classes_[0]->Share(&kv.tables[0], found.block);
+    kv.prefix.Advance(found.id);
+  }
+  kv.filled_tokens = static_cast<int64_t>(kv.tables[0].blocks.size() * block_tokens);
+  filled_slots_[0] += kv.filled_tokens;
+  prefix_queried_tokens_ += prompt.size();
+  prefix_hit_tokens_ += static_cast<uint64_t>(kv.filled_tokens);
+  return kv.filled_tokens;
+}
+
+void KvCacheManager::Publish(SequenceId sequence, Tokens tokens) {
+  if (!prefix_cache_) return;
+  SequenceKv& kv = KvOf(sequence);
+  QUIRE_CHECK(static_cast<int64_t>(tokens.size()) <= kv.filled_tokens)
+      << tokens.size() << " of " << kv.filled_tokens;
+  if (kv.prefix.forgotten) return;
+  const auto block_tokens = static_cast<size_t>(classes_[0]->layout().block_tokens);
+  for (size_t b = kv.prefix.blocks; (b + 1) * block_tokens <= tokens.size(); ++b) {
+    const PrefixCache::Key key = kv.prefix.KeyOf(TokensOf(tokens, b, block_tokens));
+    // Another sequence may have computed the same meanwhile: what it has published stands.
+    const PrefixCache::Node found = classes_[0]->FindPrefix(key);
+    kv.prefix.Advance(found.id != PrefixCache::kRoot
+                          ? found.id
+                          : classes_[0]->Publish(key, kv.tables[0].blocks[b]));
+  }
+}
+
+void KvCacheManager::ForgetPrefix(SequenceId sequence) {
+  if (!prefix_cache_) return;
+  SequenceKv& kv = KvOf(sequence);
+  classes_[0]->ForgetPrefix(kv.tables[0]);
+  kv.prefix.forgotten = true;
+}
+
+}  // namespace quire
