@@ -76,7 +76,7 @@ class KvCacheManager {
   int64_t SharePrefix(SequenceId sequence, std::span<const TokenId> prompt,
                       absl::string_view scope);
   // Completed steps have computed the KV of `tokens`, the sequence's first ones: full blocks of
-  // them can be found.
+  // them can be found, unless the sequence was forgotten or swapped out.
   void Publish(SequenceId sequence, std::span<const TokenId> tokens);
   // Nothing that the sequence holds is to be found, now or later.
   void ForgetPrefix(SequenceId sequence);
@@ -117,7 +117,7 @@ class KvCacheManager {
     std::string scope;
     size_t blocks = 0;
     PrefixCache::NodeId node = PrefixCache::kRoot;  // of the last of them
-    bool forgotten = false;
+    bool findable = false;  // whether what it computes may be found by others
 
     PrefixCache::Key KeyOf(std::span<const TokenId> tokens) const {
       return {node, blocks == 0 ? absl::string_view(scope) : absl::string_view(), tokens};

@@ -54,6 +54,7 @@ int64_t KvCacheManager::SharePrefix(SequenceId sequence, Tokens prompt, absl::st
   SequenceKv& kv = KvOf(sequence);
   QUIRE_CHECK(kv.tables[0].blocks.empty()) << "a prefix is shared before anything is computed";
   kv.prefix.scope.assign(scope.data(), scope.size());
+  kv.prefix.findable = true;
   const auto block_tokens = static_cast<size_t>(classes_[0]->layout().block_tokens);
   // Somebody has to compute the last token, whose logits are asked for.
   const size_t blocks = prompt.empty() ? 0 : (prompt.size() - 1) / block_tokens;
@@ -76,7 +77,7 @@ void KvCacheManager::Publish(SequenceId sequence, Tokens tokens) {
   SequenceKv& kv = KvOf(sequence);
   QUIRE_CHECK(static_cast<int64_t>(tokens.size()) <= kv.filled_tokens)
       << tokens.size() << " of " << kv.filled_tokens;
-  if (kv.prefix.forgotten) return;
+  if (!kv.prefix.findable) return;
   const auto block_tokens = static_cast<size_t>(classes_[0]->layout().block_tokens);
   for (size_t b = kv.prefix.blocks; (b + 1) * block_tokens <= tokens.size(); ++b) {
     const PrefixCache::Key key = kv.prefix.KeyOf(TokensOf(tokens, b, block_tokens));
@@ -92,7 +93,7 @@ void KvCacheManager::ForgetPrefix(SequenceId sequence) {
   if (!prefix_cache_) return;
   SequenceKv& kv = KvOf(sequence);
   classes_[0]->ForgetPrefix(kv.tables[0]);
-  kv.prefix.forgotten = true;
+  kv.prefix.findable = false;
 }
 
 }  // namespace quire

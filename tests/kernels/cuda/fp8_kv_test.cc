@@ -23,7 +23,7 @@ constexpr size_t kLayerOffset = 512;  // another layer comes first
 
 std::unique_ptr<Device> MakeDevice(const simt::EmulatedGpuOptions& options = {}) {
   DeviceStatus status;
-  auto device = MakeCudaDevice(simt::MakeEmulatedGpu(options), false, &status);
+  auto device = MakeCudaDevice(simt::MakeTestGpu(options), false, &status);
   EXPECT_NE(device, nullptr) << status.message();
   return device;
 }

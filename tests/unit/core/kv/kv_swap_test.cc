@@ -232,5 +232,49 @@ TEST(KvSwapDeathTest, ContractsThatBindTheCaller) {
   EXPECT_DEATH((void)without.SwapOut(kA, StepId(0)), "nothing swaps");
 }
 
+// What comes back from the host has lost its salt, so nobody is to find it.
+TEST(KvSwapTest, OthersFindNothingOfASequenceThatWasOut) {
+  SwapCache cache;
+  ASSERT_TRUE(cache.kv.EnablePrefixCache());
+  const std::vector<TokenId> prompt(40, 7);
+  cache.kv.Admit(kA, 40);
+  cache.kv.SharePrefix(kA, prompt, "its own");
+  cache.Grow(kA, 40);
+  cache.kv.Publish(kA, prompt);
+  cache.kv.StepCompleted(StepId(1));
+  ASSERT_TRUE(cache.kv.SwapOut(kA, StepId(1)));
+  cache.EndTransfers();
+  cache.kv.SwapIn(kA);
+  cache.EndTransfers();
+  cache.Grow(kA, 40);
+  cache.kv.Publish(kA, prompt);
+  for (const char* salt : {"", "its own"}) {
+    cache.kv.Admit(kB, 40);
+    EXPECT_EQ(cache.kv.SharePrefix(kB, prompt, salt), 0) << "salt '" << salt << "'";
+    cache.kv.Free(kB, StepId(1));
+  }
+  cache.kv.Free(kA, StepId(1));
+  EXPECT_EQ(cache.Blocks().free_blocks, 8);
+}
+
+TEST(KvSwapTest, ASequenceThatSharesBlocksStays) {
+  SwapCache cache;
+  ASSERT_TRUE(cache.kv.EnablePrefixCache());
+  const std::vector<TokenId> prompt(40, 7);
+  for (const SequenceId sequence : {kA, kB}) {
+    cache.kv.Admit(sequence, 40);
+    cache.kv.SharePrefix(sequence, prompt, "");
+    cache.Grow(sequence, 40);
+    cache.kv.Publish(sequence, prompt);
+  }
+  cache.kv.StepCompleted(StepId(1));
+  EXPECT_FALSE(cache.kv.SwapOut(kA, StepId(1)));
+  cache.kv.Free(kB, StepId(1));
+  EXPECT_TRUE(cache.kv.SwapOut(kA, StepId(1)));
+  cache.EndTransfers();
+  EXPECT_EQ(cache.Blocks().cached_blocks, 0);
+  cache.kv.Free(kA, StepId(1));
+}
+
 }  // namespace
 }  // namespace quire
