@@ -141,6 +141,11 @@ class QuireServer:
         return self.metrics_when(lambda metrics: not any(metrics.value(name) for name in names))
 
 
+def unused_blocks(metrics):
+    """KV blocks that no request holds."""
+    return sum(metrics.value("quire_kv_blocks", state=state) for state in ("free", "cached"))
+
+
 class Answer:
     """All messages of one answer, and the rules that every answer obeys."""
 

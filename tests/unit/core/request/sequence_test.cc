@@ -52,6 +52,17 @@ TEST(SequenceTest, PrefillInChunksSamplesAtItsEnd) {
   EXPECT_EQ(s.RunnableTokens(), 1) << "the next token can be computed while this one is pending";
 }
 
+TEST(SequenceTest, WhatWasFoundOfThePromptIsNotComputed) {
+  Sequence s = MakeSequence(10, 5);
+  s.Start(At(1), 9);
+  EXPECT_EQ(s.cached_tokens(), 9);
+  EXPECT_EQ(s.launched(), 9);
+  EXPECT_TRUE(s.InPrefill());
+  EXPECT_EQ(s.RunnableTokens(), 1);
+  Sequence whole = MakeSequence(10, 5);
+  EXPECT_DEATH(whole.Start(At(1), 10), "cached_tokens");
+}
+
 TEST(SequenceTest, CommittedTokensFollowThePrompt) {
   Sequence s = MakeSequence(2, 5);
   s.Start(At(1), 0);
@@ -94,7 +105,7 @@ TEST(SequenceTest, LengthStopsAreCountedWithWhatIsOnItsWay) {
 
 TEST(SequenceTest, KeepsTheTimesOfItsStartItsFirstAndItsLastToken) {
   Sequence s = MakeSequence(1, 5);
-  s.Start(At(5));
+  s.Start(At(5), 0);
   EXPECT_EQ(s.started_at(), At(5));
   EXPECT_EQ(s.status(), RequestStatus::kRunning);
   for (int t : {10, 20, 30}) {
@@ -127,7 +138,7 @@ TEST(SequenceDeathTest, CursorsCannotRunPastEachOther) {
   EXPECT_DEATH(s.OnLaunched(2, 0), "a step samples once the prompt is complete");
   EXPECT_DEATH(s.OnLaunched(4, -1), "a step samples once the prompt is complete");
   s.Start(At(1), 0);
-  EXPECT_DEATH(s.Start(At(1)), "kWaiting");
+  EXPECT_DEATH(s.Start(At(1), 0), "kWaiting");
   s.OnLaunched(4, 0);
   EXPECT_DEATH(s.OnLaunched(1, 0), "check failed") << "max_tokens are on their way";
 }
