@@ -37,8 +37,8 @@ void Engine::Commit(const StepPlan& plan, std::span<const kernels::SampledToken>
   int32_t row = 0;
   bool decode = false, prefill = false;
   for (const SequenceStep& step : plan.sequences) {
-    const bool failed =
-        step.sample && rows[static_cast<size_t>(row + step.num_targets)].token_id < 0;
+    const int32_t drawn = row + step.num_targets;
+    const bool failed = step.sample && rows[static_cast<size_t>(drawn)].token_id < 0;
     if (const Sequence* sequence = scheduler_.Find(step.sequence); sequence != nullptr) {
       CommitKv(*sequence, step.start + step.num_tokens, failed);
     }
