@@ -7,7 +7,8 @@ usage() {
   cat <<'EOF'
 usage: deploy/install_deps.sh [--test] [--format] [--list]
   (no option)  what building quire-server, quire and quire-bench needs
-  --test       also what the tests need, the checkers of --format included
+  --test       also what the tests need, the checkers of --format included, and libcurl, which
+               quire-bench serve --api openai is built with where it is found
   --format     also clang-format and clang-tidy
   --list       print the packages, one a line, and install nothing
 EOF
@@ -19,7 +20,10 @@ build_packages=(
   libprotobuf-dev protobuf-compiler libgrpc++-dev protobuf-compiler-grpc grpc-proto
   prometheus-cpp-dev
 )
-test_packages=(libgtest-dev libgmock-dev python3 python3-grpcio python3-protobuf prometheus curl git)
+test_packages=(
+  libgtest-dev libgmock-dev python3 python3-grpcio python3-protobuf prometheus curl git
+  libcurl4-openssl-dev
+)
 format_packages=(python3 clang-format clang-tidy)
 
 want_test=0 want_format=0 list_only=0

@@ -1,6 +1,10 @@
+#include "server/cli/bench_serve_command.h"
 #include "server/cli/bench_step_command.h"
 
 int main(int argc, char** argv) {
-  CLI::App root("quire-bench: how fast Quire is on this machine", "quire-bench");
-  return quire::cli::RunCommandLine(&root, {quire::cli::AddBenchStepCommand(&root)}, argc, argv);
+  CLI::App root("quire-bench: how fast a model runs here, and how fast a server answers",
+                "quire-bench");
+  const auto step = quire::cli::AddBenchStepCommand(&root);
+  const auto serve = quire::cli::AddBenchServeCommand(&root);
+  return quire::cli::RunCommandLine(&root, {step, serve}, argc, argv);
 }

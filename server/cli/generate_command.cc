@@ -24,7 +24,7 @@ int Generate(const Options& options) {
   const v1::GenerateRequest request = MakeGenerateRequest(options.generate);
   grpc::ClientContext context;
   SetDeadline(options.server, &context);
-  InterruptCanceller canceller(&context);
+  InterruptCanceller canceller([&context] { context.TryCancel(); });
   const auto stub = v1::InferenceService::NewStub(Connect(options.server));
   const auto reader = stub->Generate(&context, request);
   AnswerPrinter printer(options.json, request.n() > 1);

@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 
+#include <utility>
+
 namespace quire::cli {
 namespace {
 
@@ -9,11 +11,11 @@ constexpr int kStopWaiting = SIGUSR1;  // sent by the destructor to its own thre
 
 }  // namespace
 
-InterruptCanceller::InterruptCanceller(grpc::ClientContext* context) {
+InterruptCanceller::InterruptCanceller(std::function<void()> cancel) : cancel_(std::move(cancel)) {
   sigemptyset(&signals_);
   for (int signal : {SIGINT, SIGTERM, kStopWaiting}) sigaddset(&signals_, signal);
   pthread_sigmask(SIG_BLOCK, &signals_, &previous_);
-  thread_ = std::thread([this, context] { WaitForSignal(context); });
+  thread_ = std::thread([this] { WaitForSignal(); });
 }
 
 InterruptCanceller::~InterruptCanceller() {
@@ -22,11 +24,11 @@ InterruptCanceller::~InterruptCanceller() {
   pthread_sigmask(SIG_SETMASK, &previous_, nullptr);
 }
 
-void InterruptCanceller::WaitForSignal(grpc::ClientContext* context) {
+void InterruptCanceller::WaitForSignal() {
   int signal = 0;
   while (sigwait(&signals_, &signal) == 0 && signal != kStopWaiting) {
     interrupted_.store(true);
-    context->TryCancel();
+    cancel_();
   }
 }
 

@@ -65,6 +65,7 @@ CONFINED = {
     "google": ("server/",),
     "prometheus": ("server/",),
     "CLI": ("server/",),
+    "curl": ("server/cli/load/",),
     "absl": ("core/", "server/"),
     "nlohmann": ("core/text/", "core/model/", "server/"),
     "pcre2.h": ("core/text/",),

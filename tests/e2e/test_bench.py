@@ -1,0 +1,273 @@
+"""`quire-bench serve` against a server of ours, and against one that speaks OpenAI's protocol."""
+
+import http.server
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import threading
+import unittest
+
+from quire_server import TIMEOUT, QuireServer
+
+BENCH = os.environ["QUIRE_BENCH"]
+LATENCIES = ["ttft_seconds", "inter_token_seconds", "per_token_seconds", "end_to_end_seconds"]
+
+
+def start(target, *options):
+    line = [BENCH, "serve", "--target", target, *options]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+class Result:
+    """A run that has ended: exit code, table, standard error and the JSON."""
+
+    def __init__(self, target, *options):
+        with tempfile.TemporaryDirectory() as folder:
+            name = os.path.join(folder, "result.json")
+            process = start(target, "--json", name, *options)
+            self.table, self.error = process.communicate(timeout=TIMEOUT)
+            self.code = process.returncode
+            self.json = None
+            if os.path.exists(name):
+                with open(name, encoding="utf-8") as file:
+                    self.json = json.load(file)
+
+    def __getattr__(self, name):
+        return self.json[name]
+
+
+class BenchCase(unittest.TestCase):
+    def assert_adds_up(self, result):
+        total, tenants = result.total, result.tenants
+        for group in [total, *tenants]:
+            ends = [group[name] for name in ("ok", "rejected", "failed", "unfinished")]
+            self.assertEqual(sum(ends), group["requests"])
+            self.assertEqual(sum(group["by_code"].values()), group["requests"])
+            self.assertEqual(group["end_to_end_seconds"]["count"], group["ok"])
+            self.assertEqual(group["rejection_seconds"]["count"], group["rejected"])
+            for name in LATENCIES:
+                latency = group[name]
+                self.assertLessEqual(latency["p50"], latency["p90"])
+                self.assertLessEqual(latency["p90"], latency["p99"])
+                self.assertLessEqual(latency["p99"], latency["max"] * 1.000001)
+        for name in ("requests", "ok", "rejected", "failed", "unfinished"):
+            self.assertEqual(sum(tenant[name] for tenant in tenants), total[name])
+        self.assertEqual(sum(second["due"] for second in result.series), total["requests"])
+
+
+class QuireTest(BenchCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = QuireServer("--max-running", "4", "--max-queued", "4")
+
+    @classmethod
+    def tearDownClass(cls):
+        code = cls.server.stop()
+        if code != 0:
+            raise AssertionError(f"exit code {code}: {''.join(cls.server.log)}")
+
+    def tokens(self):
+        metrics = self.server.metrics_at_rest()
+        return metrics.value("quire_prompt_tokens_total"), metrics.value(
+            "quire_generated_tokens_total")
+
+    def test_a_closed_loop_of_a_number_of_requests_does_what_the_server_counts(self):
+        before = self.tokens()
+        result = Result(self.server.address, "--concurrency", "3", "--requests", "40", "--warmup",
+                        "0", "--prompt-tokens", "25", "--output-tokens", "6", "--slo-ttft-ms",
+                        "60000")
+        self.assertEqual(result.code, 0, result.error)
+        self.assert_adds_up(result)
+        self.assertEqual(result.total["ok"], 40)
+        self.assertEqual(result.total["met_slo"], 40)
+        self.assertEqual(result.end, "complete")
+        after = self.tokens()
+        self.assertEqual(after[0] - before[0], 40 * 25)
+        self.assertEqual(after[1] - before[1], 40 * 6)
+        self.assertAlmostEqual(result.total["output_tokens_per_second"] * result.window_seconds,
+                               40 * 6, delta=1)
+        self.assertIn("default", result.table)
+
+    def test_an_open_loop_of_two_tenants_is_the_same_requests_for_the_same_seed(self):
+        options = ["--duration", "1", "--warmup", "0.2", "--prompt-sigma", "1", "--output-tokens",
+                   "2", "--prompt-tokens", "4", "--tenant", "name=a,rate=20,burstiness=0.5",
+                   "--tenant", "name=b,rate=10,key=hidden,priority=1"]
+        first, second = (Result(self.server.address, *options, "--seed", seed) for seed in "55")
+        for result in (first, second):
+            self.assertEqual(result.code, 0, result.error)
+            self.assert_adds_up(result)
+            self.assertEqual([tenant["name"] for tenant in result.tenants], ["a", "b"])
+            self.assertNotIn("hidden", result.table + json.dumps(result.json))
+        for one, other in zip(first.tenants, second.tenants):
+            self.assertGreater(one["requests"], 0)
+            self.assertEqual(one["requests"], other["requests"])
+
+    def test_rejections_are_told_from_failures_and_have_a_latency_of_their_own(self):
+        result = Result(self.server.address, "--concurrency", "40", "--requests", "200",
+                        "--warmup", "0", "--output-tokens", "40", "--retry-pause-ms", "5")
+        self.assertEqual(result.code, 0, result.error)
+        self.assert_adds_up(result)
+        self.assertGreater(result.total["rejected"], 0)
+        self.assertEqual(result.total["by_code"]["RESOURCE_EXHAUSTED"], result.total["rejected"])
+        self.assertEqual(result.total["failed"], 0)
+
+    def test_requests_that_do_not_fit_the_context_are_refused_before_the_run(self):
+        result = Result(self.server.address, "--rate", "1", "--prompt-tokens", "10000000")
+        self.assertEqual(result.code, 1)
+        self.assertIn("10000000", result.error)
+        self.assertIsNone(result.json)
+
+    def test_ctrl_c_prints_what_there_is(self):
+        process = start(self.server.address, "--concurrency", "2", "--warmup", "0", "--duration",
+                        "600", "--output-tokens", "4")
+        self.server.metrics_when(lambda metrics: metrics.value("quire_requests_running") > 0)
+        process.send_signal(signal.SIGINT)
+        table, error = process.communicate(timeout=TIMEOUT)
+        self.assertEqual(process.returncode, 130, error)
+        self.assertIn("interrupted", table)
+        self.server.metrics_at_rest()
+
+
+class GoneTest(BenchCase):
+    def test_a_server_that_goes_away_is_reported(self):
+        with QuireServer("--drain-timeout", "0s") as server:
+            with tempfile.TemporaryDirectory() as folder:
+                name = os.path.join(folder, "result.json")
+                process = start(server.address, "--concurrency", "4", "--warmup", "0",
+                                "--duration", "600", "--max-failures", "20", "--retry-pause-ms",
+                                "10", "--json", name)
+                server.metrics_when(lambda metrics: metrics.value("quire_requests_running") > 0)
+                server.signal()
+                table, error = process.communicate(timeout=TIMEOUT)
+                with open(name, encoding="utf-8") as file:
+                    result = json.load(file)
+        self.assertEqual(process.returncode, 1, error)
+        self.assertEqual(result["end"], "gave up")
+        self.assertGreaterEqual(result["total"]["failed"], 20)
+        self.assertIn("UNAVAILABLE", table)
+
+    def test_no_server_is_a_plain_error(self):
+        result = Result("127.0.0.1:1", "--rate", "1")
+        self.assertEqual(result.code, 1)
+        self.assertIn("is a quire-server listening there?", result.error)
+
+
+class OpenAiHandler(http.server.BaseHTTPRequestHandler):
+    """Answers with max_tokens pieces of text; every tenth request finds it full."""
+
+    protocol_version = "HTTP/1.1"
+    seen, lock = [], threading.Lock()
+
+    def log_message(self, *args):
+        pass
+
+    def reply(self, status, body, **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self):
+        models = {"data": [{"id": "stub", "max_model_len": 4096}]}
+        self.reply(200 if self.path == "/v1/models" else 404, json.dumps(models).encode())
+
+    def chunk(self, text):
+        data = text.encode()
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def event(self, text, finish=None):
+        choice = {"index": 0, "text": text, "finish_reason": finish}
+        self.chunk(f"data: {json.dumps({'choices': [choice]})}\n\n")
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.lock:
+            number = len(self.seen)
+            self.seen.append((self.path, self.headers.get("authorization"), body))
+        if number % 10 == 9:
+            self.reply(429, b'{"error": "full"}', Retry_After="1")
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for i in range(body["max_tokens"] // 2):  # two tokens a piece
+            self.event("x ", "length" if i + 1 == body["max_tokens"] // 2 else None)
+        usage = {"choices": [], "usage": {"completion_tokens": body["max_tokens"]}}
+        self.chunk(f"data: {json.dumps(usage)}\n\n")
+        self.chunk("data: [DONE]\n\n")
+        self.wfile.write(b"0\r\n\r\n")
+
+
+class CutOffHandler(OpenAiHandler):
+    """Ends in the middle of every answer."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(b'data: {"choices": [{"text": "a", "finish_reason": null}]}\n\n')
+
+
+class OpenAiServer:
+    def __init__(self, handler):
+        handler.seen.clear()
+        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.http.daemon_threads = True
+        self.thread = threading.Thread(target=self.http.serve_forever)
+
+    def __enter__(self):
+        self.thread.start()
+        return f"127.0.0.1:{self.http.server_address[1]}"
+
+    def __exit__(self, *unused):
+        self.http.shutdown()
+        self.thread.join()
+        self.http.server_close()
+
+
+@unittest.skipUnless(os.environ.get("QUIRE_BENCH_OPENAI") == "1", "built without libcurl")
+class OpenAiTest(BenchCase):
+    def test_streams_are_timed_and_tokens_are_the_servers_own_count(self):
+        with OpenAiServer(OpenAiHandler) as address:
+            result = Result(address, "--api", "openai", "--concurrency", "3", "--requests", "30",
+                            "--warmup", "0", "--prompt-tokens", "12", "--output-tokens", "8",
+                            "--key", "k", "--retry-pause-ms", "1", "--shared-prefix-tokens", "5")
+        self.assertEqual(result.code, 0, result.error)
+        self.assert_adds_up(result)
+        self.assertEqual(result.model, "stub")
+        self.assertEqual(result.total["by_code"], {"OK": 27, "HTTP 429": 3})
+        self.assertEqual(result.total["retry_hints"], 3)
+        self.assertEqual(result.total["inter_token_seconds"]["count"], 27 * 3)
+        self.assertAlmostEqual(result.total["output_tokens_per_second"] * result.window_seconds,
+                               27 * 8, delta=8)
+        prefixes, owns = set(), set()
+        for path, key, body in OpenAiHandler.seen:
+            self.assertEqual((path, key), ("/v1/completions", "Bearer k"))
+            self.assertEqual(len(body["prompt"]), 5 + 12)
+            prefixes.add(tuple(body["prompt"][:5]))
+            owns.add(tuple(body["prompt"][5:]))
+            self.assertTrue(body["stream"] and body["ignore_eos"])
+        self.assertEqual((len(prefixes), len(owns)), (1, 30))
+
+    def test_an_answer_that_is_cut_off_has_failed(self):
+        with OpenAiServer(CutOffHandler) as address:
+            result = Result(address, "--api", "openai", "--concurrency", "1", "--requests", "3",
+                            "--warmup", "0")
+        self.assertEqual(result.code, 1)
+        self.assertEqual(result.total["by_code"], {"cut off": 3})
+
+    def test_no_server_is_a_plain_error(self):
+        result = Result("127.0.0.1:1", "--api", "openai", "--rate", "1")
+        self.assertEqual(result.code, 1)
+        self.assertIn("http://127.0.0.1:1/v1/models", result.error)
+
+
+if __name__ == "__main__":
+    unittest.main()
