@@ -123,6 +123,18 @@ TEST_F(KvPrefixTest, FencesThatWereLiftedDoNotFreeABlock) {
   EXPECT_EQ(Snapshot().cached_blocks, 2);
 }
 
+TEST_F(KvPrefixTest, ASharedBlockWaitsForTheLastStepOfItsLastTable) {
+  Prefill(kA, Tokens(40));
+  kv().Free(kA, StepId(5));
+  Prefill(kB, Tokens(40));
+  kv().Free(kB, StepId(7));
+  kv().StepCompleted(StepId(5));
+  EXPECT_EQ(Snapshot().fenced_blocks, 3) << "step 7 still reads what they share";
+  EXPECT_EQ(Snapshot().cached_blocks, 0);
+  kv().StepCompleted(StepId(7));
+  EXPECT_EQ(Snapshot().cached_blocks, 2);
+}
+
 TEST_F(KvPrefixTest, CachedBlocksAreGivenUpForOthersTheDeepestOfTheLongestUnusedFirst) {
   Prefill(kA, Tokens(48));
   kv().Free(kA, kNoStep);
