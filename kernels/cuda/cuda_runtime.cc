@@ -65,7 +65,7 @@ class CudaEvent final : public Event {
 
  private:
   EventPool* const pool_;  // the runtime's, which outlives its events
-  const cudaEvent_t event_;
+  cudaEvent_t event_;
 };
 
 class CudaGraph final : public DeviceGraph {
@@ -287,7 +287,7 @@ std::unique_ptr<Event> CudaRuntime::Record(cudaStream_t stream) {
 // A graph would hold the wait, and with it an event of the past.
 void CudaRuntime::Wait(cudaStream_t stream, const Event& event) {
   KERNELS_CHECK(!capturing_);
-  const cudaEvent_t awaited = static_cast<const CudaEvent&>(event).get();
+  cudaEvent_t awaited = static_cast<const CudaEvent&>(event).get();
   Then("waiting for an event", [&] { return cudaStreamWaitEvent(stream, awaited, 0); });
 }
 
