@@ -28,7 +28,7 @@ struct ServerConfig {
   std::optional<kernels::DType> compute_dtype;  // default: from the checkpoint
   std::optional<kernels::DType> kv_dtype;       // default: what is computed in
   int64_t kv_memory_bytes = 0;                  // 0: chosen from the free memory
-  double gpu_memory_fraction = 0.9;             // of what the weights leave, for the KV cache
+  double gpu_memory_fraction = 0.9;             // of what the model leaves, for the KV cache
   int32_t block_tokens = 16;
 
   // Bounds

@@ -1,7 +1,5 @@
 #include "server/lifecycle.h"
 
-#include <sys/resource.h>
-
 #include <cstdio>
 #include <cstdlib>
 
@@ -10,24 +8,11 @@
 namespace quire::server {
 namespace {
 
-constexpr rlim_t kMinOpenFiles = 1024;
 // What clients get to take their last message, and gRPC to give up calls by force.
 constexpr Duration kFlushTime = std::chrono::seconds(3);
 constexpr Duration kAbortTime = std::chrono::seconds(10);
 
 }  // namespace
-
-absl::Status RaiseFileLimit() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) getrlimit(RLIMIT_NOFILE, &limit);
-  }
-  if (limit.rlim_cur >= kMinOpenFiles) return absl::OkStatus();
-  return absl::ResourceExhaustedError(
-      absl::StrCat("only ", limit.rlim_cur, " files may be open, and at least ", kMinOpenFiles,
-                   " are needed; raise the hard limit (ulimit -Hn)"));
-}
 
 void Drain(GrpcServer* server, ModelEngine* model, LiveStreams* streams, Duration grace) {
   server->SetNotServing();

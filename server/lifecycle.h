@@ -10,11 +10,6 @@
 
 namespace quire::server {
 
-// Raises the limit on open files to the most this process may have, and refuses one so low that a
-// burst of connections could exhaust it: the gRPC that Debian 12 ships never accepts again after
-// that (CVE-2023-4785). ResourceExhausted says what to change.
-absl::Status RaiseFileLimit();
-
 // Ends the service in order:
 //   1. readiness turns NOT_SERVING, new requests are refused with UNAVAILABLE
 //   2. running requests go on for up to `grace`; the engine ends the rest (EndGrace cuts this)

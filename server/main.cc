@@ -11,6 +11,7 @@
 #include "core/base/status_macros.h"
 #include "core/engine/model_engine.h"
 #include "server/config.h"
+#include "server/file_limit.h"
 #include "server/lifecycle.h"
 #include "server/metrics/engine_collector.h"
 #include "server/metrics/exporter.h"
@@ -133,7 +134,11 @@ absl::StatusOr<ShutdownReason> Serve(const ServerConfig& config) {
   QUIRE_RETURN_IF_ERROR(WritePortFile(config.port_file, *server, exporter.get()));
   if (!model->why_no_gpu().empty()) Log(absl::StrCat("no GPU is used: ", model->why_no_gpu()));
   Log(absl::StrCat("serving ", model->config().name, " on ", model->device_description()));
-  Log(absl::StrCat("KV cache in ", kernels::DTypeName(model->kv_layouts()[0].dtype)));
+  Log(absl::StrCat("KV cache in ", kernels::DTypeName(model->kv_layouts()[0].dtype),
+                   ", prefix cache ", model->has_prefix_cache() ? "on" : "off",
+                   config.prefix_cache && !model->has_prefix_cache()
+                       ? ": not for models with window layers"
+                       : ""));
   Log(absl::StrCat("chat format: ",
                    chat.family.has_value() ? std::string(ChatFamilyName(*chat.family)) : "none"));
   Log(absl::StrCat("listening on ", server->address().ToString()));

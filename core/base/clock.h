@@ -24,5 +24,8 @@ class SteadyClock final : public Clock {
 };
 
 inline double ToSeconds(Duration d) { return std::chrono::duration<double>(d).count(); }
+inline Duration FromSeconds(double seconds) {
+  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+}
 
 }  // namespace quire

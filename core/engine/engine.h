@@ -114,7 +114,8 @@ class Engine {
   // Waits for the oldest step and makes its results visible.
   void CompleteOldest();
   void Commit(const StepPlan& plan, std::span<const kernels::SampledToken> rows);
-  void CommitKv(const Sequence& sequence, int32_t kv_len, bool failed);
+  // Ends the sequence of a row that drew or scored nothing; `code`: in the place of its token.
+  void FailRow(Sequence* sequence, int32_t code, TokenEvent event);
   void CommitScores(const SequenceStep& step, std::span<const kernels::SampledToken> rows,
                     int32_t first_row);
   void CommitToken(Sequence* sequence, const kernels::SampledToken& sampled, int32_t row);

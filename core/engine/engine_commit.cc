@@ -37,10 +37,10 @@ void Engine::Commit(const StepPlan& plan, std::span<const kernels::SampledToken>
   int32_t row = 0;
   bool decode = false, prefill = false;
   for (const SequenceStep& step : plan.sequences) {
-    const int32_t drawn = row + step.num_targets;
-    const bool failed = step.sample && rows[static_cast<size_t>(drawn)].token_id < 0;
     if (const Sequence* sequence = scheduler_.Find(step.sequence); sequence != nullptr) {
-      CommitKv(*sequence, step.start + step.num_tokens, failed);
+      const int32_t kv_len = step.start + step.num_tokens;
+      kv_->Pass(step.sequence, kv_len);
+      kv_->Publish(step.sequence, sequence->tokens().first(static_cast<size_t>(kv_len)));
     }
     (step.prefill ? prefill : decode) = true;
     if (step.prefill) stats_.prompt_tokens += static_cast<uint64_t>(step.num_tokens);
@@ -57,14 +57,12 @@ void Engine::Commit(const StepPlan& plan, std::span<const kernels::SampledToken>
   ++(decode && prefill ? stats_.mixed_steps : decode ? stats_.decode_steps : stats_.prefill_steps);
 }
 
-void Engine::CommitKv(const Sequence& sequence, int32_t kv_len, bool failed) {
-  kv_->Pass(sequence.id(), kv_len);
-  if (failed) {
-    // Who begins with the same tokens is to compute them itself: they may be what is wrong.
-    kv_->ForgetPrefix(sequence.id());
-  } else {
-    kv_->Publish(sequence.id(), sequence.tokens().first(static_cast<size_t>(kv_len)));
-  }
+void Engine::FailRow(Sequence* sequence, int32_t code, TokenEvent event) {
+  // The KV may be what is wrong: who begins with the same tokens is to compute its own. Not so
+  // where the request's rules leave no token, or one client could take from others what they share.
+  if (code != kernels::kNothingAllowed) kv_->ForgetPrefix(sequence->id());
+  Finish(sequence, FinishReason::kError, RowFailure(code, sequence->generated_tokens()),
+         std::move(event));
 }
 
 void Engine::CommitScores(const SequenceStep& step, std::span<const kernels::SampledToken> rows,
@@ -78,8 +76,7 @@ void Engine::CommitScores(const SequenceStep& step, std::span<const kernels::Sam
   for (int32_t row = first_row; row < first_row + step.num_targets; ++row) {
     const kernels::SampledToken& scored = rows[static_cast<size_t>(row)];
     if (scored.token_id < 0) {
-      return Finish(sequence, FinishReason::kError, RowFailure(scored.token_id, 0),
-                    TokenEvent{.request = event.request});
+      return FailRow(sequence, scored.token_id, TokenEvent{.request = event.request});
     }
     scores.logprobs.push_back(scored.logprob);
     if (step.target_alternatives == 0) continue;
@@ -92,8 +89,7 @@ void Engine::CommitScores(const SequenceStep& step, std::span<const kernels::Sam
 void Engine::CommitToken(Sequence* sequence, const kernels::SampledToken& sampled, int32_t row) {
   TokenEvent event{.request = sequence->request().id};
   if (sampled.token_id < 0) {
-    return Finish(sequence, FinishReason::kError,
-                  RowFailure(sampled.token_id, sequence->generated_tokens()), std::move(event));
+    return FailRow(sequence, sampled.token_id, std::move(event));
   }
   const TimePoint last_token_at = sequence->last_token_at();
   sequence->CommitToken(sampled.token_id, now_);

@@ -36,6 +36,7 @@ class LocalModelEngine final : public ModelEngine {
   const KvLayouts& kv_layouts() const override { return layouts_; }
   const EngineOptions& options() const override { return options_.engine; }
   int64_t weight_bytes() const override { return runner_->weight_bytes(); }
+  bool has_prefix_cache() const override { return has_prefix_cache_; }
   std::string device_description() const override { return device_->Description(); }
   const std::string& why_no_gpu() const override { return why_no_gpu_; }
 
@@ -60,6 +61,7 @@ class LocalModelEngine final : public ModelEngine {
   kernels::DeviceBuffer arena_memory_;
   std::unique_ptr<SlabArena> arena_;
   std::unique_ptr<KvCacheManager> kv_;
+  bool has_prefix_cache_ = false;
   std::unique_ptr<TransformerRunner> runner_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<EngineLoop> loop_;
@@ -128,7 +130,7 @@ absl::Status LocalModelEngine::AllocateKv(size_t available) {
   arena_ = std::make_unique<SlabArena>(bytes, KvCacheManager::SlabBytes(layouts_, bytes));
   kv_ = std::make_unique<KvCacheManager>(layouts_, arena_.get(),
                                          options_.engine.InFlightTokens(device_->InFlightDepth()));
-  if (options_.prefix_cache) kv_->EnablePrefixCache();
+  has_prefix_cache_ = options_.prefix_cache && kv_->EnablePrefixCache();
   return absl::OkStatus();
 }
 

@@ -13,9 +13,7 @@ namespace quire {
 //
 //   free     nobody's
 //   held     named by block tables, one or more
-//   released no table names it, but it is not free yet (a launched step or a copy may still touch
-//   it)
-//
+//   released no table names it, but a launched step or a copy may still touch it
 //   cached   no table names it, but its content may be asked for again
 //
 // free + held + released + cached == num_blocks. All operations are O(1) a block; misuse (double

@@ -110,7 +110,8 @@ void KvClassCache::LetGo(BlockId block) {
 }
 
 void KvClassCache::Leave(BlockId block, StepId last_launched, TransferId transfer) {
-  QUIRE_CHECK(pool_.Release(block) && !prefix_.Contains(block)) << "others use the block";
+  const bool last = pool_.Release(block);
+  QUIRE_CHECK(last && !prefix_.Contains(block)) << "others use the block";
   leaving_.emplace(block, Leaving{last_launched, transfer});
 }
 

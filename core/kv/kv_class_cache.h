@@ -76,15 +76,15 @@ class KvClassCache {
                        std::vector<std::string>* violations) const;
 
  private:
-  bool IsFence(const std::pair<StepId, BlockId>& fence) const {
-    return pool_.IsReleased(fence.second) && fence_step_[fence.second.value()] == fence.first &&
-           !leaving_.contains(fence.second);
-  }
   struct Leaving {
     StepId step;
     TransferId transfer;
   };
 
+  bool IsFence(const std::pair<StepId, BlockId>& fence) const {
+    return pool_.IsReleased(fence.second) && fence_step_[fence.second.value()] == fence.first &&
+           !leaving_.contains(fence.second);
+  }
   bool ClaimSlab();
   void Evict();
   void LetGo(BlockId block);

@@ -61,7 +61,11 @@ void PrefixCache::Erase(BlockId block) {
   while (*link != block.value()) link = &entries_[*link].next_of_hash;
   *link = entry.next_of_hash;
   if (first->second == kNone) by_hash_.erase(first);
-  entry = Entry();
+  // The vectors stay for the block's next tokens: a step allocates nothing for them.
+  entry.id = entry.parent = kRoot;
+  entry.scope.clear();
+  entry.tokens.clear();
+  entry.next_of_hash = kNone;
   --size_;
 }
 

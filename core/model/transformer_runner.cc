@@ -77,6 +77,7 @@ TransformerRunner::TransformerRunner(kernels::Device* device, const ModelConfig&
     : device_(device),
       config_(config),
       weights_(std::move(weights)),
+      weight_bytes_(weights_.DeviceBytes()),
       kv_layers_(std::move(kv_layers)),
       options_(options),
       act_(weights_.compute == kernels::DType::kF32 ? kernels::DType::kF32

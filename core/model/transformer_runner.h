@@ -54,7 +54,7 @@ class TransformerRunner final : public ModelRunner {
   absl::StatusOr<std::vector<float>> CopyLogits();
 
   RunnerMemory memory() const override;
-  int64_t weight_bytes() const { return weights_.DeviceBytes(); }
+  int64_t weight_bytes() const { return weight_bytes_; }
   GraphStats graphs() const;  // that decode steps have left so far
 
  private:
@@ -98,6 +98,7 @@ class TransformerRunner final : public ModelRunner {
   kernels::Device* const device_;
   const ModelConfig config_;
   const ModelWeights weights_;
+  const int64_t weight_bytes_;
   std::vector<kernels::KvLayerView> kv_layers_;
   const TransformerRunnerOptions options_;
   const kernels::DType act_;

@@ -42,12 +42,11 @@ int32_t PlannedAttention::DecodeTile() const {
   return options.q_per_group <= kAttentionTileRows[1] ? 1 : LargestAttentionTile(options.head_dim);
 }
 
-AttentionGrid PlannedAttention::StepGrid() const {
-  const AttentionHeader& header = plan_.header();
+AttentionGrid PlannedAttention::GridOf(const AttentionPlan& plan) {
   AttentionGrid grid;
-  std::copy_n(header.item_count, kAttentionTiles, grid.items);
-  grid.merges = header.merge_count;
-  for (const AttentionMerge& merge : plan_.merges()) {
+  std::copy_n(plan.header().item_count, kAttentionTiles, grid.items);
+  grid.merges = plan.header().merge_count;
+  for (const AttentionMerge& merge : plan.merges()) {
     grid.merge_rows = std::max(grid.merge_rows, merge.rows);
   }
   return grid;
@@ -76,16 +75,16 @@ void PlannedAttention::CheckPlan(const BatchCapacity& capacity, const BatchHostV
     if (batch.q_start[i] != static_cast<int32_t>(i)) return;
   }
   // A decode step: it may be run by a graph that was recorded in another.
-  const AttentionGrid step = StepGrid();
   const AttentionGrid most = DecodeGrid(capacity);
-  KERNELS_CHECK(step.merges <= most.merges && step.merge_rows <= most.merge_rows);
+  KERNELS_CHECK(step_grid_.merges <= most.merges && step_grid_.merge_rows <= most.merge_rows);
   for (int32_t tile = 0; tile < kAttentionTiles; ++tile) {
-    KERNELS_CHECK(step.items[tile] <= most.items[tile]);
+    KERNELS_CHECK(step_grid_.items[tile] <= most.items[tile]);
   }
 }
 
 void PlannedAttention::Upload(const BatchCapacity& capacity, const BatchHostView& batch) {
   plan_.Make(batch.q_start, batch.kv_len);
+  step_grid_ = GridOf(plan_);
   CheckPlan(capacity, batch);
   std::swap(staging_[0], staging_[1]);
   Staging& staging = staging_[0];

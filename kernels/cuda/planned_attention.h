@@ -32,7 +32,7 @@ class PlannedAttention {
   void Upload(const BatchCapacity& capacity, const BatchHostView& batch);
 
   // What the step's plan is launched with.
-  AttentionGrid StepGrid() const;
+  const AttentionGrid& StepGrid() const { return step_grid_; }
   // The same for the plans of all steps within a capacity that have one token a sequence: the tiles
   // of such steps are all of one size.
   AttentionGrid DecodeGrid(const BatchCapacity& capacity) const;
@@ -56,12 +56,14 @@ class PlannedAttention {
   PlannedAttention(GpuRuntime* runtime, const BatchCapacity& batch,
                    const AttentionPlanOptions& options);
 
+  static AttentionGrid GridOf(const AttentionPlan& plan);
   int32_t DecodeTile() const;  // an index into kAttentionTileRows
   void CheckPlan(const BatchCapacity& capacity, const BatchHostView& batch) const;
 
   GpuRuntime* const runtime_;
   const AttentionPlanCapacity capacity_;
   AttentionPlan plan_;
+  AttentionGrid step_grid_;
   GpuBuffer device_;  // header, and the plan's lists
   Staging staging_[2];
 };

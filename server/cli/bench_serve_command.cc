@@ -21,6 +21,7 @@
 #include "server/cli/load/load_runner.h"
 #include "server/cli/load/openai_client.h"
 #include "server/cli/load/quire_client.h"
+#include "server/file_limit.h"
 
 namespace quire::cli {
 namespace {
@@ -36,14 +37,6 @@ double ProcessorSeconds() {
     return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
   };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
-}
-
-// A stream over HTTP/1.1 is a connection, and the usual limit is 1,024 files.
-void RaiseFileLimit() {
-  rlimit limit = {};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 std::function<void(const RunProgress&)> ProgressLine() {
@@ -100,7 +93,8 @@ class ServeBenchmark {
 };
 
 absl::StatusOr<int> ServeBenchmark::Run() {
-  RaiseFileLimit();
+  // A stream over HTTP/1.1 is a connection, and the usual limit is 1,024 files.
+  QUIRE_RETURN_IF_ERROR(server::RaiseFileLimit());
   const InterruptCanceller interrupt([this] { OnInterrupt(); });
   const ClientOptions client_options = MakeClientOptions(options_, plan_);
   QUIRE_ASSIGN_OR_RETURN(client_, options_.api == "openai" ? MakeOpenAiClient(client_options)

@@ -13,10 +13,6 @@ namespace {
 constexpr double kLongestSeconds = 86400;
 constexpr size_t kMostTenants = 64;
 
-Duration Seconds(double seconds) {
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
-}
-
 template <typename Number>
 CLI::Option* AddNumber(CLI::App* app, const char* name, Number* value, const char* help, double low,
                        double high) {
@@ -169,10 +165,11 @@ absl::StatusOr<LoadPlan> MakeLoadPlan(const ServeOptions& options) {
   LoadPlan plan;
   QUIRE_ASSIGN_OR_RETURN(plan.tenants, ReadTenants(options));
   plan.seed = options.seed;
-  plan.warmup = Seconds(options.warmup);
-  plan.duration = Seconds(options.duration.value_or(options.requests > 0 ? kLongestSeconds : 30));
+  plan.warmup = FromSeconds(options.warmup);
+  plan.duration =
+      FromSeconds(options.duration.value_or(options.requests > 0 ? kLongestSeconds : 30));
   plan.max_requests = options.requests;
-  plan.retry_pause = Seconds(options.retry_pause_ms / 1e3);
+  plan.retry_pause = FromSeconds(options.retry_pause_ms / 1e3);
   return plan;
 }
 
@@ -203,7 +200,7 @@ ClientOptions MakeClientOptions(const ServeOptions& options, const LoadPlan& pla
 RunnerOptions MakeRunnerOptions(const ServeOptions& options) {
   return {.max_in_flight = options.max_in_flight,
           .max_failures = options.max_failures,
-          .drain = Seconds(options.drain)};
+          .drain = FromSeconds(options.drain)};
 }
 
 Slo MakeSlo(const ServeOptions& options) {

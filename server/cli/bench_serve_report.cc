@@ -190,8 +190,7 @@ bool IsClientSlow(const ServeReport& report) {
 bool IsSampled(const LoadCollector& results) {
   for (const LoadGroup* group : GroupsOf(results)) {
     for (const Metric& metric : MetricsOf(*group)) {
-      const SampleSummary summary = metric.samples->Summarize();
-      if (summary.kept < summary.count) return true;
+      if (metric.samples->IsPartial()) return true;
     }
   }
   return false;

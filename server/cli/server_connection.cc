@@ -4,6 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/clock.h"
 
 namespace quire::cli {
 
@@ -16,9 +17,7 @@ std::shared_ptr<grpc::Channel> Connect(const ServerOptions& options) {
 
 void SetDeadline(const ServerOptions& options, grpc::ClientContext* context) {
   if (options.timeout_seconds <= 0) return;
-  context->set_deadline(std::chrono::system_clock::now() +
-                        std::chrono::duration_cast<std::chrono::system_clock::duration>(
-                            std::chrono::duration<double>(options.timeout_seconds)));
+  context->set_deadline(std::chrono::system_clock::now() + FromSeconds(options.timeout_seconds));
 }
 
 absl::Status ExplainRpc(const ServerOptions& options, const grpc::Status& status) {

@@ -36,6 +36,7 @@ ALLOWED = {
         "core/model/model_config.h",
         "kernels/api/types.h",
         "proto",
+        "server/file_limit.h",
     ),
     "server": (
         "server",

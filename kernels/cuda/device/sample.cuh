@@ -10,9 +10,9 @@
 #include "kernels/cuda/device/sample_summary.cuh"
 
 // Sample of kernels/api/ops.h: after SampleSummaryKernel, one block a row, rows in steps of the
-// grid. The draw inverts the
-// cumulative distribution over the kept ids in id order, with the uniform that the CPU back end
-// takes too. A row's outcome depends on its own inputs alone, bit for bit.
+// grid. The draw inverts the cumulative distribution over the kept ids in id order, with the
+// uniform that the CPU back end takes too. A row's outcome depends on its own inputs alone, bit for
+// bit.
 
 namespace quire::kernels::cuda {
 

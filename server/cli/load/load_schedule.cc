@@ -11,10 +11,6 @@ namespace {
 
 constexpr int32_t kAnyContext = std::numeric_limits<int32_t>::max() / 2;
 
-Duration FromSeconds(double seconds) {
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
-}
-
 // A tenant without a rate never draws; the law still wants one.
 IntervalLaw Intervals(const TenantSpec& spec, uint64_t seed) {
   return {spec.rate > 0 ? spec.rate : 1, spec.burstiness, seed};

@@ -185,9 +185,7 @@ void QuireClient::PrepareContext(int32_t tenant, grpc::ClientContext* context) c
     context->AddMetadata(name, value);
   }
   if (options_.deadline_seconds <= 0) return;
-  context->set_deadline(std::chrono::system_clock::now() +
-                        std::chrono::duration_cast<std::chrono::system_clock::duration>(
-                            std::chrono::duration<double>(options_.deadline_seconds)));
+  context->set_deadline(std::chrono::system_clock::now() + FromSeconds(options_.deadline_seconds));
 }
 
 v1::GenerateRequest QuireClient::MakeRequest(const ClientRequest& request) const {

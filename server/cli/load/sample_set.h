@@ -28,6 +28,8 @@ class SampleSet {
 
   void Add(double sample);
   SampleSummary Summarize() const;
+  // Percentiles are of some samples alone.
+  bool IsPartial() const { return count_ > static_cast<int64_t>(samples_.size()); }
 
  private:
   size_t capacity_;

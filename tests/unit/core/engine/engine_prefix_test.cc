@@ -1,6 +1,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/engine_harness.h"
+#include "tests/unit/core/engine/bare_engine.h"
+#include "tests/unit/core/engine/endless_runner.h"
 
 // Requests that begin with tokens whose KV is known, at in-flight depth 0 and 1.
 
@@ -104,6 +106,30 @@ TEST_P(EnginePrefixTest, WhatAFailedRequestHasComputedIsNotFound) {
     EXPECT_EQ(h.sink.of(id).finish->cached_tokens, 0);
   }
   EXPECT_EQ(h.kv.Snapshot().classes[0].cached_blocks, 0);
+}
+
+TEST_P(EnginePrefixTest, APromptWhoseScoresFailIsNotFound) {
+  EndlessRunner runner(GetParam());  // scores of prompts fail
+  BareEngine bare(&runner);
+  ASSERT_TRUE(bare.kv.EnablePrefixCache());
+  Request request = bare.MakeRequest(Prompt(60), 6);
+  request.sampling.prompt_logprobs = 0;
+  bare.Submit(std::move(request));
+  bare.RunUntilIdle();
+  EXPECT_EQ(bare.engine.Stats().finished[static_cast<size_t>(FinishReason::kError)], 1u);
+  EXPECT_EQ(bare.kv.Snapshot().classes[0].cached_blocks, 0);
+}
+
+// Or one client could take from others what they share.
+TEST_P(EnginePrefixTest, RulesThatLeaveNoTokenCostOthersNothing) {
+  Serve(Prompt(100));
+  Request request = h_.MakeRequest(Prompt(100, 2), 6);
+  request.sampling.allowed_token_ids = {5};
+  request.sampling.logit_bias = {{5, -100}};
+  const RequestId id = Submit(std::move(request));
+  ASSERT_TRUE(h_.RunUntilIdle());
+  ASSERT_EQ(h_.sink.of(id).finish->reason, FinishReason::kError);
+  EXPECT_EQ(Serve(Prompt(100, 3)), 96);
 }
 
 INSTANTIATE_TEST_SUITE_P(Depths, EnginePrefixTest, ::testing::Values(0, 1));
