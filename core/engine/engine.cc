@@ -29,6 +29,7 @@ Engine::Engine(const EngineOptions& options, EngineDependencies dependencies)
   // The last token's KV is never needed.
   const int64_t limit = options.max_context_tokens;
   longest_request_ = std::min(limit, kv_->LongestSequence(limit) + 1);
+  kv_bytes_ = static_cast<int64_t>(kv_->Snapshot().arena_bytes);
   PublishStats();
 }
 

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "core/base/clock.h"
 #include "core/base/ids.h"
+#include "core/base/mutex.h"
 #include "core/engine/engine_inbox.h"
 #include "core/engine/engine_options.h"
 #include "core/engine/engine_stats.h"
@@ -21,6 +22,7 @@
 #include "core/model/model_runner.h"
 #include "core/request/request.h"
 #include "core/request/sequence.h"
+#include "core/request/tenant_policy.h"
 #include "core/sample/stop_checker.h"
 #include "core/sched/scheduler.h"
 
@@ -65,6 +67,12 @@ class Engine {
   // Ends a request early; without effect when it has ended or is unknown. Its KV is free once the
   // steps already launched have completed.
   void Cancel(RequestId id);
+
+  // Who may send requests and what each is owed; before the first call there is one tenant without
+  // limits. Requests that are live go on under the new policies. InvalidArgument, and nothing has
+  // changed, where the policies contradict each other or the size of the KV cache, or where a
+  // tenant would lose its place.
+  absl::Status SetTenants(TenantTable tenants);
 
   // Refuses new requests from now on.
   void StopAccepting() { inbox_.Close("the server is draining; send the request elsewhere"); }
@@ -128,6 +136,7 @@ class Engine {
 
   const EngineOptions options_;
   int64_t longest_request_ = 0;  // prompt and generated tokens; constant
+  int64_t kv_bytes_ = 0;         // the whole KV cache; constant
   ModelRunner* const runner_;
   KvCacheManager* const kv_;
   OutputSink* const sink_;
@@ -139,6 +148,9 @@ class Engine {
   std::atomic<int64_t> live_requests_{0};
   std::atomic<bool> failed_{false};
   EngineStatsBoard stats_board_;
+
+  Mutex tenants_mu_;  // one SetTenants at a time
+  size_t num_tenants_ ABSL_GUARDED_BY(tenants_mu_) = 1;
 
   // Engine thread only.
   Scheduler scheduler_;

@@ -41,6 +41,11 @@ void EngineInbox::AbortAll() {
   messages_.abort_all = true;
 }
 
+void EngineInbox::SetTenants(TenantTable tenants) {
+  MutexLock lock(&mu_);
+  messages_.tenants = std::move(tenants);
+}
+
 void EngineInbox::Close(absl::string_view reason) {
   MutexLock lock(&mu_);
   if (closed_reason_.empty()) closed_reason_ = std::string(reason);

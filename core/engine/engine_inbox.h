@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "core/base/mutex.h"
 #include "core/engine/engine_options.h"
 #include "core/request/request.h"
+#include "core/request/tenant_policy.h"
 
 namespace quire {
 
@@ -24,9 +26,12 @@ class EngineInbox {
   struct Messages {
     std::vector<Request> submits;
     std::vector<RequestId> cancels;
+    std::optional<TenantTable> tenants;
     bool abort_all = false;
 
-    bool empty() const { return submits.empty() && cancels.empty() && !abort_all; }
+    bool empty() const {
+      return submits.empty() && cancels.empty() && !tenants.has_value() && !abort_all;
+    }
   };
   struct Rejections {
     uint64_t queue_full = 0;
@@ -43,6 +48,7 @@ class EngineInbox {
   absl::Status Submit(std::vector<Request> requests, std::atomic<int64_t>* live = nullptr);
   void Cancel(RequestId id);
   void AbortAll();
+  void SetTenants(TenantTable tenants);
   // No submit gets in from now on; `reason` is what callers are told.
   void Close(absl::string_view reason);
   void CountTooLong();

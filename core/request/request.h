@@ -13,6 +13,7 @@ namespace quire {
 struct Request {
   RequestId id;  // from Engine::NextRequestId()
   TenantId tenant;
+  int32_t priority = 0;         // higher is sooner, within the tenant; at most its policy's
   std::vector<TokenId> prompt;  // at least one id, each inside the vocabulary
   std::string cache_salt;       // only requests with the same one share KV that was computed
   SamplingParams sampling;
