@@ -12,8 +12,8 @@ namespace quire {
 // What a refusal tells the caller's program beside its message for people. Travels in the status,
 // so that whatever is between passes it on.
 struct Refusal {
-  std::string reason;                   // a constant of the API, such as "TENANT_QUEUE_FULL"
-  std::optional<Duration> retry_after;  // set where waiting helps
+  std::string reason;  // a constant of the API, such as "TENANT_QUEUE_FULL"
+  std::optional<Duration> retry_after = std::nullopt;  // set where waiting helps
 };
 
 absl::Status Refuse(absl::StatusCode code, absl::string_view message, const Refusal& refusal);
