@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
+#include "core/base/refusal.h"
 #include "core/base/status_macros.h"
 #include "core/sample/logit_edits.h"
 #include "core/sample/sampling_rules.h"
@@ -22,7 +23,11 @@ Engine::Engine(const EngineOptions& options, EngineDependencies dependencies)
       inbox_(options),
       scheduler_({.max_step_tokens = options.max_step_tokens,
                   .max_running_sequences = options.max_running_requests,
-                  .max_scored_tokens = options.max_scored_tokens},
+                  .max_scored_tokens = options.max_scored_tokens,
+                  .overcommit = options.overcommit,
+                  .max_preemptions = options.max_preemptions,
+                  .ageing = options.ageing,
+                  .max_prefix_wait_steps = options.max_prefix_wait_steps},
                  kv_) {
   const absl::Status valid = options.Validate();
   QUIRE_CHECK(valid.ok()) << valid.ToString();
@@ -30,6 +35,7 @@ Engine::Engine(const EngineOptions& options, EngineDependencies dependencies)
   const int64_t limit = options.max_context_tokens;
   longest_request_ = std::min(limit, kv_->LongestSequence(limit) + 1);
   kv_bytes_ = static_cast<int64_t>(kv_->Snapshot().arena_bytes);
+  Count(TenantId()).name = scheduler_.tenants()[0].name;
   PublishStats();
 }
 
@@ -50,28 +56,41 @@ absl::Status Engine::Submit(std::vector<Request> requests) {
                      options_.max_queued_requests, " requests that this server queues"));
   }
   for (const Request& request : requests) {
-    if (absl::Status status = CheckFits(request); !status.ok()) {
-      inbox_.CountTooLong();
+    QUIRE_ASSIGN_OR_RETURN(const int64_t kv_limit, inbox_.KvLimit(request.tenant));
+    if (absl::Status status = CheckFits(request, kv_limit); !status.ok()) {
+      inbox_.CountTooLong(request.tenant);
       return status;
     }
   }
   return inbox_.Submit(std::move(requests), &live_requests_);
 }
 
-absl::Status Engine::CheckFits(const Request& request) const {
+// What could never run is refused at once. `kv_limit` 0: none.
+absl::Status Engine::CheckFits(const Request& request, int64_t kv_limit) const {
   const auto prompt = static_cast<int64_t>(request.prompt.size());
   const int64_t total = prompt + request.sampling.max_tokens;
-  if (total <= longest_request_) return absl::OkStatus();
-  return absl::InvalidArgumentError(
+  if (total > longest_request_) {
+    return Refuse(
+        absl::StatusCode::kInvalidArgument,
+        absl::StrCat("prompt (", prompt, " tokens) and max_tokens (", request.sampling.max_tokens,
+                     ") together exceed the limit of ", longest_request_, " tokens"),
+        {.reason = "TOO_LONG"});
+  }
+  const int64_t bytes = kv_->BytesOf(kv_->PromiseFor(total - 1));
+  if (kv_limit == 0 || bytes <= kv_limit) return absl::OkStatus();
+  return Refuse(
+      absl::StatusCode::kInvalidArgument,
       absl::StrCat("prompt (", prompt, " tokens) and max_tokens (", request.sampling.max_tokens,
-                   ") together exceed the limit of ", longest_request_, " tokens"));
+                   ") together need ", bytes, " bytes of KV, and the tenant's limit is ", kv_limit,
+                   "; ask for about ", total * kv_limit / bytes, " tokens of both at most"),
+      {.reason = "TENANT_KV_LIMIT"});
 }
 
 void Engine::Cancel(RequestId id) { inbox_.Cancel(id); }
 
 bool Engine::Step() {
   // In this order, so that no request has arrived after "now".
-  EngineInbox::Messages messages = inbox_.Take();
+  EngineInbox::Messages messages = inbox_.Take(clock_->Now());
   now_ = clock_->Now();
   const TimePoint began = now_;
   runner_time_ = Duration::zero();
@@ -91,6 +110,7 @@ bool Engine::Step() {
 }
 
 void Engine::Handle(EngineInbox::Messages messages) {
+  if (messages.tenants.has_value()) ApplyTenants(*std::move(messages.tenants));
   for (Request& request : messages.submits) Enqueue(std::move(request));
   for (RequestId id : messages.cancels) {
     // Unknown ids have ended already: a cancel may cross the last token.
@@ -106,35 +126,50 @@ void Engine::Handle(EngineInbox::Messages messages) {
 
 void Engine::Enqueue(Request request) {
   const RequestId id = request.id;
-  auto sequence = std::make_unique<Sequence>(SequenceId(++next_sequence_id_), std::move(request));
+  auto sequence = std::make_unique<Sequence>(scheduler_.NextSequenceId(), std::move(request));
   StopChecker stop(&stop_rules_, &sequence->request().sampling);
   const bool inserted = live_.emplace(id, LiveRequest{sequence.get(), std::move(stop)}).second;
   QUIRE_CHECK(inserted) << "request " << id.value() << " was submitted twice";
   ++stats_.accepted;
+  ++Count(sequence->request().tenant).accepted;
   Sequence* const waiting = sequence.get();
+  if (waiting->request().deadline != kNoDeadline) {
+    deadlines_.emplace(waiting->request().deadline, id);
+  }
   scheduler_.Enqueue(std::move(sequence));
-  // A submit may cross the failure of the device.
+  // A submit may cross the failure of the device, or a change of the tenants' policies.
   if (failed()) {
     Finish(waiting, FinishReason::kError, absl::UnavailableError("the device has failed"),
            TokenEvent{.request = id});
+  } else if (!scheduler_.CanEverRun(*waiting)) {
+    FinishImpossible(waiting);
   }
 }
 
 void Engine::ExpireDeadlines() {
-  for (Sequence* sequence : scheduler_.Live()) {
-    if (sequence->request().deadline > now_) continue;
-    Finish(sequence, FinishReason::kDeadline,
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now_) {
+    const RequestId id = deadlines_.begin()->second;
+    Finish(live_.at(id).sequence, FinishReason::kDeadline,
            absl::DeadlineExceededError("the request's deadline has passed"),
-           TokenEvent{.request = sequence->request().id});
+           TokenEvent{.request = id});
   }
 }
 
 void Engine::AdmitWaiting() {
-  for (const Sequence* sequence : scheduler_.Admit(now_)) {
-    inbox_.OnLeftQueue(sequence->prompt_tokens());
-    stats_.queue_time.Observe(kTimeToFirstTokenEdges,
-                              ToSeconds(now_ - sequence->request().arrival));
+  for (const Sequence* sequence : scheduler_.Admit(now_, last_launched_)) {
+    if (sequence->preemptions() > 0) continue;
+    const Request& request = sequence->request();
+    const double queue_seconds = ToSeconds(now_ - request.arrival);
+    inbox_.OnStarted(request);
+    stats_.queue_time.Observe(kTimeToFirstTokenEdges, queue_seconds);
+    TenantStats& tenant = Count(request.tenant);
+    ++tenant.started;
+    tenant.queue_seconds += queue_seconds;
+    tenant.prompt_tokens += request.prompt.size();
+    tenant.cached_tokens += static_cast<uint64_t>(sequence->cached_tokens());
   }
+  scheduler_.MakeRoom(last_launched_);
+  for (const TenantId tenant : scheduler_.TakePreempted()) Count(tenant);
 }
 
 bool Engine::LaunchNext() {
@@ -169,6 +204,7 @@ absl::Status Engine::LaunchPlan(StepPlan plan) {
   QUIRE_RETURN_IF_ERROR(status);
   reservation.Commit();
   scheduler_.OnLaunched(step.plan);
+  for (const SequenceStep& planned : step.plan.sequences) Count(planned.tenant);
   last_launched_ = step.plan.id;
   return absl::OkStatus();
 }
@@ -240,8 +276,9 @@ void Engine::Finish(Sequence* sequence, FinishReason reason, absl::Status status
   finish->cached_tokens = sequence->cached_tokens();
   finish->generated_tokens = sequence->generated_tokens();
   finish->trim_bytes = live_.at(request.id).stop.trim_bytes();
-  const bool waiting = sequence->status() == RequestStatus::kWaiting;
-  finish->queue_time = (waiting ? now_ : sequence->started_at()) - request.arrival;
+  const bool never_started =
+      sequence->status() == RequestStatus::kWaiting && sequence->preemptions() == 0;
+  finish->queue_time = (never_started ? now_ : sequence->started_at()) - request.arrival;
   if (sequence->generated_tokens() > 0) {
     finish->time_to_first_token = sequence->first_token_at() - request.arrival;
   }
@@ -249,15 +286,12 @@ void Engine::Finish(Sequence* sequence, FinishReason reason, absl::Status status
   events_.push_back(std::move(event));
 
   ++stats_.finished[static_cast<size_t>(reason)];
+  ++Count(request.tenant).finished[static_cast<size_t>(reason)];
   stats_.request_duration.Observe(kRequestDurationEdges, ToSeconds(now_ - request.arrival));
-  if (waiting) {
-    inbox_.OnLeftQueue(sequence->prompt_tokens());
-  } else {
-    kv_->Free(sequence->id(), last_launched_);
-  }
+  if (never_started) inbox_.OnLeftQueue(request);
+  if (request.deadline != kNoDeadline) deadlines_.erase({request.deadline, request.id});
   live_.erase(request.id);
-  sequence->Finish();
-  scheduler_.Release(sequence->id());
+  scheduler_.Release(sequence->id(), last_launched_)->Finish();
 }
 
 void Engine::FinishAll(FinishReason reason, const absl::Status& status) {
@@ -268,7 +302,7 @@ void Engine::FinishAll(FinishReason reason, const absl::Status& status) {
 
 void Engine::FailDevice(const absl::Status& status) {
   failed_.store(true, std::memory_order_release);
-  inbox_.Close("the device has failed; the server must be restarted");
+  inbox_.Close("the device has failed; the server must be restarted", "DEVICE_FAILED");
   in_flight_.clear();
   FinishAll(FinishReason::kError,
             absl::UnavailableError(absl::StrCat("the device has failed: ", status.message())));
@@ -288,18 +322,21 @@ EngineStats Engine::Stats() const {
   EngineStats stats = stats_board_.Read();
   const EngineInbox::Rejections rejections = inbox_.rejections();
   stats.rejected_queue_full = rejections.queue_full;
+  stats.rejected_tenant_queue_full = rejections.tenant_queue_full;
+  stats.rejected_deadline = rejections.deadline;
   stats.rejected_draining = rejections.draining;
   stats.rejected_too_long = rejections.too_long;
   return stats;
 }
 
 void Engine::PublishStats() {
-  stats_.waiting = scheduler_.waiting().size();
-  stats_.waiting_tokens = scheduler_.waiting().prompt_tokens();
-  stats_.running = static_cast<int64_t>(scheduler_.running().size());
+  stats_.waiting = scheduler_.num_waiting();
+  stats_.waiting_tokens = scheduler_.waiting_tokens();
+  stats_.running = scheduler_.num_running();
   stats_.kv = kv_->Snapshot();
   stats_.memory = runner_->memory();
   stats_board_.Publish(stats_);
+  PublishTenants();
 }
 
 }  // namespace quire

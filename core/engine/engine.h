@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "core/base/clock.h"
@@ -44,8 +45,9 @@ struct EngineDependencies {
 // Before launch a step can be rolled back; after it, it completes or the device has failed. With a
 // runner of in-flight depth d, up to d steps are running when the next one is planned.
 //
-// Threads: Submit, Cancel, NextRequestId, StopAccepting, AbortAll, Wake, Stats, live_requests and
-// failed from any thread; everything else from the engine thread alone (see EngineLoop).
+// Threads: Submit, Cancel, SetTenants, NextRequestId, StopAccepting, AbortAll, Wake, Stats,
+// Tenants, live_requests and failed from any thread; everything else from the engine thread alone
+// (see EngineLoop).
 class Engine {
  public:
   Engine(const EngineOptions& options, EngineDependencies dependencies);
@@ -58,8 +60,9 @@ class Engine {
   // Accepts a request: from now on its events go to the sink, the last one with its only terminal
   // status. An error means that it was not accepted and nothing was kept:
   //   InvalidArgument    it could never run: longer than the context or the whole KV cache
-  //   ResourceExhausted  the queue is full
+  //   ResourceExhausted  the queue or the tenant's is full, or the deadline cannot be met
   //   Unavailable        draining, or the device has failed
+  // Each carries a Refusal. Requests that are submitted together are of one tenant.
   absl::Status Submit(Request request);
   // Accepts all of them or none.
   absl::Status Submit(std::vector<Request> requests);
@@ -75,11 +78,15 @@ class Engine {
   absl::Status SetTenants(TenantTable tenants);
 
   // Refuses new requests from now on.
-  void StopAccepting() { inbox_.Close("the server is draining; send the request elsewhere"); }
+  void StopAccepting() {
+    inbox_.Close("the server is draining; send the request elsewhere", "DRAINING");
+  }
   // Ends every live request with kShutdown and UNAVAILABLE.
   void AbortAll() { inbox_.AbortAll(); }
 
   EngineStats Stats() const;
+  // By TenantId.
+  std::vector<TenantStats> Tenants() const;
   // Accepted and not yet ended.
   int64_t live_requests() const { return live_requests_.load(std::memory_order_acquire); }
   bool failed() const { return failed_.load(std::memory_order_acquire); }
@@ -87,9 +94,9 @@ class Engine {
   // Runs one step and returns whether it did anything. After a device failure every live request
   // has been ended and nothing more will run.
   bool Step();
-  // Sleeps until a message arrives or Wake() is called. Only with no live request: those always
-  // have a step to run.
-  void WaitForWork() { inbox_.Wait(); }
+  // After a step that did nothing: sleeps until there may be something to do. Live requests always
+  // have a step to run, but for those that wait for their tenant's token rate.
+  void WaitForWork();
   void Wake() { inbox_.Wake(); }  // any thread
 
   // For tests and invariant checks, between steps.
@@ -108,8 +115,9 @@ class Engine {
     TimePoint launched_at{};
   };
 
-  absl::Status CheckFits(const Request& request) const;
+  absl::Status CheckFits(const Request& request, int64_t kv_limit) const;
   void Handle(EngineInbox::Messages messages);
+  void ApplyTenants(TenantTable tenants);
   void Enqueue(Request request);
   void ExpireDeadlines();
   void AdmitWaiting();
@@ -132,7 +140,11 @@ class Engine {
   void FinishAll(FinishReason reason, const absl::Status& status);
   void FailDevice(const absl::Status& status);
   void DeliverEvents();
+  void FinishImpossible(Sequence* sequence);
   void PublishStats();
+  void PublishTenants();
+  // The tenant's counters, to be published with this step.
+  TenantStats& Count(TenantId tenant);
 
   const EngineOptions options_;
   int64_t longest_request_ = 0;  // prompt and generated tokens; constant
@@ -158,10 +170,16 @@ class Engine {
   std::deque<InFlightStep> in_flight_;     // oldest first, at most in_flight_depth + 1
   std::vector<BatchInput> spare_inputs_;   // buffers of completed steps, reused
   std::vector<kernels::LogitEdit> edits_;  // of the step being planned
-  uint64_t next_sequence_id_ = 0;
+  absl::btree_set<std::pair<TimePoint, RequestId>> deadlines_;  // of live requests that have one
   StepId last_launched_;
   std::vector<TokenEvent> events_;
   EngineStats stats_;
+  struct TenantCounters {
+    TenantStats stats;
+    bool changed = false;
+  };
+  std::vector<TenantCounters> tenant_counters_;  // by TenantId
+  std::vector<TenantId> changed_tenants_;
   Duration runner_time_{};  // of this step: launching and waiting for the device
   TimePoint now_{};         // read twice a step: before planning and after completion
 };

@@ -41,6 +41,7 @@ void Engine::Commit(const StepPlan& plan, std::span<const kernels::SampledToken>
       const int32_t kv_len = step.start + step.num_tokens;
       kv_->Pass(step.sequence, kv_len);
       kv_->Publish(step.sequence, sequence->tokens().first(static_cast<size_t>(kv_len)));
+      if (step.prefill) scheduler_.OnPublished(step.sequence, kv_len);
     }
     (step.prefill ? prefill : decode) = true;
     if (step.prefill) stats_.prompt_tokens += static_cast<uint64_t>(step.num_tokens);
@@ -50,7 +51,9 @@ void Engine::Commit(const StepPlan& plan, std::span<const kernels::SampledToken>
     if (Sequence* const sequence = scheduler_.Find(step.sequence); sequence != nullptr) {
       CommitToken(sequence, rows[static_cast<size_t>(row)], row);
     } else {
-      ++stats_.discarded_tokens;  // it ended while this step was on its way
+      // It ended, or was preempted, while this step was on its way.
+      ++stats_.discarded_tokens;
+      scheduler_.Refund(step);
     }
     ++row;
   }
@@ -83,6 +86,7 @@ void Engine::CommitScores(const SequenceStep& step, std::span<const kernels::Sam
     scores.alternatives.push_back(
         CopyAlternatives(runner_->Alternatives(row), step.target_alternatives));
   }
+  sequence->CommitScores(step.start + step.num_targets);
   events_.push_back(std::move(event));
 }
 
@@ -100,6 +104,7 @@ void Engine::CommitToken(Sequence* sequence, const kernels::SampledToken& sample
     stats_.inter_token.Observe(kInterTokenEdges, ToSeconds(now_ - last_token_at));
   }
   ++stats_.generated_tokens;
+  ++Count(sequence->request().tenant).generated_tokens;
   event.token = sampled.token_id;
   event.logprob = sampled.logprob;
   if (const int32_t wanted = sequence->request().sampling.top_logprobs; wanted > 0) {

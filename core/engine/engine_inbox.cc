@@ -5,30 +5,70 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
+#include "core/base/refusal.h"
+#include "core/base/status_macros.h"
 
 namespace quire {
 
+EngineInbox::EngineInbox(const EngineOptions& options) : options_(options), accounts_(1) {}
+
 absl::Status EngineInbox::Submit(std::vector<Request> requests, std::atomic<int64_t>* live) {
-  const auto count = static_cast<int64_t>(requests.size());
-  int64_t tokens = 0;
-  for (const Request& request : requests) tokens += static_cast<int64_t>(request.prompt.size());
+  if (requests.empty()) return absl::OkStatus();
+  Queued more;
+  for (const Request& request : requests) {
+    QUIRE_CHECK(request.tenant == requests[0].tenant) << "requests of several tenants";
+    more.Add(1, static_cast<int64_t>(request.prompt.size()));
+  }
   MutexLock lock(&mu_);
-  if (!closed_reason_.empty()) {
-    rejections_.draining += requests.size();
-    return absl::UnavailableError(closed_reason_);
+  Account& account = accounts_.at(requests[0].tenant.value());
+  if (!closed_.ok()) {
+    account.rejections.draining += requests.size();
+    return closed_;
   }
-  if (queued_requests_ + count > options_.max_queued_requests ||
-      (queued_requests_ > 0 && queued_tokens_ + tokens > options_.max_queued_tokens)) {
-    rejections_.queue_full += requests.size();
-    return absl::ResourceExhaustedError(absl::StrCat("the queue is full: ", queued_requests_,
-                                                     " requests with ", queued_tokens_,
-                                                     " prompt tokens wait; try again later"));
-  }
-  if (live != nullptr) live->fetch_add(count, std::memory_order_acq_rel);
-  queued_requests_ += count;
-  queued_tokens_ += tokens;
+  QUIRE_RETURN_IF_ERROR(CheckRoom(requests[0], more, &account));
+  if (live != nullptr) live->fetch_add(more.requests, std::memory_order_acq_rel);
+  queued_.Add(more.requests, more.tokens);
+  account.queued.Add(more.requests, more.tokens);
   std::move(requests.begin(), requests.end(), std::back_inserter(messages_.submits));
   return absl::OkStatus();
+}
+
+// A single request with more tokens than may wait gets in where nothing else does.
+absl::Status EngineInbox::CheckRoom(const Request& request, const Queued& more, Account* account) {
+  const auto is_full = [&more](const Queued& queued, int64_t max_requests, int64_t max_tokens) {
+    return (max_requests > 0 && queued.requests + more.requests > max_requests) ||
+           (max_tokens > 0 && queued.requests > 0 && queued.tokens + more.tokens > max_tokens);
+  };
+  const auto count = static_cast<uint64_t>(more.requests);
+  const TenantPolicy& policy = account->policy;
+  if (is_full(account->queued, policy.max_queued, policy.max_queued_tokens)) {
+    account->rejections.tenant_queue_full += count;
+    return Refuse(absl::StatusCode::kResourceExhausted,
+                  absl::StrCat("the tenant's queue is full: ", account->queued.requests,
+                               " of its requests with ", account->queued.tokens,
+                               " prompt tokens wait; try again later"),
+                  {.reason = "TENANT_QUEUE_FULL",
+                   .retry_after = forecast_.RetryAfter(account->queued.tokens)});
+  }
+  if (is_full(queued_, options_.max_queued_requests, options_.max_queued_tokens)) {
+    account->rejections.queue_full += count;
+    return Refuse(absl::StatusCode::kResourceExhausted,
+                  absl::StrCat("the queue is full: ", queued_.requests, " requests with ",
+                               queued_.tokens, " prompt tokens wait; try again later"),
+                  {.reason = "QUEUE_FULL", .retry_after = forecast_.RetryAfter(queued_.tokens)});
+  }
+  if (request.deadline == kNoDeadline || request.priority > 0 || account->queued.requests == 0) {
+    return absl::OkStatus();
+  }
+  const std::optional<Duration> wait = forecast_.TimeFor(account->queued.tokens + more.tokens);
+  if (!wait.has_value() || *wait <= request.deadline - request.arrival) return absl::OkStatus();
+  account->rejections.deadline += count;
+  return Refuse(absl::StatusCode::kResourceExhausted,
+                absl::StrCat("the deadline cannot be met: the queue takes about ", ToSeconds(*wait),
+                             " s; give it more time, or try again later"),
+                {.reason = "DEADLINE_UNREACHABLE",
+                 .retry_after = forecast_.RetryAfter(account->queued.tokens)});
 }
 
 void EngineInbox::Cancel(RequestId id) {
@@ -43,34 +83,56 @@ void EngineInbox::AbortAll() {
 
 void EngineInbox::SetTenants(TenantTable tenants) {
   MutexLock lock(&mu_);
+  QUIRE_CHECK(tenants.size() >= accounts_.size()) << tenants.size();
+  accounts_.resize(tenants.size());
+  for (size_t i = 0; i < tenants.size(); ++i) accounts_[i].policy = tenants[i];
   messages_.tenants = std::move(tenants);
 }
 
-void EngineInbox::Close(absl::string_view reason) {
+absl::StatusOr<int64_t> EngineInbox::KvLimit(TenantId tenant) const {
   MutexLock lock(&mu_);
-  if (closed_reason_.empty()) closed_reason_ = std::string(reason);
+  if (tenant.value() >= accounts_.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("there is no tenant ", tenant.value()));
+  }
+  return accounts_[tenant.value()].policy.kv_limit_bytes;
 }
 
-void EngineInbox::CountTooLong() {
+void EngineInbox::Close(absl::string_view message, absl::string_view reason) {
   MutexLock lock(&mu_);
-  ++rejections_.too_long;
+  if (closed_.ok()) {
+    closed_ = Refuse(absl::StatusCode::kUnavailable, message, {.reason = std::string(reason)});
+  }
 }
 
-EngineInbox::Messages EngineInbox::Take() {
+void EngineInbox::CountTooLong(TenantId tenant) {
   MutexLock lock(&mu_);
+  ++accounts_.at(tenant.value()).rejections.too_long;
+}
+
+EngineInbox::Messages EngineInbox::Take(TimePoint now) {
+  MutexLock lock(&mu_);
+  forecast_.Advance(now, queued_.requests > 0);
   cancelled_.clear();
   return std::exchange(messages_, Messages{});
 }
 
-void EngineInbox::OnLeftQueue(int64_t prompt_tokens) {
+void EngineInbox::OnStarted(const Request& request) {
+  OnLeftQueue(request);
   MutexLock lock(&mu_);
-  --queued_requests_;
-  queued_tokens_ -= prompt_tokens;
+  forecast_.OnStarted(static_cast<int64_t>(request.prompt.size()));
 }
 
-void EngineInbox::Wait() {
+void EngineInbox::OnLeftQueue(const Request& request) {
   MutexLock lock(&mu_);
-  mu_.Await([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return !messages_.empty() || wake_; });
+  const auto tokens = static_cast<int64_t>(request.prompt.size());
+  queued_.Add(-1, -tokens);
+  accounts_.at(request.tenant.value()).queued.Add(-1, -tokens);
+}
+
+void EngineInbox::Wait(Duration at_most) {
+  MutexLock lock(&mu_);
+  mu_.AwaitFor(at_most,
+               [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return !messages_.empty() || wake_; });
   wake_ = false;
 }
 
@@ -81,7 +143,20 @@ void EngineInbox::Wake() {
 
 EngineInbox::Rejections EngineInbox::rejections() const {
   MutexLock lock(&mu_);
-  return rejections_;
+  Rejections sum;
+  for (const Account& account : accounts_) {
+    sum.queue_full += account.rejections.queue_full;
+    sum.tenant_queue_full += account.rejections.tenant_queue_full;
+    sum.deadline += account.rejections.deadline;
+    sum.draining += account.rejections.draining;
+    sum.too_long += account.rejections.too_long;
+  }
+  return sum;
+}
+
+EngineInbox::Rejections EngineInbox::rejections(TenantId tenant) const {
+  MutexLock lock(&mu_);
+  return accounts_.at(tenant.value()).rejections;
 }
 
 }  // namespace quire

@@ -9,68 +9,102 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "core/base/mutex.h"
 #include "core/engine/engine_options.h"
+#include "core/engine/queue_forecast.h"
 #include "core/request/request.h"
 #include "core/request/tenant_policy.h"
 
 namespace quire {
 
-// The way into the engine thread. Requests are bounded by count and by prompt tokens, counting
-// those that have left the inbox but still wait for their first step; a cancel always gets in, as
-// one request has one place for it, however often it is repeated. Thread-safe; pushing never blocks
-// on the engine.
+// The engine's mailbox. Submits are bounded by count and by prompt tokens, in all and for each
+// tenant, counting those that have left the inbox but still wait for their first step; a cancel
+// always gets in, as one request has one place for it, however often it is repeated. Thread-safe;
+// pushing never blocks on the engine.
 class EngineInbox {
  public:
   struct Messages {
+    std::optional<TenantTable> tenants;
     std::vector<Request> submits;
     std::vector<RequestId> cancels;
-    std::optional<TenantTable> tenants;
     bool abort_all = false;
 
     bool empty() const {
       return submits.empty() && cancels.empty() && !tenants.has_value() && !abort_all;
     }
   };
+  // Requests that were refused, by reason.
   struct Rejections {
     uint64_t queue_full = 0;
+    uint64_t tenant_queue_full = 0;
+    uint64_t deadline = 0;
     uint64_t draining = 0;
     uint64_t too_long = 0;
+
+    uint64_t Sum() const { return queue_full + tenant_queue_full + deadline + draining + too_long; }
   };
 
-  explicit EngineInbox(const EngineOptions& options) : options_(options) {}
+  // Begins with one tenant without limits.
+  explicit EngineInbox(const EngineOptions& options);
 
-  // Takes all of the requests or none: ResourceExhausted when there is no room for them in the
-  // queue, Unavailable once closed. An accepted request is counted in `live` before the engine can
-  // see it; a refused one never is, so callers that are refused again and again cannot keep a
-  // drain waiting.
+  // Takes all of the requests, which are of one tenant, or none. The errors are refusals with these
+  // reasons (see Refusal):
+  //   DRAINING or DEVICE_FAILED  Unavailable: closed
+  //   QUEUE_FULL, TENANT_QUEUE_FULL  ResourceExhausted: no room for them in the queue
+  //   DEADLINE_UNREACHABLE  ResourceExhausted: as the tenant's queue moves, the answer would come
+  //     too late; only for requests without priority, as others may pass
+  // An accepted request is counted in `live` before the engine can see it; a refused one never is,
+  // so callers that are refused again and again cannot keep a drain waiting.
   absl::Status Submit(std::vector<Request> requests, std::atomic<int64_t>* live = nullptr);
   void Cancel(RequestId id);
   void AbortAll();
   void SetTenants(TenantTable tenants);
-  // No submit gets in from now on; `reason` is what callers are told.
-  void Close(absl::string_view reason);
-  void CountTooLong();
+  // The tenant's; 0: none. InvalidArgument for one that does not exist.
+  absl::StatusOr<int64_t> KvLimit(TenantId tenant) const;
+  // No submit gets in from now on; callers are told why.
+  void Close(absl::string_view message, absl::string_view reason);
+  void CountTooLong(TenantId tenant);
 
   // Takes everything, in order of arrival. Engine thread.
-  Messages Take();
-  // A request has started or ended: it no longer counts as queued. Engine thread.
-  void OnLeftQueue(int64_t prompt_tokens);
-  // Sleeps until there is a message, or Wake() was called. Engine thread.
-  void Wait();
+  Messages Take(TimePoint now);
+  // A request has started, or ended without: it no longer counts as queued. Engine thread.
+  void OnStarted(const Request& request);
+  void OnLeftQueue(const Request& request);
+  // Sleeps until there is a message, Wake() was called, or for `at_most`. Engine thread.
+  void Wait(Duration at_most);
   void Wake();
   Rejections rejections() const;
+  Rejections rejections(TenantId tenant) const;
 
  private:
+  struct Queued {
+    int64_t requests = 0;
+    int64_t tokens = 0;
+
+    void Add(int64_t more_requests, int64_t more_tokens) {
+      requests += more_requests;
+      tokens += more_tokens;
+    }
+  };
+  struct Account {
+    TenantPolicy policy;
+    Queued queued;
+    Rejections rejections;
+  };
+
+  absl::Status CheckRoom(const Request& request, const Queued& more, Account* account)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+
   const EngineOptions options_;
   mutable Mutex mu_;
   Messages messages_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_set<RequestId> cancelled_ ABSL_GUARDED_BY(mu_);  // those in messages_.cancels
-  std::string closed_reason_ ABSL_GUARDED_BY(mu_);
-  Rejections rejections_ ABSL_GUARDED_BY(mu_);
-  int64_t queued_requests_ ABSL_GUARDED_BY(mu_) = 0;
-  int64_t queued_tokens_ ABSL_GUARDED_BY(mu_) = 0;
+  absl::Status closed_ ABSL_GUARDED_BY(mu_);                       // what callers are told
+  std::vector<Account> accounts_ ABSL_GUARDED_BY(mu_);             // by TenantId
+  Queued queued_ ABSL_GUARDED_BY(mu_);
+  QueueForecast forecast_ ABSL_GUARDED_BY(mu_);
   bool wake_ ABSL_GUARDED_BY(mu_) = false;
 };
 

@@ -25,7 +25,7 @@ void EngineLoop::Run() {
       idle = idle_ = engine_->live_requests() == 0;
       if (idle && stop_) return;
     }
-    if (!worked && idle) engine_->WaitForWork();
+    if (!worked) engine_->WaitForWork();
   }
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "absl/status/status.h"
+#include "core/base/clock.h"
 #include "core/request/sampling_params.h"
 
 namespace quire {
@@ -16,6 +17,11 @@ struct EngineOptions {
   int32_t max_queued_requests = 1024;   // accepted, not yet running; beyond: RESOURCE_EXHAUSTED
   int64_t max_queued_tokens = 1 << 20;  // prompt tokens of those together
   int32_t max_context_tokens = 0;       // prompt + output of one request; set from the model
+  // See SchedulerOptions.
+  bool overcommit = false;
+  int32_t max_preemptions = 4;
+  Duration ageing = std::chrono::seconds(10);
+  int32_t max_prefix_wait_steps = 32;
   SamplingLimits sampling;  // that requests keep to; what a step holds follows from them
 
   // Rows of logits that one step may need.

@@ -3,13 +3,18 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "core/base/clock.h"
+#include "core/base/ids.h"
 #include "core/base/mutex.h"
 #include "core/kv/kv_snapshot.h"
 #include "core/model/model_runner.h"
 #include "core/request/request_status.h"
+#include "core/sched/tenant_load.h"
 
 namespace quire {
 
@@ -45,6 +50,8 @@ struct EngineStats {
   // Requests. Always: accepted == waiting + running + sum(finished).
   uint64_t accepted = 0;
   uint64_t rejected_queue_full = 0;
+  uint64_t rejected_tenant_queue_full = 0;
+  uint64_t rejected_deadline = 0;  // one that could not be met
   uint64_t rejected_draining = 0;
   uint64_t rejected_too_long = 0;
   std::array<uint64_t, kNumFinishReasons> finished{};
@@ -72,6 +79,20 @@ struct EngineStats {
   RunnerMemory memory;
 };
 
+// What the engine counts for one tenant.
+struct TenantStats {
+  std::string name;
+  uint64_t accepted = 0;
+  uint64_t rejected = 0;
+  std::array<uint64_t, kNumFinishReasons> finished{};
+  uint64_t started = 0;
+  double queue_seconds = 0;       // of those that started
+  uint64_t prompt_tokens = 0;     // likewise
+  uint64_t cached_tokens = 0;     // of those, found and not computed
+  uint64_t generated_tokens = 0;  // delivered
+  TenantLoad load;
+};
+
 // Hands the engine's counters to the scrape thread. Both sides hold the lock for one copy of a few
 // kilobytes and nothing else, so a scrape never makes a step wait for work of its own.
 class EngineStatsBoard {
@@ -84,10 +105,21 @@ class EngineStatsBoard {
     MutexLock lock(&mu_);
     return stats_;
   }
+  // By TenantId; only those that changed.
+  void Publish(size_t num_tenants, std::span<const std::pair<TenantId, TenantStats>> changed) {
+    MutexLock lock(&mu_);
+    tenants_.resize(num_tenants);
+    for (const auto& [id, stats] : changed) tenants_[id.value()] = stats;
+  }
+  std::vector<TenantStats> ReadTenants() const {
+    MutexLock lock(&mu_);
+    return tenants_;
+  }
 
  private:
   mutable Mutex mu_;
   EngineStats stats_ ABSL_GUARDED_BY(mu_);
+  std::vector<TenantStats> tenants_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace quire

@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/refusal.h"
 #include "core/base/status_macros.h"
 #include "core/engine/engine.h"
 
@@ -32,6 +34,66 @@ absl::Status Engine::SetTenants(TenantTable tenants) {
   num_tenants_ = tenants.size();
   inbox_.SetTenants(std::move(tenants));
   return absl::OkStatus();
+}
+
+void Engine::ApplyTenants(TenantTable tenants) {
+  scheduler_.SetTenants(std::move(tenants));
+  for (uint32_t i = 0; i < scheduler_.tenants().size(); ++i) {
+    Count(TenantId(i)).name = scheduler_.tenants()[i].name;
+  }
+  for (Sequence* sequence : scheduler_.Live()) {
+    const bool waiting = sequence->status() == RequestStatus::kWaiting;
+    if (waiting && !scheduler_.CanEverRun(*sequence)) FinishImpossible(sequence);
+  }
+}
+
+// Its tenant's policy has changed since it was accepted.
+void Engine::FinishImpossible(Sequence* sequence) {
+  const TenantPolicy& policy = scheduler_.tenants().at(sequence->request().tenant.value());
+  Finish(sequence, FinishReason::kError,
+         Refuse(absl::StatusCode::kInvalidArgument,
+                absl::StrCat("the tenant's KV limit was lowered to ", policy.kv_limit_bytes,
+                             " bytes while the request waited, and it needs more; ask for fewer "
+                             "tokens"),
+                {.reason = "TENANT_KV_LIMIT"}),
+         TokenEvent{.request = sequence->request().id});
+}
+
+TenantStats& Engine::Count(TenantId tenant) {
+  if (tenant_counters_.size() < scheduler_.tenants().size()) {
+    tenant_counters_.resize(scheduler_.tenants().size());
+  }
+  TenantCounters& counters = tenant_counters_.at(tenant.value());
+  if (!counters.changed) changed_tenants_.push_back(tenant);
+  counters.changed = true;
+  return counters.stats;
+}
+
+void Engine::PublishTenants() {
+  std::vector<std::pair<TenantId, TenantStats>> changed;
+  changed.reserve(changed_tenants_.size());
+  for (const TenantId id : changed_tenants_) {
+    TenantCounters& counters = tenant_counters_[id.value()];
+    counters.changed = false;
+    counters.stats.load = scheduler_.Load(id);
+    changed.emplace_back(id, counters.stats);
+  }
+  changed_tenants_.clear();
+  stats_board_.Publish(scheduler_.tenants().size(), changed);
+}
+
+std::vector<TenantStats> Engine::Tenants() const {
+  std::vector<TenantStats> tenants = stats_board_.ReadTenants();
+  for (uint32_t i = 0; i < tenants.size(); ++i) {
+    tenants[i].rejected = inbox_.rejections(TenantId(i)).Sum();
+  }
+  return tenants;
+}
+
+void Engine::WaitForWork() {
+  TimePoint until = scheduler_.NextOpening();
+  if (!deadlines_.empty()) until = std::min(until, deadlines_.begin()->first);
+  inbox_.Wait(until == kNoDeadline ? Duration::max() : until - clock_->Now());
 }
 
 }  // namespace quire

@@ -14,6 +14,12 @@ int64_t KvBudget::SlabsNeeded() const {
   return slabs;
 }
 
+int64_t KvBudget::FreeBytes() const {
+  if (num_classes != 1) return FreeSlabs() * slab_bytes;
+  const Class& k = classes[0];
+  return (int64_t{total_slabs} * k.blocks_per_slab - k.spoken_for) * k.block_bytes;
+}
+
 bool KvBudget::TryTake(const KvBlockCounts& blocks) {
   KvBudget after = *this;
   for (size_t c = 0; c < blocks.size(); ++c) after.classes[c].spoken_for += blocks[c];

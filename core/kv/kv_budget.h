@@ -24,15 +24,19 @@ struct KvBudget {
     int64_t spoken_for = 0;  // blocks promised or fenced
     int32_t claimed_slabs = 0;
     int32_t blocks_per_slab = 1;
+    int64_t block_bytes = 0;
   };
   std::array<Class, kernels::kMaxCacheClasses> classes;
   int32_t num_classes = 0;
   int32_t total_slabs = 0;
+  int64_t slab_bytes = 0;
 
   // Takes all of `blocks`, or nothing and returns false.
   [[nodiscard]] bool TryTake(const KvBlockCounts& blocks);
   int64_t SlabsNeeded() const;
   int64_t FreeSlabs() const { return total_slabs - SlabsNeeded(); }
+  // What can still be promised, of several classes to any of them alone: whole slabs then.
+  int64_t FreeBytes() const;
 };
 
 }  // namespace quire

@@ -1,5 +1,6 @@
 #include "core/kv/kv_cache_manager.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -65,12 +66,27 @@ int64_t KvCacheManager::LongestSequence(int64_t limit) const {
   return fits;
 }
 
-KvBudget KvCacheManager::Budget() const {
+KvBudget KvCacheManager::Budget(bool fenced) const {
   KvBudget budget;
+  budget.slab_bytes = static_cast<int64_t>(arena_->slab_bytes());
   budget.num_classes = static_cast<int32_t>(classes_.size());
   budget.total_slabs = arena_->num_slabs();
-  for (size_t c = 0; c < classes_.size(); ++c) budget.classes[c] = classes_[c]->Budget();
+  for (size_t c = 0; c < classes_.size(); ++c) budget.classes[c] = classes_[c]->Budget(fenced);
   return budget;
+}
+
+int64_t KvCacheManager::BytesOf(const KvBlockCounts& blocks) const {
+  int64_t bytes = 0;
+  for (size_t c = 0; c < classes_.size(); ++c) {
+    bytes += blocks[c] * static_cast<int64_t>(classes_[c]->layout().BlockBytes());
+  }
+  return bytes;
+}
+
+int64_t KvCacheManager::TotalBytes() const {
+  KvBudget empty = Budget();
+  for (KvBudget::Class& c : empty.classes) c.spoken_for = c.claimed_slabs = 0;
+  return empty.FreeBytes();
 }
 
 void KvCacheManager::Admit(SequenceId sequence, int64_t max_tokens) {
@@ -85,6 +101,25 @@ void KvCacheManager::Admit(SequenceId sequence, int64_t max_tokens) {
       !swapped_.contains(sequence) && sequences_.emplace(sequence, std::move(kv)).second;
   QUIRE_CHECK(inserted) << "sequence " << sequence.value() << " is admitted already";
   for (size_t c = 0; c < classes_.size(); ++c) classes_[c]->Promise(promise[c]);
+}
+
+KvBlockCounts KvCacheManager::MorePromised(SequenceId sequence, int64_t max_tokens) const {
+  KvBlockCounts more = PromiseFor(max_tokens);
+  const SequenceKv& kv = KvOf(sequence);
+  for (size_t c = 0; c < classes_.size(); ++c) {
+    more[c] = std::max(0, more[c] - kv.tables[c].promised_blocks);
+  }
+  return more;
+}
+
+void KvCacheManager::Extend(SequenceId sequence, int64_t max_tokens) {
+  const KvBlockCounts more = MorePromised(sequence, max_tokens);
+  QUIRE_CHECK(Budget().TryTake(more)) << "a promise beyond the KV budget";
+  SequenceKv& kv = KvOf(sequence);
+  for (size_t c = 0; c < classes_.size(); ++c) {
+    kv.tables[c].promised_blocks += more[c];
+    classes_[c]->Promise(more[c]);
+  }
 }
 
 KvReservation KvCacheManager::Reserve(std::span<const KvNeed> needs) {

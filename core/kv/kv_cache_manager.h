@@ -51,11 +51,19 @@ class KvCacheManager {
   KvBlockCounts PromiseFor(int64_t tokens) const;
   // The longest sequence that an empty cache holds, up to `limit`. A constant of the manager.
   int64_t LongestSequence(int64_t limit) const;
-  KvBudget Budget() const;
+  // `fenced` false: as it will be once no step or copy holds on to freed blocks any more.
+  KvBudget Budget(bool fenced = true) const;
+  // Of blocks, in bytes; of the whole cache, as far as it can be promised.
+  int64_t BytesOf(const KvBlockCounts& blocks) const;
+  int64_t TotalBytes() const;
 
   // Registers a sequence that will hold at most `max_tokens` tokens of KV. The caller has taken
   // PromiseFor(max_tokens) from Budget().
   void Admit(SequenceId sequence, int64_t max_tokens);
+  // Promises an admitted sequence that it may hold up to `max_tokens` tokens of KV. The caller has
+  // taken MorePromised() from Budget().
+  void Extend(SequenceId sequence, int64_t max_tokens);
+  KvBlockCounts MorePromised(SequenceId sequence, int64_t max_tokens) const;
   // Grows tables so that each sequence covers its need, which must stay within its promise and not
   // fall behind what is filled. The device's compute waits for those that have not arrived.
   [[nodiscard]] KvReservation Reserve(std::span<const KvNeed> needs);
@@ -75,6 +83,14 @@ class KvCacheManager {
   // `scope` keeps sequences apart that may not know of each other's tokens.
   int64_t SharePrefix(SequenceId sequence, std::span<const TokenId> prompt,
                       absl::string_view scope);
+  // How many of its tokens SharePrefix() would find. Changes nothing.
+  int64_t FindPrefix(std::span<const TokenId> prompt, absl::string_view scope) const;
+  // How many of the sequence's first tokens can be found by others.
+  int64_t PublishedTokens(SequenceId sequence) const;
+  // Prefixes are found in multiples of so many tokens; 0: not at all.
+  int64_t PrefixBlockTokens() const {
+    return prefix_cache_ ? classes_[0]->layout().block_tokens : 0;
+  }
   // Completed steps have computed the KV of `tokens`, the sequence's first ones: full blocks of
   // them can be found, unless the sequence was forgotten or swapped out.
   void Publish(SequenceId sequence, std::span<const TokenId> tokens);

@@ -72,6 +72,24 @@ int64_t KvCacheManager::SharePrefix(SequenceId sequence, Tokens prompt, absl::st
   return kv.filled_tokens;
 }
 
+int64_t KvCacheManager::FindPrefix(Tokens prompt, absl::string_view scope) const {
+  if (!prefix_cache_) return 0;
+  const auto block_tokens = static_cast<size_t>(classes_[0]->layout().block_tokens);
+  PrefixCursor cursor;
+  cursor.scope.assign(scope.data(), scope.size());
+  while ((cursor.blocks + 1) * block_tokens < prompt.size()) {
+    const PrefixCache::Node found =
+        classes_[0]->FindPrefix(cursor.KeyOf(TokensOf(prompt, cursor.blocks, block_tokens)));
+    if (found.id == PrefixCache::kRoot) break;
+    cursor.Advance(found.id);
+  }
+  return static_cast<int64_t>(cursor.blocks * block_tokens);
+}
+
+int64_t KvCacheManager::PublishedTokens(SequenceId sequence) const {
+  return static_cast<int64_t>(KvOf(sequence).prefix.blocks) * PrefixBlockTokens();
+}
+
 void KvCacheManager::Publish(SequenceId sequence, Tokens tokens) {
   if (!prefix_cache_) return;
   SequenceKv& kv = KvOf(sequence);

@@ -144,10 +144,11 @@ void KvClassCache::FreeBlock(BlockId block) {
   arena_->Return(std::exchange(arena_slab_[static_cast<size_t>(slot)], -1));
 }
 
-KvBudget::Class KvClassCache::Budget() const {
-  return {.spoken_for = promised_blocks_ + pool_.num_released(),
+KvBudget::Class KvClassCache::Budget(bool fenced) const {
+  return {.spoken_for = promised_blocks_ + (fenced ? pool_.num_released() : 0),
           .claimed_slabs = pool_.num_slabs(),
-          .blocks_per_slab = pool_.blocks_per_slab()};
+          .blocks_per_slab = pool_.blocks_per_slab(),
+          .block_bytes = static_cast<int64_t>(layout_.BlockBytes())};
 }
 
 KvClassSnapshot KvClassCache::Snapshot() const {

@@ -63,7 +63,7 @@ class KvClassCache {
   // Of a block, from the start of the arena, in bytes.
   size_t OffsetOf(BlockId block) const;
   const KvLayout& layout() const { return layout_; }
-  KvBudget::Class Budget() const;
+  KvBudget::Class Budget(bool fenced = true) const;  // whether fenced blocks count
   KvClassSnapshot Snapshot() const;
 
   // See BlockAddressing in core/plan: where the slab in each slot starts, in kKvOffsetUnit.

@@ -15,6 +15,7 @@ namespace quire {
 // then one for the sample.
 struct SequenceStep {
   SequenceId sequence;
+  TenantId tenant;         // whose it is
   int32_t start = 0;       // absolute position of the first query token
   int32_t num_tokens = 0;  // query tokens this step, >= 1
   bool prefill = false;    // prompt tokens, not a decode row

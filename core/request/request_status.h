@@ -4,7 +4,8 @@
 
 namespace quire {
 
-// A sequence's life: kWaiting -> kRunning -> kFinished, or kWaiting -> kFinished. Never back.
+// A sequence's life: kWaiting -> kRunning -> kFinished, back to kWaiting where it is preempted, and
+// kWaiting -> kFinished.
 enum class RequestStatus : uint8_t { kWaiting, kRunning, kFinished };
 
 // Why a request ended. Every accepted request ends with exactly one of these.

@@ -36,33 +36,53 @@ class Sequence {
   int32_t launched() const { return launched_; }
   int32_t pending_samples() const { return pending_samples_; }
   int32_t pending_row() const { return pending_row_; }
-  // Query tokens a next step could compute: the rest of the prompt, or one to decode, or none
+  // Query tokens a next step could compute: the rest of the prefill, or one to decode, or none
   // when all the tokens it may generate are committed or on their way.
   int32_t RunnableTokens() const;
-  bool InPrefill() const { return launched_ < prompt_tokens_; }
-  // Of the rest of the prompt, how many tokens tell how likely the one behind them is, and are
-  // asked for it: all but the prompt's last.
+  // Tokens that were known when it was started: the prompt, after a preemption its answer as well.
+  int32_t prefill_tokens() const { return prefill_tokens_; }
+  bool InPrefill() const { return launched_ < prefill_tokens_; }
+  // Of the next runnable tokens, how many tell how likely the one behind them is, and are asked for
+  // it: the prompt's, but for its last and for what is reported already.
   int32_t UnscoredTokens() const;
+  // How many of its first tokens may be taken from other sequences' KV: not those that are still
+  // to be scored.
+  int32_t ReusableTokens() const;
+  // Of the next `num_tokens`, how many are the prompt's and neither computed nor found before.
+  int32_t NewPromptTokens(int32_t num_tokens) const;
 
-  // `cached_tokens`: of the prompt's beginning, whose KV was found.
+  // `cached_tokens`: of its beginning, whose KV was found.
   void Start(TimePoint now, int32_t cached_tokens);
+  // Running -> waiting. Tokens that are on their way are dropped, to be drawn again.
+  void Preempt(SequenceId new_id);
   // A step with the next `num_tokens` positions was launched; `row` is its logit row or -1.
   void OnLaunched(int32_t num_tokens, int32_t row);
+  // The prompt's tokens before position `end` are scored and reported.
+  void CommitScores(int32_t end) { scored_ = end; }
   void CommitToken(TokenId token, TimePoint now);
   void Finish() { status_ = RequestStatus::kFinished; }
 
-  TimePoint started_at() const { return started_at_; }
+  int32_t preemptions() const { return preemptions_; }
+  // Steps for which it has waited for another sequence to compute what it begins with.
+  int64_t prefix_wait() const { return prefix_wait_; }
+  void AddPrefixWait(int64_t steps) { prefix_wait_ += steps; }
+  TimePoint started_at() const { return started_at_; }  // first
   TimePoint first_token_at() const { return first_token_at_; }
   TimePoint last_token_at() const { return last_token_at_; }
 
  private:
-  const SequenceId id_;
+  SequenceId id_;
   const Request request_;
   const int32_t prompt_tokens_;
   std::vector<TokenId> tokens_;
   RequestStatus status_ = RequestStatus::kWaiting;
-  int32_t cached_tokens_ = 0;
+  int32_t prefill_tokens_;
+  int32_t cached_tokens_ = 0;  // when it was started first
   int32_t launched_ = 0;
+  int32_t most_launched_ = 0;  // ever
+  int32_t scored_ = 0;
+  int32_t preemptions_ = 0;
+  int64_t prefix_wait_ = 0;
   int32_t pending_samples_ = 0;
   int32_t pending_row_ = -1;
   TimePoint started_at_{};

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <span>
-#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 
 namespace quire {
@@ -12,44 +12,120 @@ Scheduler::Scheduler(const SchedulerOptions& options, KvCacheManager* kv)
     : options_(options), kv_(kv) {
   QUIRE_CHECK(options.max_running_sequences >= 1 &&
               options.max_step_tokens >= options.max_running_sequences &&
-              options.max_scored_tokens >= 1);
+              options.max_scored_tokens >= 1 && options.max_preemptions >= 0 &&
+              options.max_prefix_wait_steps >= 0);
+  TenantPolicy everybody;
+  everybody.name = "default";
+  SetTenants({everybody});
 }
 
-std::vector<Sequence*> Scheduler::Admit(TimePoint now) {
-  std::vector<Sequence*> started;
-  KvBudget budget = kv_->Budget();
-  while (const Sequence* head = waiting_.Front()) {
-    if (static_cast<int32_t>(running_.size()) >= options_.max_running_sequences) break;
-    if (!budget.TryTake(kv_->PromiseFor(head->max_kv_tokens()))) break;
-    std::unique_ptr<Sequence> sequence = waiting_.Pop();
-    kv_->Admit(sequence->id(), sequence->max_kv_tokens());
-    sequence->Start(now, SharePrefix(*sequence));
-    started.push_back(sequence.get());
-    running_by_id_.emplace(sequence->id(), sequence.get());
-    running_.push_back(std::move(sequence));
+Scheduler::~Scheduler() = default;
+
+void Scheduler::SetTenants(TenantTable tenants) {
+  QUIRE_CHECK(tenants.size() >= policies_.size()) << tenants.size();
+  policies_ = std::move(tenants);
+  while (tenants_.size() < policies_.size()) tenants_.emplace_back(options_.ageing);
+  shares_.SetPolicies(policies_);
+  std::vector<double> weights;
+  reserving_.clear();
+  for (size_t i = 0; i < policies_.size(); ++i) {
+    const TenantPolicy& policy = policies_[i];
+    weights.push_back(policy.weight);
+    if (policy.kv_reserved_bytes > 0) reserving_.emplace_back(static_cast<uint32_t>(i));
+    tenants_[i].bucket.SetRate(policy.tokens_per_second, policy.burst_tokens);
+    tenants_[i].closed = false;
   }
-  return started;
+  openings_.clear();
+  fair_.SetWeights(weights);
+  ReviewLoans();
+  for (uint32_t i = 0; i < tenants_.size(); ++i) Refresh(TenantId(i));
 }
 
-int32_t Scheduler::SharePrefix(const Sequence& sequence) {
-  const Request& request = sequence.request();
-  // What is found has no logits that could be reported.
-  const bool scored = sequence.UnscoredTokens() > 0;
-  return static_cast<int32_t>(kv_->SharePrefix(
-      sequence.id(), scored ? std::span<const TokenId>() : std::span(request.prompt),
-      request.cache_salt));
+// What was granted under other policies: each tenant's oldest sequences are within its reserve, and
+// the others are loans where somebody lacks what he is owed.
+void Scheduler::ReviewLoans() {
+  std::vector<int64_t> covered(tenants_.size(), 0);
+  num_loans_ = 0;
+  for (const auto& running : running_) {
+    const uint32_t tenant = running->sequence->request().tenant.value();
+    covered[tenant] += running->promised_bytes;
+    running->loan = covered[tenant] > policies_[tenant].kv_reserved_bytes;
+    num_loans_ += running->loan ? 1 : 0;
+  }
+  SettleLoans();
+}
+
+bool Scheduler::CanEverRun(const Sequence& sequence) const {
+  const int64_t bytes = kv_->BytesOf(kv_->PromiseFor(sequence.max_kv_tokens()));
+  const TenantPolicy& policy = PolicyOf(sequence);
+  if (policy.kv_limit_bytes > 0 && bytes > policy.kv_limit_bytes) return false;
+  return sequence.max_kv_tokens() <= kv_->LongestSequence(sequence.max_kv_tokens());
+}
+
+Scheduler::Tenant& Scheduler::TenantOf(const Sequence& sequence) {
+  return tenants_.at(sequence.request().tenant.value());
+}
+
+const TenantPolicy& Scheduler::PolicyOf(const Sequence& sequence) const {
+  return policies_.at(sequence.request().tenant.value());
+}
+
+void Scheduler::Enqueue(std::unique_ptr<Sequence> sequence) {
+  const bool inserted =
+      live_.emplace(sequence->id(), Entry{.sequence = sequence.get(), .running = nullptr}).second;
+  QUIRE_CHECK(inserted) << "sequence " << sequence->id().value() << " waits already";
+  PushWaiting(std::move(sequence));
+}
+
+void Scheduler::PushWaiting(std::unique_ptr<Sequence> sequence) {
+  const TenantId tenant = sequence->request().tenant;
+  const int32_t priority =
+      std::clamp(sequence->request().priority, 0, PolicyOf(*sequence).max_priority);
+  ++num_waiting_;
+  waiting_tokens_ += sequence->prompt_tokens();
+  TenantOf(*sequence).queue.Push(std::move(sequence), priority);
+  Refresh(tenant);
+}
+
+std::unique_ptr<Sequence> Scheduler::TakeWaiting(TenantId tenant, SequenceId id) {
+  TenantQueue& queue = tenants_.at(tenant.value()).queue;
+  num_parked_ -= queue.parked();
+  std::unique_ptr<Sequence> sequence = queue.Remove(id);
+  num_parked_ += queue.parked();
+  QUIRE_CHECK(sequence != nullptr) << id.value();
+  --num_waiting_;
+  waiting_tokens_ -= sequence->prompt_tokens();
+  return sequence;
+}
+
+void Scheduler::Refresh(TenantId id) {
+  fair_.SetEligible(id, tenants_[id.value()].prefilling > 0 || MayStart(id));
+}
+
+bool Scheduler::MayStart(TenantId id) const {
+  const Tenant& tenant = tenants_[id.value()];
+  const Sequence* const head = tenant.queue.Front();
+  if (head == nullptr || tenant.closed) return false;
+  const TenantPolicy& policy = policies_[id.value()];
+  if (policy.max_running > 0 && tenant.running >= policy.max_running) return false;
+  // A limit that was lowered since it started is not to stop a tenant's only sequence for good.
+  return tenant.running == 0 ||
+         !shares_.IsOverLimit(id, kv_->BytesOf(kv_->PromiseFor(TokensToPromise(*head))));
 }
 
 StepPlan Scheduler::PlanStep(StepId id) const {
   StepPlan plan;
   plan.id = id;
-  const std::vector<TokenDemand> demands = Demands();
+  std::vector<TokenParty> parties;
+  const std::vector<TokenDemand> demands = Demands(&parties);
   const std::vector<int32_t> grants = SplitTokenBudget(
-      demands, {.tokens = options_.max_step_tokens, .scored_tokens = options_.max_scored_tokens});
+      demands, parties,
+      {.tokens = options_.max_step_tokens, .scored_tokens = options_.max_scored_tokens});
+  plan.sequences.reserve(demands.size());
   for (bool prefill : {false, true}) {
     for (size_t i = 0; i < grants.size(); ++i) {
       if (grants[i] == 0 || demands[i].prefill != prefill) continue;
-      plan.sequences.push_back(MakeStep(*running_[i], grants[i]));
+      plan.sequences.push_back(MakeStep(*running_[i]->sequence, grants[i]));
       plan.num_tokens += grants[i];
       plan.num_logit_rows += plan.sequences.back().num_targets;
       plan.num_logit_rows += plan.sequences.back().sample ? 1 : 0;
@@ -58,23 +134,43 @@ StepPlan Scheduler::PlanStep(StepId id) const {
   return plan;
 }
 
-std::vector<TokenDemand> Scheduler::Demands() const {
+std::vector<TokenDemand> Scheduler::Demands(std::vector<TokenParty>* parties) const {
   std::vector<TokenDemand> demands;
   demands.reserve(running_.size());
-  for (const auto& sequence : running_) {
-    demands.push_back(
-        {sequence->RunnableTokens(), sequence->InPrefill(), sequence->UnscoredTokens()});
+  absl::flat_hash_map<TenantId, int32_t> party_of;
+  for (const auto& running : running_) {
+    const Sequence& sequence = *running->sequence;
+    TokenDemand& demand = demands.emplace_back();
+    demand.runnable_tokens = RunnableTokens(*running);
+    demand.prefill = sequence.InPrefill();
+    demand.scored_tokens = sequence.UnscoredTokens();
+    if (!demand.prefill) continue;
+    const TenantId tenant = sequence.request().tenant;
+    const auto [it, inserted] = party_of.emplace(tenant, static_cast<int32_t>(parties->size()));
+    demand.party = it->second;
+    if (!inserted) continue;
+    parties->push_back({.counter = fair_.counter(tenant),
+                        .since = fair_.since(tenant),
+                        .cost_per_token = kPrefillTokenCost / fair_.weight(tenant)});
   }
   return demands;
+}
+
+// Within what it has been promised.
+int32_t Scheduler::RunnableTokens(const Running& running) const {
+  const int64_t promised = running.promised_tokens - running.sequence->launched();
+  return static_cast<int32_t>(
+      std::min<int64_t>(running.sequence->RunnableTokens(), std::max<int64_t>(promised, 0)));
 }
 
 SequenceStep Scheduler::MakeStep(const Sequence& sequence, int32_t num_tokens) {
   SequenceStep step;
   step.sequence = sequence.id();
+  step.tenant = sequence.request().tenant;
   step.start = sequence.launched();
   step.num_tokens = num_tokens;
   step.prefill = sequence.InPrefill();
-  step.sample = sequence.launched() + num_tokens >= sequence.prompt_tokens();
+  step.sample = sequence.launched() + num_tokens >= sequence.prefill_tokens();
   step.num_targets = std::min(num_tokens, sequence.UnscoredTokens());
   if (step.num_targets > 0) {
     step.targets = sequence.tokens().subspan(static_cast<size_t>(step.start) + 1,
@@ -94,34 +190,90 @@ SequenceStep Scheduler::MakeStep(const Sequence& sequence, int32_t num_tokens) {
 void Scheduler::OnLaunched(const StepPlan& plan) {
   int32_t row = 0;
   for (const SequenceStep& step : plan.sequences) {
-    const auto it = running_by_id_.find(step.sequence);
-    QUIRE_CHECK(it != running_by_id_.end());
+    const auto it = live_.find(step.sequence);
+    QUIRE_CHECK(it != live_.end() && it->second.running != nullptr)
+        << "sequence " << step.sequence.value() << " does not run";
+    Running& running = *it->second.running;
+    Sequence& sequence = *running.sequence;
+    Tenant& tenant = TenantOf(sequence);
+    const int32_t prompt_tokens = step.prefill ? sequence.NewPromptTokens(step.num_tokens) : 0;
+    if (step.prefill) {
+      tenant.counters.recomputed_tokens += static_cast<uint64_t>(step.num_tokens - prompt_tokens);
+    }
+    const double prefill_cost = prompt_tokens * kPrefillTokenCost;
+    running.outstanding_cost -= prefill_cost;
+    tenant.pending_tokens += prompt_tokens + (step.sample ? 1 : 0);
+    tenant.pending_prefill += prefill_cost;
+    tenant.pending_cost += prefill_cost + (step.sample ? kSampledTokenCost : 0);
     row += step.num_targets;
-    it->second->OnLaunched(step.num_tokens, step.sample ? row++ : -1);
+    sequence.OnLaunched(step.num_tokens, step.sample ? row++ : -1);
+    if (running.prefill && !sequence.InPrefill()) {
+      running.prefill = false;
+      --tenant.prefilling;
+    }
   }
+  for (const SequenceStep& step : plan.sequences) ChargeFor(step.tenant);
 }
 
-std::unique_ptr<Sequence> Scheduler::Release(SequenceId id) {
-  if (running_by_id_.erase(id) == 0) return waiting_.Remove(id);
-  const auto it = std::find_if(running_.begin(), running_.end(),
-                               [id](const auto& sequence) { return sequence->id() == id; });
-  QUIRE_CHECK(it != running_.end());
-  std::unique_ptr<Sequence> sequence = std::move(*it);
-  running_.erase(it);
+// Once for all sequences of the tenant in a step.
+void Scheduler::ChargeFor(TenantId id) {
+  Tenant& tenant = tenants_[id.value()];
+  if (tenant.pending_cost <= 0) return;
+  fair_.Expect(id, -std::exchange(tenant.pending_prefill, 0));
+  fair_.Charge(id, std::exchange(tenant.pending_cost, 0));
+  tenant.bucket.Take(std::exchange(tenant.pending_tokens, 0), now_);
+  if (const TimePoint opens = tenant.bucket.OpenAt(now_); opens > now_ && !tenant.closed) {
+    tenant.closed = true;
+    openings_.emplace(opens, id);
+  }
+  Refresh(id);
+}
+
+std::unique_ptr<Sequence> Scheduler::Release(SequenceId id, StepId last_launched) {
+  const auto it = live_.find(id);
+  if (it == live_.end()) return nullptr;
+  const TenantId tenant = it->second.sequence->request().tenant;
+  std::unique_ptr<Sequence> sequence =
+      it->second.running != nullptr
+          ? std::move(TakeRunning(it->second.running, last_launched)->sequence)
+          : TakeWaiting(tenant, id);
+  live_.erase(id);
+  Refresh(tenant);
   return sequence;
 }
 
 Sequence* Scheduler::Find(SequenceId id) const {
-  const auto it = running_by_id_.find(id);
-  return it != running_by_id_.end() ? it->second : waiting_.Find(id);
+  const auto it = live_.find(id);
+  return it == live_.end() ? nullptr : it->second.sequence;
 }
 
 std::vector<Sequence*> Scheduler::Live() const {
   std::vector<Sequence*> live;
-  live.reserve(running_.size() + static_cast<size_t>(waiting_.size()));
-  for (const auto& sequence : running_) live.push_back(sequence.get());
-  for (const auto& sequence : waiting_.sequences()) live.push_back(sequence.get());
+  live.reserve(live_.size());
+  for (const auto& running : running_) live.push_back(running->sequence.get());
+  for (const Tenant& tenant : tenants_) {
+    tenant.queue.ForEach([&live](Sequence* sequence) { live.push_back(sequence); });
+  }
   return live;
+}
+
+TenantLoad Scheduler::Load(TenantId id) const {
+  const Tenant& tenant = tenants_.at(id.value());
+  TenantLoad load = tenant.counters;
+  load.waiting = tenant.queue.size();
+  load.waiting_tokens = tenant.queue.prompt_tokens();
+  load.running = tenant.running;
+  load.kv_bytes = shares_.used(id);
+  load.kv_byte_seconds +=
+      static_cast<double>(load.kv_bytes) * ToSeconds(now_ - tenant.kv_changed_at);
+  load.cost = fair_.received(id);
+  load.cost_of_due = fair_.received_of_due(id);
+  load.due = fair_.due(id);
+  return load;
+}
+
+TimePoint Scheduler::NextOpening() const {
+  return openings_.empty() ? kNoDeadline : openings_.begin()->first;
 }
 
 }  // namespace quire

@@ -1,37 +1,47 @@
 #include "core/sched/tenant_queue.h"
 
-#include <utility>
-
 #include "core/base/check.h"
 
 namespace quire {
 
-void TenantQueue::Push(std::unique_ptr<Sequence> sequence) {
-  const SequenceId id = sequence->id();
+void TenantQueue::Push(std::unique_ptr<Sequence> sequence, int32_t priority) {
+  const Request& request = sequence->request();
+  const Place place(request.arrival - ageing_ * priority, request.id);
+  const bool inserted = places_.emplace(sequence->id(), place).second;
+  QUIRE_CHECK(inserted) << "sequence " << sequence->id().value() << " waits already";
   prompt_tokens_ += sequence->prompt_tokens();
-  queue_.push_back(std::move(sequence));
-  const bool inserted = positions_.emplace(id, std::prev(queue_.end())).second;
-  QUIRE_CHECK(inserted) << "sequence " << id.value() << " waits already";
+  ready_.emplace(place, std::move(sequence));
 }
 
 std::unique_ptr<Sequence> TenantQueue::Pop() {
-  QUIRE_CHECK(!queue_.empty());
-  return Remove(queue_.front()->id());
-}
-
-Sequence* TenantQueue::Find(SequenceId id) const {
-  const auto it = positions_.find(id);
-  return it == positions_.end() ? nullptr : it->second->get();
+  QUIRE_CHECK(!ready_.empty());
+  return Remove(ready_.begin()->second->id());
 }
 
 std::unique_ptr<Sequence> TenantQueue::Remove(SequenceId id) {
-  const auto it = positions_.find(id);
-  if (it == positions_.end()) return nullptr;
-  std::unique_ptr<Sequence> sequence = std::move(*it->second);
-  queue_.erase(it->second);
-  positions_.erase(it);
+  const auto it = places_.find(id);
+  if (it == places_.end()) return nullptr;
+  auto node = ready_.extract(it->second);
+  if (node.empty()) node = parked_.extract(it->second);
+  places_.erase(it);
+  std::unique_ptr<Sequence> sequence = std::move(node.mapped());
   prompt_tokens_ -= sequence->prompt_tokens();
   return sequence;
+}
+
+void TenantQueue::Park(SequenceId id) {
+  const auto it = places_.find(id);
+  QUIRE_CHECK(it != places_.end() && ready_.contains(it->second)) << id.value();
+  parked_.insert(ready_.extract(it->second));
+}
+
+bool TenantQueue::Unpark(SequenceId id) {
+  const auto it = places_.find(id);
+  if (it == places_.end()) return false;
+  auto node = parked_.extract(it->second);
+  if (node.empty()) return false;
+  ready_.insert(std::move(node));
+  return true;
 }
 
 }  // namespace quire

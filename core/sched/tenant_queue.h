@@ -1,9 +1,9 @@
 #pragma once
 
 #include <cstdint>
-#include <list>
+#include <map>
 #include <memory>
-#include <vector>
+#include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "core/base/clock.h"
@@ -12,26 +12,47 @@
 
 namespace quire {
 
-// One tenant's waiting sequences, first come, first served. Push, pop and removal are O(1).
-// Owns what waits. Engine thread only.
+// One tenant's waiting sequences, in the order in which they are to start: that of their arrival,
+// where each step of priority counts as having arrived `ageing` earlier. So of requests that come
+// at about the same time the higher priority goes first, and none is passed by those that come more
+// than priority * ageing after it. A preempted sequence takes its old place again.
+//
+// Some are parked: they wait for something else than their turn, and are not offered. All
+// operations take O(log n). Owns what waits. Engine thread only.
 class TenantQueue {
  public:
-  void Push(std::unique_ptr<Sequence> sequence);
-  const Sequence* Front() const { return queue_.empty() ? nullptr : queue_.front().get(); }
+  explicit TenantQueue(Duration ageing) : ageing_(ageing) {}
+
+  // `priority`: after the tenant's cap.
+  void Push(std::unique_ptr<Sequence> sequence, int32_t priority);
+  // The next to start, parked ones aside; null where there is none.
+  Sequence* Front() const { return ready_.empty() ? nullptr : ready_.begin()->second.get(); }
   std::unique_ptr<Sequence> Pop();
-  Sequence* Find(SequenceId id) const;
   // Null when it does not wait here.
   std::unique_ptr<Sequence> Remove(SequenceId id);
 
-  int64_t size() const { return static_cast<int64_t>(queue_.size()); }
+  void Park(SequenceId id);
+  // False when it is not parked here.
+  bool Unpark(SequenceId id);
+
+  int64_t size() const { return static_cast<int64_t>(places_.size()); }
+  int64_t parked() const { return static_cast<int64_t>(parked_.size()); }
   int64_t prompt_tokens() const { return prompt_tokens_; }
-  const std::list<std::unique_ptr<Sequence>>& sequences() const { return queue_; }
+  template <typename Visit>
+  void ForEach(Visit visit) const {
+    for (const auto* sequences : {&ready_, &parked_}) {
+      for (const auto& [place, sequence] : *sequences) visit(sequence.get());
+    }
+  }
 
  private:
-  using Position = std::list<std::unique_ptr<Sequence>>::iterator;
+  using Place = std::pair<TimePoint, RequestId>;  // of equal times, the older request first
+  using Sequences = std::map<Place, std::unique_ptr<Sequence>>;
 
-  std::list<std::unique_ptr<Sequence>> queue_;
-  absl::flat_hash_map<SequenceId, Position> positions_;
+  const Duration ageing_;
+  Sequences ready_;
+  Sequences parked_;
+  absl::flat_hash_map<SequenceId, Place> places_;
   int64_t prompt_tokens_ = 0;
 };
 

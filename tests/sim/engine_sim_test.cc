@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <iostream>
@@ -5,8 +6,11 @@
 #include <random>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/refusal.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/sim/describe.h"
+#include "tests/sim/fairness_watch.h"
 #include "tests/support/engine_harness.h"
 
 // The whole engine under random load: seeded arrivals, cancels, deadlines, rejections, failing
@@ -20,12 +24,16 @@ namespace {
 
 struct Plan {
   EngineHarness::Options options;
+  TenantTable tenants;
   int requests = 0;
+  int longest_prompt = 0, longest_answer = 0;
   double cancel_share = 0;
+  double reload_share = 0;  // of steps
   double deadline_share = 0;
 };
 
 struct Submitted {
+  TenantId tenant;
   std::vector<TokenId> prompt;
   int32_t max_tokens = 0;
   bool cancelled = false;
@@ -41,6 +49,8 @@ struct Coverage {
   // Whole answers that a rule changed, and prompts scored to their end.
   uint64_t penalised = 0, delayed_ends = 0, avoided_words = 0, restricted = 0, scored = 0;
   uint64_t prefix_hits = 0, evicted_blocks = 0, shared_steps = 0;
+  uint64_t loans = 0, preempted = 0, rate_waits = 0, impossible = 0;
+  uint64_t tenant_queue_full = 0, reloads = 0, fair_steps = 0, prefix_waits = 0;
 
   void Add(const EngineStats& stats, bool failed) {
     for (size_t i = 0; i < finished.size(); ++i) finished[i] += stats.finished[i];
@@ -55,12 +65,15 @@ struct Coverage {
 
 class Simulation {
  public:
-  explicit Simulation(uint64_t seed) : rng_(seed), plan_(MakePlan()), h_(plan_.options) {}
+  explicit Simulation(uint64_t seed) : rng_(seed), plan_(MakePlan()), h_(plan_.options) {
+    Reload();
+  }
 
   void Run() {
     for (int step = 0; step < 1000000; ++step) {
       Arrive();
       CancelSome();
+      if (Chance(plan_.reload_share)) Reload();
       h_.clock.Advance(std::chrono::microseconds(Uniform(100, 5000)));
       const bool worked = h_.engine.Step();
       CheckStep(worked);
@@ -73,10 +86,20 @@ class Simulation {
   void AddTo(Coverage* coverage) {
     coverage->Add(h_.engine.Stats(), h_.engine.failed());
     coverage->shared_steps += shared_steps_;
+    coverage->rate_waits += rate_waits_;
+    coverage->reloads += reloads_;
+    coverage->fair_steps += fairness_.steps();
+    for (const TenantStats& tenant : h_.engine.Tenants()) {
+      coverage->loans += tenant.load.loans;
+      coverage->preempted += tenant.load.preempted;
+    }
+    coverage->tenant_queue_full += h_.engine.Stats().rejected_tenant_queue_full;
+    coverage->prefix_waits += prefix_waits_;
     for (const auto& [id, record] : accepted_) {
       const RecordingSink::Record& seen = h_.sink.of(id);
       const SamplingParams& rules = record.rules;
       if (seen.finish->cached_tokens > 0) ++coverage->prefix_hits;
+      if (IsImpossible(*seen.finish)) ++coverage->impossible;
       if (seen.prompt_logprobs.size() + 1 == record.prompt.size()) ++coverage->scored;
       if (seen.tokens == h_.Expected(record.prompt, record.max_tokens)) continue;
       if (rules.repetition_penalty != 1 || rules.presence_penalty != 0) ++coverage->penalised;
@@ -108,25 +131,77 @@ class Simulation {
     o.model.depth = Uniform(0, 1);
     o.model.block_tokens = 16 * (1 << Uniform(0, 2));
     o.model.eos = 7;
-    o.model.eos_period = static_cast<uint32_t>(Uniform(2, 60));
+    o.model.eos_period = static_cast<uint32_t>(Chance(0.5) ? Uniform(2, 60) : 1000);
     o.model.nan_period = Chance(0.3) ? 300 : 0;
     if (Chance(0.1)) o.model.fail_complete = Uniform(0, 200);
     if (Chance(0.1)) o.model.fail_launch = Uniform(0, 200);
     o.engine.max_running_requests = Uniform(1, 12);
     o.engine.max_step_tokens = o.engine.max_running_requests + Uniform(0, 80);
     o.engine.max_scored_tokens = Uniform(1, 40);
-    o.engine.max_context_tokens = Uniform(40, 300);
+    o.engine.max_context_tokens = Uniform(40, 400);
     o.engine.max_queued_requests = Uniform(1, 30);
     o.engine.max_queued_tokens = Uniform(100, 3000);
     o.model.windows = Windows();
     o.slab_blocks = static_cast<size_t>(Uniform(1, 4));
-    o.kv_slabs = Uniform(2, 40);
+    // A few requests' worth at a time, or anything.
+    const auto slab_tokens = static_cast<int>(o.slab_blocks) * o.model.block_tokens;
+    o.kv_slabs = Chance(0.7) ? 1 + Uniform(200, 900) / slab_tokens : Uniform(2, 40);
     o.prefix_cache = Chance(0.7);
     o.stop_rules.eos_token_ids = {o.model.eos};
+    o.engine.overcommit = Chance(0.4);
+    o.engine.max_preemptions = Uniform(0, 4);
+    o.engine.ageing = std::chrono::milliseconds(Uniform(1, 100));
+    o.engine.max_prefix_wait_steps = Chance(0.3) ? 0 : Uniform(1, 20);
+    const int64_t kv_bytes = static_cast<int64_t>(EngineHarness::ArenaBytes(o));
+    plan.tenants.resize(static_cast<size_t>(Chance(0.3) ? 1 : Uniform(2, 5)));
+    for (size_t i = 0; i < plan.tenants.size(); ++i) {
+      plan.tenants[i] = Tenant(i, kv_bytes / static_cast<int64_t>(plan.tenants.size()));
+    }
+    if (Chance(0.3)) plan.reload_share = 0.02;
     plan.requests = Uniform(20, 80);
+    plan.longest_prompt = Chance(0.6) ? 150 : 40;
+    plan.longest_answer = Chance(0.6) ? 60 : 250;
     plan.cancel_share = Chance(0.5) ? 0.02 : 0;
     plan.deadline_share = Chance(0.3) ? 0.2 : 0;
     return plan;
+  }
+
+  // With a reserve of at most `most_reserved`.
+  TenantPolicy Tenant(size_t index, int64_t most_reserved) {
+    TenantPolicy tenant;
+    tenant.name = absl::StrCat("tenant ", index);
+    tenant.weight = Uniform(1, 4);
+    tenant.max_priority = Uniform(0, 2);
+    if (Chance(0.3)) tenant.max_running = Uniform(1, 4);
+    if (Chance(0.2)) tenant.max_queued = Uniform(1, 10);
+    if (Chance(0.2)) tenant.max_queued_tokens = Uniform(50, 1000);
+    if (Chance(0.2)) {
+      tenant.tokens_per_second = Uniform(300, 10000);
+      tenant.burst_tokens = Uniform(1, 200);
+    }
+    if (Chance(0.5)) {
+      tenant.kv_reserved_bytes = static_cast<int64_t>(Uniform(0, 100)) * most_reserved / 100;
+    }
+    if (Chance(0.3)) {
+      tenant.kv_limit_bytes =
+          tenant.kv_reserved_bytes + static_cast<int64_t>(Uniform(1, 100)) * most_reserved / 50;
+    }
+    // Not to change with a reload, so that who may find whose KV stays the same.
+    if (index % 3 == 1) tenant.sharing_group = "a group";
+    return tenant;
+  }
+
+  void Reload() {
+    if (reloads_ > 0) {
+      const auto most_reserved =
+          static_cast<int64_t>(EngineHarness::ArenaBytes(plan_.options) / plan_.tenants.size());
+      for (size_t i = 0; i < plan_.tenants.size(); ++i) {
+        plan_.tenants[i] = Tenant(i, most_reserved);
+      }
+    }
+    ++reloads_;
+    ASSERT_TRUE(h_.engine.SetTenants(plan_.tenants).ok());
+    fairness_.Forget();
   }
 
   void Arrive() {
@@ -134,11 +209,15 @@ class Simulation {
       ++submitted_count_;
       Submitted record;
       record.prompt = Prompt();
-      record.max_tokens = Uniform(1, 60);
-      record.salt = std::string(static_cast<size_t>(Uniform(0, 1)), 'x');
+      record.max_tokens = Uniform(1, plan_.longest_answer);
+      record.tenant =
+          TenantId(static_cast<uint32_t>(Uniform(0, static_cast<int>(plan_.tenants.size()) - 1)));
+      record.salt = std::string(Chance(0.2) ? "x" : "");
       if (Chance(0.05)) record.salt = absl::StrCat("its own ", submitted_count_);
       Request request = h_.MakeRequest(record.prompt, record.max_tokens);
       request.cache_salt = record.salt;
+      request.tenant = record.tenant;
+      request.priority = Uniform(0, 3);
       AddRules(record, &request.sampling);
       record.rules = request.sampling;
       if (Chance(plan_.deadline_share)) {
@@ -160,10 +239,13 @@ class Simulation {
       prompt = other.prompt;
       const std::vector<TokenId>& answer = h_.sink.of(id).tokens;
       prompt.insert(prompt.end(), answer.begin(), answer.end());
-      prompt.resize(std::min<size_t>(prompt.size(), static_cast<size_t>(Uniform(1, 150))));
+      prompt.resize(
+          std::min<size_t>(prompt.size(), static_cast<size_t>(Uniform(1, plan_.longest_prompt))));
     }
     const auto known = static_cast<int>(prompt.size());
-    prompt.resize(static_cast<size_t>(Uniform(std::max(known, 1), std::max(known, 150))), -1);
+    prompt.resize(
+        static_cast<size_t>(Uniform(std::max(known, 1), std::max(known, plan_.longest_prompt))),
+        -1);
     for (TokenId& token : prompt) {
       if (token < 0) token = Uniform(0, 999);
     }
@@ -205,7 +287,9 @@ class Simulation {
 
   void CheckStep(bool worked) {
     ASSERT_THAT(h_.kv.CheckInvariants(), ::testing::IsEmpty());
+    ASSERT_THAT(h_.engine.scheduler().CheckInvariants(), ::testing::IsEmpty());
     ASSERT_THAT(h_.runner.violations(), ::testing::IsEmpty());
+    CheckFairness();
     const EngineStats stats = h_.engine.Stats();
     for (const KvClassSnapshot& kv : stats.kv.classes) {
       ASSERT_EQ(kv.free_blocks + kv.active_blocks + kv.fenced_blocks + kv.cached_blocks,
@@ -219,14 +303,41 @@ class Simulation {
     ASSERT_EQ(stats.accepted,
               ended + static_cast<uint64_t>(stats.waiting) + static_cast<uint64_t>(stats.running));
     ASSERT_LE(stats.running, plan_.options.engine.max_running_requests);
-    ASSERT_LE(stats.waiting, plan_.options.engine.max_queued_requests);
+    ASSERT_LE(stats.waiting,
+              plan_.options.engine.max_queued_requests + plan_.options.engine.max_running_requests);
     ASSERT_LE(h_.runner.max_step_tokens_seen(), plan_.options.engine.max_step_tokens);
     ASSERT_LE(h_.runner.max_logit_rows_seen(), plan_.options.engine.MaxLogitRows());
     ASSERT_LE(h_.engine.steps_in_flight(), static_cast<size_t>(plan_.options.model.depth));
     // Work conserving: a step that found nothing to do leaves nobody behind.
-    if (!worked) {
-      ASSERT_EQ(stats.running + stats.waiting, 0) << "requests wait while nothing runs";
+    if (!worked && h_.engine.scheduler().NextOpening() != kNoDeadline) {
+      ++rate_waits_;
+    } else if (!worked) {
+      ASSERT_EQ(stats.running + stats.waiting, 0) << "requests wait while nothing runs\n"
+                                                  << Describe(h_.engine);
     }
+    for (const Sequence* sequence : h_.engine.scheduler().Live()) {
+      if (sequence->prefix_wait() > 0) ++prefix_waits_;
+      ASSERT_LE(sequence->prefix_wait(), plan_.options.engine.max_prefix_wait_steps);
+    }
+  }
+
+  void CheckFairness() {
+    const EngineOptions& options = plan_.options.engine;
+    const KvClassSnapshot kv = h_.kv.Snapshot().classes[0];
+    ASSERT_EQ(
+        fairness_.Look(
+            h_.engine.scheduler(),
+            {.longest_prompt = options.max_context_tokens,
+             .batch_tokens = std::min<int64_t>(
+                 kv.total_blocks * kv.block_tokens,
+                 int64_t{options.max_running_requests} * options.max_context_tokens),
+             .step_tokens = int64_t{options.max_step_tokens} * (plan_.options.model.depth + 1)}),
+        "");
+  }
+
+  static bool IsImpossible(const FinishInfo& finish) {
+    const auto refusal = RefusalOf(finish.status);
+    return refusal.has_value() && refusal->reason == "TENANT_KV_LIMIT";
   }
 
   void CheckEnd() {
@@ -258,6 +369,7 @@ class Simulation {
       EXPECT_TRUE(std::equal(record.tokens.begin(), record.tokens.end(), expected.begin()));
     }
     EXPECT_LT(record.finish->cached_tokens, static_cast<int32_t>(submitted.prompt.size()));
+    CheckCached(id, submitted, static_cast<size_t>(record.finish->cached_tokens));
     if (submitted.salt.size() > 1 || submitted.rules.prompt_logprobs >= 0 ||
         !plan_.options.prefix_cache) {
       EXPECT_EQ(record.finish->cached_tokens, 0);
@@ -272,9 +384,30 @@ class Simulation {
     if (reason == FinishReason::kDeadline) {
       EXPECT_TRUE(submitted.has_deadline);
     }
-    if (reason == FinishReason::kError && !h_.engine.failed()) {
+    if (reason == FinishReason::kError && !h_.engine.failed() && !IsImpossible(*record.finish)) {
       EXPECT_EQ(record.tokens, expected);
     }
+  }
+
+  // What was found was computed for somebody whom the request may share with.
+  void CheckCached(RequestId id, const Submitted& submitted, size_t cached) {
+    if (cached == 0) return;
+    const std::string& group = plan_.tenants[submitted.tenant.value()].sharing_group;
+    const auto serves = [&](RequestId other_id, const Submitted& other) {
+      if (other_id == id || other.salt != submitted.salt) return false;
+      const bool shares =
+          other.tenant == submitted.tenant ||
+          (!group.empty() && group == plan_.tenants[other.tenant.value()].sharing_group);
+      std::vector<TokenId> text = other.prompt;
+      const std::vector<TokenId>& answer = h_.sink.of(other_id).tokens;
+      text.insert(text.end(), answer.begin(), answer.end());
+      return shares && text.size() >= cached &&
+             std::equal(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(cached),
+                        submitted.prompt.begin());
+    };
+    EXPECT_TRUE(std::any_of(accepted_.begin(), accepted_.end(),
+                            [&](const auto& other) { return serves(other.first, other.second); }))
+        << "request " << id.value() << " found " << cached << " tokens of nobody's it knows";
   }
 
   static std::vector<float> ExpectedScores(const std::vector<TokenId>& prompt) {
@@ -292,6 +425,8 @@ class Simulation {
   EngineHarness h_;
   int submitted_count_ = 0;
   uint64_t shared_steps_ = 0;  // in which a block was in two tables
+  FairnessWatch fairness_;
+  uint64_t reloads_ = 0, rate_waits_ = 0, prefix_waits_ = 0;
   std::map<RequestId, Submitted> accepted_;
 };
 
@@ -303,7 +438,7 @@ uint64_t FromEnvironment(const char* name, uint64_t fallback) {
 TEST(EngineSimulation, EveryInvariantHoldsUnderRandomLoad) {
   const uint64_t first = FromEnvironment("QUIRE_SIM_SEED", 1);
   const uint64_t seeds =
-      FromEnvironment("QUIRE_SIM_SEEDS", std::getenv("QUIRE_SIM_SEED") != nullptr ? 1 : 400);
+      FromEnvironment("QUIRE_SIM_SEEDS", std::getenv("QUIRE_SIM_SEED") != nullptr ? 1 : 800);
   Coverage coverage;
   std::cout << "seeds " << first << " to " << first + seeds - 1 << "\n";
   for (uint64_t seed = first; seed < first + seeds; ++seed) {
@@ -313,6 +448,10 @@ TEST(EngineSimulation, EveryInvariantHoldsUnderRandomLoad) {
     if (::testing::Test::HasFailure()) return;
     simulation.AddTo(&coverage);
   }
+  std::cout << "loans " << coverage.loans << ", preempted " << coverage.preempted
+            << ", prefix hits " << coverage.prefix_hits << ", waits " << coverage.prefix_waits
+            << ", rate waits " << coverage.rate_waits << ", fair steps " << coverage.fair_steps
+            << ", impossible " << coverage.impossible << "\n";
   if (seeds < 100) return;
   for (FinishReason reason : {FinishReason::kStop, FinishReason::kLength, FinishReason::kCancelled,
                               FinishReason::kDeadline, FinishReason::kError}) {
@@ -331,6 +470,14 @@ TEST(EngineSimulation, EveryInvariantHoldsUnderRandomLoad) {
   EXPECT_GT(coverage.prefix_hits, 100u);
   EXPECT_GT(coverage.evicted_blocks, 100u);
   EXPECT_GT(coverage.shared_steps, 100u);
+  EXPECT_GT(coverage.loans, 100u);
+  EXPECT_GT(coverage.preempted, 50u);
+  EXPECT_GT(coverage.rate_waits, 100u);
+  EXPECT_GT(coverage.impossible, 5u);
+  EXPECT_GT(coverage.tenant_queue_full, 100u);
+  EXPECT_GT(coverage.reloads, 100u);
+  EXPECT_GT(coverage.fair_steps, 1000u);
+  EXPECT_GT(coverage.prefix_waits, 100u);
 }
 
 }  // namespace

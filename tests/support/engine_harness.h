@@ -61,11 +61,16 @@ struct EngineHarness {
     return model;
   }
 
+  static size_t SlabBytes(const Options& o) {
+    return o.slab_blocks * Layouts(o.model).back().BlockBytes();
+  }
+  static size_t ArenaBytes(const Options& o) {
+    return static_cast<size_t>(o.kv_slabs) * SlabBytes(o);
+  }
+
   explicit EngineHarness(const Options& o)
       : options(o),
-        arena(
-            static_cast<size_t>(o.kv_slabs) * o.slab_blocks * Layouts(o.model).back().BlockBytes(),
-            o.slab_blocks * Layouts(o.model).back().BlockBytes()),
+        arena(ArenaBytes(o), SlabBytes(o)),
         kv(Layouts(o.model), &arena, o.engine.InFlightTokens(o.model.depth)),
         runner(WithBlockUnits(o.model)),
         engine(o.engine, {.runner = &runner,

@@ -11,6 +11,14 @@ struct TokenDemand {
   int32_t runnable_tokens = 0;  // 0: nothing this step
   bool prefill = false;
   int32_t scored_tokens = 0;  // the first so many of them are scored, each in a logit row
+  int32_t party = 0;          // whose sequence it is
+};
+
+// Somebody whose sequences are in prefill: see FairShare.
+struct TokenParty {
+  double counter = 0;
+  uint64_t since = 0;
+  double cost_per_token = 1;  // what a token of prefill adds to the counter
 };
 
 // What one step may hold.
@@ -19,10 +27,12 @@ struct StepBudget {
   int32_t scored_tokens = 0;
 };
 
-// Splits one step's budget: every decode row gets its token first, in order, then prefill chunks
-// take what is left, in order (Sarathi-Serve; Agrawal et al., OSDI 2024). A chunk whose tokens are
-// scored ends where the rows for them do; those behind it may still take tokens. Pure. Returns the
-// tokens for each demand, 0 for none.
-std::vector<int32_t> SplitTokenBudget(std::span<const TokenDemand> demands, StepBudget budget);
+// Splits one step's budget: every decode row gets its token first, then prefill chunks take what is
+// left (Sarathi-Serve; Agrawal et al., OSDI 2024). The party with the lowest counter takes its next
+// chunk first, as large as it can be, and of equal ones the one with the highest `since`; within a
+// party it goes in order. A chunk whose tokens are scored ends where the rows for them do; those
+// behind it may still take tokens. Pure. Returns the tokens for each demand, 0 for none.
+std::vector<int32_t> SplitTokenBudget(std::span<const TokenDemand> demands,
+                                      std::span<const TokenParty> parties, StepBudget budget);
 
 }  // namespace quire

@@ -139,7 +139,7 @@ TEST_P(EngineEndTest, TheFinishTellsWhereTheTimeWent) {
   const RequestId second = Submit(&h, h.MakeRequest({6}, 2));
   const RequestId third = Submit(&h, h.MakeRequest({7}, 2));
   int steps = 0;
-  for (; h.engine.scheduler().waiting().size() != 1 || steps == 0; ++steps) {
+  for (; h.engine.scheduler().num_waiting() != 1 || steps == 0; ++steps) {
     h.clock.Advance(milliseconds(10));
     h.engine.Step();
   }

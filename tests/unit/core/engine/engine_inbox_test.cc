@@ -3,6 +3,7 @@
 #include <functional>
 #include <thread>
 
+#include "core/base/refusal.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -36,26 +37,26 @@ TEST(EngineInboxTest, TakeGivesEverythingInOrderAndEmptiesIt) {
   inbox.Cancel(RequestId(2));
   inbox.Cancel(RequestId(1));
   inbox.AbortAll();
-  const EngineInbox::Messages messages = inbox.Take();
+  const EngineInbox::Messages messages = inbox.Take(TimePoint());
   ASSERT_EQ(messages.submits.size(), 2u);
   EXPECT_EQ(messages.submits[0].id, RequestId(1));
   EXPECT_EQ(messages.submits[1].id, RequestId(2));
   EXPECT_EQ(messages.submits[1].prompt.size(), 4u);
   EXPECT_THAT(messages.cancels, ElementsAre(RequestId(2), RequestId(1)));
   EXPECT_TRUE(messages.abort_all);
-  EXPECT_TRUE(inbox.Take().empty());
+  EXPECT_TRUE(inbox.Take(TimePoint()).empty());
 }
 
 TEST(EngineInboxTest, IsBoundedByRequestsEvenAfterTheyWereTaken) {
   EngineInbox inbox = MakeInbox(2, 100);
   ASSERT_TRUE(inbox.Submit(MakeRequest(1, 1)).ok());
   ASSERT_TRUE(inbox.Submit(MakeRequest(2, 1)).ok());
-  (void)inbox.Take();
+  (void)inbox.Take(TimePoint());
   const absl::Status full = inbox.Submit(MakeRequest(3, 1));
   EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(full.message()), HasSubstr("2 requests with 2 prompt tokens"));
-  EXPECT_TRUE(inbox.Take().submits.empty()) << "nothing of a refused request is kept";
-  inbox.OnLeftQueue(1);
+  EXPECT_TRUE(inbox.Take(TimePoint()).submits.empty()) << "nothing of a refused request is kept";
+  inbox.OnLeftQueue(MakeRequest(9, 1)[0]);
   EXPECT_TRUE(inbox.Submit(MakeRequest(3, 1)).ok());
   EXPECT_EQ(inbox.rejections().queue_full, 1u);
 }
@@ -66,7 +67,7 @@ TEST(EngineInboxTest, IsBoundedByPromptTokens) {
   EXPECT_EQ(inbox.Submit(MakeRequest(2, 5)).code(), absl::StatusCode::kResourceExhausted);
   EXPECT_TRUE(inbox.Submit(MakeRequest(3, 4)).ok()) << "exactly the bound";
   EXPECT_EQ(inbox.Submit(MakeRequest(4, 1)).code(), absl::StatusCode::kResourceExhausted);
-  inbox.OnLeftQueue(6);
+  inbox.OnLeftQueue(MakeRequest(9, 6)[0]);
   EXPECT_TRUE(inbox.Submit(MakeRequest(5, 6)).ok());
   EXPECT_EQ(inbox.rejections().queue_full, 2u);
 }
@@ -89,7 +90,7 @@ TEST(EngineInboxTest, SeveralRequestsGetInTogetherOrNotAtAll) {
   EXPECT_EQ(inbox.rejections().queue_full, 5u);
   EXPECT_TRUE(inbox.Submit(MakeRequest(8, 2, 2), &live).ok());
   EXPECT_EQ(live, 4);
-  const EngineInbox::Messages messages = inbox.Take();
+  const EngineInbox::Messages messages = inbox.Take(TimePoint());
   ASSERT_EQ(messages.submits.size(), 4u);
   EXPECT_EQ(messages.submits[3].id, RequestId(9));
 }
@@ -97,10 +98,13 @@ TEST(EngineInboxTest, SeveralRequestsGetInTogetherOrNotAtAll) {
 TEST(EngineInboxTest, OnceClosedItTakesNoSubmitsAndTellsTheFirstReason) {
   EngineInbox inbox = MakeInbox(10, 100);
   ASSERT_TRUE(inbox.Submit(MakeRequest(1, 1)).ok());
-  inbox.Close("draining");
-  inbox.Close("something else");
-  EXPECT_EQ(inbox.Submit(MakeRequest(2, 1)), absl::UnavailableError("draining"));
-  EXPECT_EQ(inbox.Take().submits.size(), 1u) << "what was accepted stays accepted";
+  inbox.Close("draining", "DRAINING");
+  inbox.Close("something else", "OTHER");
+  const absl::Status refused = inbox.Submit(MakeRequest(2, 1));
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(refused.message(), "draining");
+  EXPECT_EQ(RefusalOf(refused)->reason, "DRAINING");
+  EXPECT_EQ(inbox.Take(TimePoint()).submits.size(), 1u) << "what was accepted stays accepted";
   EXPECT_EQ(inbox.rejections().draining, 1u);
 }
 
@@ -108,10 +112,10 @@ TEST(EngineInboxTest, CancelsAndAbortsGetInFullAndClosed) {
   EngineInbox inbox = MakeInbox(1, 100);
   ASSERT_TRUE(inbox.Submit(MakeRequest(1, 1)).ok());
   inbox.Cancel(RequestId(1));
-  inbox.Close("draining");
+  inbox.Close("draining", "DRAINING");
   inbox.Cancel(RequestId(1));
   inbox.AbortAll();
-  const EngineInbox::Messages messages = inbox.Take();
+  const EngineInbox::Messages messages = inbox.Take(TimePoint());
   EXPECT_THAT(messages.cancels, ElementsAre(RequestId(1)));
   EXPECT_TRUE(messages.abort_all);
 }
@@ -119,14 +123,14 @@ TEST(EngineInboxTest, CancelsAndAbortsGetInFullAndClosed) {
 TEST(EngineInboxTest, CancelsOfOneRequestTakeOnePlaceUntilTheyAreTaken) {
   EngineInbox inbox = MakeInbox(1, 100);
   for (int i = 0; i < 1000; ++i) inbox.Cancel(RequestId(1 + i % 2));
-  EXPECT_THAT(inbox.Take().cancels, ElementsAre(RequestId(1), RequestId(2)));
+  EXPECT_THAT(inbox.Take(TimePoint()).cancels, ElementsAre(RequestId(1), RequestId(2)));
   inbox.Cancel(RequestId(2));
-  EXPECT_THAT(inbox.Take().cancels, ElementsAre(RequestId(2)));
+  EXPECT_THAT(inbox.Take(TimePoint()).cancels, ElementsAre(RequestId(2)));
 }
 
 TEST(EngineInboxTest, CountsEachKindOfRefusal) {
   EngineInbox inbox = MakeInbox(1, 100);
-  inbox.CountTooLong();
+  inbox.CountTooLong(TenantId());
   EXPECT_EQ(inbox.rejections().too_long, 1u);
   EXPECT_EQ(inbox.rejections().queue_full, 0u);
   EXPECT_EQ(inbox.rejections().draining, 0u);
@@ -142,9 +146,9 @@ TEST(EngineInboxTest, EveryKindOfMessageEndsTheWait) {
   for (const auto& send : messages) {
     EngineInbox before = MakeInbox(10, 100);
     send(&before);
-    before.Wait();
+    before.Wait(Duration::max());
     EngineInbox during = MakeInbox(10, 100);
-    std::thread waiter([&during] { during.Wait(); });
+    std::thread waiter([&during] { during.Wait(Duration::max()); });
     send(&during);
     waiter.join();
   }
@@ -153,10 +157,10 @@ TEST(EngineInboxTest, EveryKindOfMessageEndsTheWait) {
 TEST(EngineInboxTest, AWakeIsUsedUpByOneWait) {
   EngineInbox inbox = MakeInbox(10, 100);
   inbox.Wake();
-  inbox.Wait();
+  inbox.Wait(Duration::max());
   std::thread canceller([&inbox] { inbox.Cancel(RequestId(1)); });
-  inbox.Wait();
-  EXPECT_EQ(inbox.Take().cancels.size(), 1u) << "the second wait ended for the message";
+  inbox.Wait(Duration::max());
+  EXPECT_EQ(inbox.Take(TimePoint()).cancels.size(), 1u) << "the second wait ended for the message";
   canceller.join();
 }
 

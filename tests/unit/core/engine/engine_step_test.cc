@@ -152,7 +152,7 @@ TEST(EngineHistoryTest, OnlyARepetitionPenaltyCarriesTheTokensSoFar) {
     return absl::OkStatus();
   };
   BareEngine e(&runner);
-  Request with = e.MakeRequest({7, 8}, 3), without = e.MakeRequest({9}, 3);
+  Request without = e.MakeRequest({9}, 3), with = e.MakeRequest({7, 8}, 3);
   with.sampling.repetition_penalty = 1.1f;
   e.Submit(std::move(without));
   e.Submit(std::move(with));

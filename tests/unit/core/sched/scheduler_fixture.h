@@ -23,17 +23,25 @@ class SchedulerFixture {
 
   SequenceId Enqueue(int32_t prompt_tokens, int32_t max_tokens, int32_t prompt_logprobs = -1) {
     Request request;
+    request.tenant = tenant_;
     for (int32_t i = 0; i < prompt_tokens; ++i) request.prompt.push_back(next_token_++);
     request.sampling.max_tokens = max_tokens;
     request.sampling.prompt_logprobs = prompt_logprobs;
-    const SequenceId id(++next_id_);
+    return Enqueue(std::move(request));
+  }
+  SequenceId Enqueue(Request request) {
+    request.id = RequestId(++last_request_);
+    const SequenceId id = scheduler_.NextSequenceId();
     scheduler_.Enqueue(std::make_unique<Sequence>(id, std::move(request)));
     return id;
   }
+  // Whose the following sequences are.
+  void Be(uint32_t tenant) { tenant_ = TenantId(tenant); }
 
   std::vector<SequenceId> Admit(TimePoint now = kStart) {
     std::vector<SequenceId> ids;
-    for (const Sequence* sequence : scheduler_.Admit(now)) ids.push_back(sequence->id());
+    for (const Sequence* sequence : scheduler_.Admit(now, StepId(next_step_)))
+      ids.push_back(sequence->id());
     return ids;
   }
 
@@ -52,14 +60,17 @@ class SchedulerFixture {
   void Commit(const StepPlan& plan, TokenId token) {
     kv_.StepCompleted(plan.id);
     for (const SequenceStep& s : plan.sequences) {
-      if (s.sample) scheduler_.Find(s.sequence)->CommitToken(token, kStart);
+      Sequence* const sequence = scheduler_.Find(s.sequence);
+      if (sequence == nullptr) continue;
+      const int32_t end = s.start + s.num_tokens;
+      kv_.Pass(s.sequence, end);
+      kv_.Publish(s.sequence, sequence->tokens().first(static_cast<size_t>(end)));
+      if (s.prefill) scheduler_.OnPublished(s.sequence, end);
+      if (s.sample) sequence->CommitToken(token, kStart);
     }
   }
 
-  void Release(SequenceId id) {
-    kv_.Free(id, StepId(next_step_));
-    EXPECT_EQ(scheduler_.Release(id)->id(), id);
-  }
+  void Release(SequenceId id) { EXPECT_EQ(scheduler_.Release(id, StepId(next_step_))->id(), id); }
 
   Scheduler& scheduler() { return scheduler_; }
   KvCacheManager& kv() { return kv_; }
@@ -75,7 +86,8 @@ class SchedulerFixture {
   SlabArena arena_;
   KvCacheManager kv_;
   Scheduler scheduler_;
-  uint64_t next_id_ = 0;
+  TenantId tenant_;
+  uint64_t last_request_ = 0;
   uint64_t next_step_ = 0;
   TokenId next_token_ = 100;
 };

@@ -200,7 +200,7 @@ TEST(SchedulerPlanDeathTest, AReleasedSequenceCannotBeLaunched) {
   f.Admit();
   const StepPlan plan = f.scheduler().PlanStep(StepId(1));
   f.Release(a);
-  EXPECT_DEATH(f.scheduler().OnLaunched(plan), "running_by_id_");
+  EXPECT_DEATH(f.scheduler().OnLaunched(plan), "does not run");
 }
 
 }  // namespace

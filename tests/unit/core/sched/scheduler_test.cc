@@ -16,8 +16,8 @@ TEST(SchedulerTest, StartsTheWaitingInOrderOfArrival) {
   EXPECT_THAT(f.Admit(), ElementsAre(a, b));
   EXPECT_EQ(f.scheduler().Find(a)->status(), RequestStatus::kRunning);
   EXPECT_EQ(f.scheduler().Find(a)->started_at(), kStart);
-  EXPECT_EQ(f.scheduler().waiting().size(), 0);
-  EXPECT_EQ(f.scheduler().running().size(), 2u);
+  EXPECT_EQ(f.scheduler().num_waiting(), 0);
+  EXPECT_EQ(f.scheduler().num_running(), 2);
   EXPECT_THAT(f.Admit(), IsEmpty());
 }
 
@@ -35,7 +35,7 @@ TEST(SchedulerTest, TheHeadOfTheQueueWaitsForKvAndIsNotOvertaken) {
   const SequenceId a = f.Enqueue(32, 1);                        // 2 blocks
   const SequenceId b = f.Enqueue(48, 1), c = f.Enqueue(16, 1);  // 3 and 1
   EXPECT_THAT(f.Admit(), ElementsAre(a)) << "c would fit but came later";
-  EXPECT_EQ(f.scheduler().waiting().Front()->id(), b);
+  EXPECT_EQ(f.scheduler().Find(b)->status(), RequestStatus::kWaiting);
   f.Release(a);
   EXPECT_THAT(f.Admit(), ElementsAre(b, c));
 }
@@ -45,7 +45,7 @@ TEST(SchedulerTest, PromisesWhatASequenceCanEverNeedAndNotMore) {
   f.Enqueue(17, 16);  // 32 positions need KV: 2 blocks
   f.Enqueue(16, 17);  // the same
   EXPECT_EQ(f.Admit().size(), 2u);
-  EXPECT_EQ(f.kv().Budget().FreeSlabs(), 0);
+  EXPECT_EQ(f.kv().Budget().FreeBytes(), 0);
   SchedulerFixture g({.max_step_tokens = 64, .max_running_sequences = 8}, 4);
   g.Enqueue(17, 17);  // 33 positions: 3 blocks
   g.Enqueue(17, 16);
@@ -77,9 +77,9 @@ TEST(SchedulerTest, ReleaseForgetsWhetherItRunsOrWaits) {
   SchedulerFixture f({.max_step_tokens = 64, .max_running_sequences = 1}, 64);
   const SequenceId a = f.Enqueue(1, 4), b = f.Enqueue(1, 4);
   f.Admit();
-  EXPECT_EQ(f.scheduler().Release(b)->id(), b);
-  EXPECT_EQ(f.scheduler().Release(a)->id(), a);
-  EXPECT_EQ(f.scheduler().Release(a), nullptr);
+  EXPECT_EQ(f.scheduler().Release(b, StepId())->id(), b);
+  EXPECT_EQ(f.scheduler().Release(a, StepId())->id(), a);
+  EXPECT_EQ(f.scheduler().Release(a, StepId()), nullptr);
   EXPECT_THAT(f.scheduler().Live(), IsEmpty());
   EXPECT_TRUE(f.scheduler().PlanStep(StepId(1)).empty());
 }

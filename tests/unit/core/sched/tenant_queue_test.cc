@@ -5,20 +5,26 @@
 namespace quire {
 namespace {
 
-std::unique_ptr<Sequence> MakeSequence(uint64_t id, size_t prompt_tokens) {
+constexpr Duration kAgeing = std::chrono::seconds(10);
+
+TimePoint At(int seconds) { return TimePoint(std::chrono::seconds(seconds)); }
+
+std::unique_ptr<Sequence> MakeSequence(uint64_t id, size_t prompt_tokens, int arrival = 0) {
   Request request;
+  request.id = RequestId(id);
   request.prompt.assign(prompt_tokens, 1);
   request.sampling.max_tokens = 1;
+  request.arrival = At(arrival);
   return std::make_unique<Sequence>(SequenceId(id), std::move(request));
 }
 
 class TenantQueueTest : public ::testing::Test {
  protected:
   TenantQueueTest() {
-    for (uint64_t id : {1, 2, 3}) queue_.Push(MakeSequence(id, id * 10));
+    for (uint64_t id : {1, 2, 3}) queue_.Push(MakeSequence(id, id * 10), 0);
   }
 
-  TenantQueue queue_;
+  TenantQueue queue_{kAgeing};
 };
 
 TEST_F(TenantQueueTest, FirstComeFirstServed) {
@@ -39,36 +45,57 @@ TEST_F(TenantQueueTest, CountsSequencesAndPromptTokens) {
   (void)queue_.Remove(SequenceId(3));
   EXPECT_EQ(queue_.prompt_tokens(), 20);
   EXPECT_EQ(queue_.size(), 1);
-  EXPECT_EQ(queue_.sequences().size(), 1u);
 }
 
 TEST_F(TenantQueueTest, RemovesFromTheMiddle) {
   EXPECT_EQ(queue_.Remove(SequenceId(2))->id(), SequenceId(2));
+  EXPECT_EQ(queue_.Remove(SequenceId(2)), nullptr);
   EXPECT_EQ(queue_.Pop()->id(), SequenceId(1));
   EXPECT_EQ(queue_.Pop()->id(), SequenceId(3));
 }
 
-TEST_F(TenantQueueTest, WhatDoesNotWaitIsNotFound) {
-  EXPECT_EQ(queue_.Find(SequenceId(2))->id(), SequenceId(2));
-  EXPECT_EQ(queue_.Find(SequenceId(9)), nullptr);
-  EXPECT_EQ(queue_.Remove(SequenceId(9)), nullptr);
-  (void)queue_.Remove(SequenceId(2));
-  EXPECT_EQ(queue_.Find(SequenceId(2)), nullptr);
-  EXPECT_EQ(queue_.Remove(SequenceId(2)), nullptr);
-  EXPECT_EQ(queue_.size(), 2);
+TEST_F(TenantQueueTest, WhoComesBackTakesItsOldPlace) {
+  queue_.Push(queue_.Pop(), 0);
+  EXPECT_EQ(queue_.Front()->id(), SequenceId(1));
+  EXPECT_EQ(queue_.prompt_tokens(), 60);
 }
 
-TEST_F(TenantQueueTest, ASequenceMayComeBackOnceItHasLeft) {
-  queue_.Push(queue_.Pop());
+TEST_F(TenantQueueTest, PriorityIsWorthTimeOfWaiting) {
+  TenantQueue queue(kAgeing);
+  queue.Push(MakeSequence(1, 1, /*arrival=*/100), 0);
+  queue.Push(MakeSequence(2, 1, /*arrival=*/109), 1);
+  queue.Push(MakeSequence(3, 1, /*arrival=*/111), 1);
+  queue.Push(MakeSequence(4, 1, /*arrival=*/119), 2);
+  for (uint64_t id : {2, 4, 1, 3}) EXPECT_EQ(queue.Pop()->id(), SequenceId(id));
+}
+
+TEST_F(TenantQueueTest, TheParkedKeepTheirPlaceAndAreNotOffered) {
+  queue_.Park(SequenceId(1));
   EXPECT_EQ(queue_.Front()->id(), SequenceId(2));
-  EXPECT_EQ(queue_.prompt_tokens(), 60);
+  EXPECT_EQ(queue_.size(), 3);
+  EXPECT_EQ(queue_.parked(), 1);
+  EXPECT_TRUE(queue_.Unpark(SequenceId(1)));
+  EXPECT_FALSE(queue_.Unpark(SequenceId(1)));
+  EXPECT_EQ(queue_.Front()->id(), SequenceId(1));
+  queue_.Park(SequenceId(2));
+  EXPECT_EQ(queue_.Remove(SequenceId(2))->id(), SequenceId(2));
+  EXPECT_FALSE(queue_.Unpark(SequenceId(2))) << "it has gone";
+  EXPECT_EQ(queue_.parked(), 0);
+}
+
+TEST_F(TenantQueueTest, VisitsTheParkedToo) {
+  queue_.Park(SequenceId(1));
+  uint64_t sum = 0;
+  queue_.ForEach([&sum](const Sequence* sequence) { sum += sequence->id().value(); });
+  EXPECT_EQ(sum, 6u);
 }
 
 using TenantQueueDeathTest = TenantQueueTest;
 
 TEST_F(TenantQueueDeathTest, MisuseIsABrokenInvariant) {
-  EXPECT_DEATH(queue_.Push(MakeSequence(2, 1)), "sequence 2 waits already");
-  EXPECT_DEATH((void)TenantQueue().Pop(), "empty");
+  EXPECT_DEATH(queue_.Push(MakeSequence(2, 1), 0), "sequence 2 waits already");
+  EXPECT_DEATH((void)TenantQueue(kAgeing).Pop(), "empty");
+  EXPECT_DEATH(queue_.Park(SequenceId(9)), "9");
 }
 
 }  // namespace

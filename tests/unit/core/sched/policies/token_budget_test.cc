@@ -12,6 +12,7 @@ namespace {
 using ::testing::ElementsAreArray;
 
 constexpr TokenDemand kDecode{1, false}, kNothing{0, false};
+constexpr TokenParty kOneParty[] = {{}};
 constexpr TokenDemand Prefill(int32_t tokens) { return {tokens, true}; }
 
 TEST(TokenBudgetTest, DecodeComesFirstThenChunksInOrder) {
@@ -35,7 +36,8 @@ TEST(TokenBudgetTest, DecodeComesFirstThenChunksInOrder) {
       {"who can compute nothing gets nothing", {kNothing, kDecode, Prefill(3)}, 8, {0, 1, 3}},
   };
   for (const auto& c : cases) {
-    EXPECT_THAT(SplitTokenBudget(c.demands, {c.budget, 0}), ElementsAreArray(c.grants)) << c.what;
+    EXPECT_THAT(SplitTokenBudget(c.demands, kOneParty, {c.budget, 0}), ElementsAreArray(c.grants))
+        << c.what;
   }
 }
 
@@ -56,7 +58,33 @@ TEST(TokenBudgetTest, AScoredChunkEndsWhereItsRowsDo) {
       {"decode rows need none", {{20, true, 19}, {1, false, 0}}, {3, 5}, {2, 1}},
   };
   for (const auto& c : cases) {
-    EXPECT_THAT(SplitTokenBudget(c.demands, c.budget), ElementsAreArray(c.grants)) << c.what;
+    EXPECT_THAT(SplitTokenBudget(c.demands, kOneParty, c.budget), ElementsAreArray(c.grants))
+        << c.what;
+  }
+}
+
+TEST(TokenBudgetTest, TheLowestCounterTakesItsChunkFirst) {
+  const auto of = [](int32_t party, int32_t tokens) {
+    return TokenDemand{.runnable_tokens = tokens, .prefill = true, .party = party};
+  };
+  const struct {
+    const char* what;
+    std::vector<TokenDemand> demands;
+    std::vector<TokenParty> parties;
+    std::vector<int32_t> grants;
+  } cases[] = {
+      {"the later party is behind", {of(0, 8), of(1, 8)}, {{5}, {4}}, {2, 8}},
+      {"of equals the one that came last", {of(0, 8), of(1, 8)}, {{4, 1}, {4, 2}}, {2, 8}},
+      {"each chunk counts", {of(0, 3), of(0, 4), of(1, 5)}, {{4}, {5}}, {3, 2, 5}},
+      {"a chunk costs more where the weight is small",
+       {of(0, 2), of(0, 8), of(1, 8)},
+       {{4, 0, 0.5}, {5.5, 0, 1}},
+       {2, 8, 0}},
+      {"a party without a demand", {of(1, 4)}, {{0}, {9}}, {4}},
+  };
+  for (const auto& c : cases) {
+    EXPECT_THAT(SplitTokenBudget(c.demands, c.parties, {10, 0}), ElementsAreArray(c.grants))
+        << c.what;
   }
 }
 
@@ -74,7 +102,7 @@ TEST(TokenBudgetTest, SpendsAllItCanAndNeverMore) {
       wanted += demand.runnable_tokens;
     }
     const int32_t budget = 1 + below(200);
-    const std::vector<int32_t> grants = SplitTokenBudget(demands, {budget, 0});
+    const std::vector<int32_t> grants = SplitTokenBudget(demands, kOneParty, {budget, 0});
     ASSERT_EQ(grants.size(), demands.size());
     for (size_t i = 0; i < grants.size(); ++i) {
       ASSERT_GE(grants[i], 0);

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/container/btree_set.h"
+#include "core/base/ids.h"
+
+namespace quire {
+
+// Whose turn it is: a weighted Virtual Token Counter (Sheng et al., "Fairness in Serving Large
+// Language Models", OSDI 2024). Each tenant has a counter of the cost that was computed for it,
+// divided by its weight, and the lowest counter goes first. Only eligible tenants compete: those
+// with work that waits for nothing but its turn. One that becomes eligible is lifted to the lowest
+// counter among those that are, so that nobody saves up turns by being idle; where none is, to that
+// of the last one that was.
+//
+// A tenant whose turn it is gets it for a sequence, whose cost comes later: what is expected of it
+// counts for the turns until then, so that one turn is not taken for many.
+//
+// While two tenants stay eligible, their costs divided by their weights differ by a bounded amount
+// (the paper's theorem 4.4): twice what one turn may cost, and what the steps on their way cost.
+// All operations are O(log tenants). A value; copyable, so that a checker can explore it.
+class FairShare {
+ public:
+  struct Turn {
+    double counter = 0;  // with what is expected
+    uint64_t since = 0;  // of equal counters, the one that became eligible last is first
+    TenantId tenant;
+
+    friend bool operator<(const Turn& a, const Turn& b) {
+      if (a.counter != b.counter) return a.counter < b.counter;
+      return a.since > b.since;
+    }
+  };
+
+  // By TenantId; each > 0. At least as many as before.
+  void SetWeights(const std::vector<double>& weights);
+  void SetEligible(TenantId tenant, bool eligible);
+  // `cost` was computed for the tenant, eligible or not; below 0 it is a refund.
+  void Charge(TenantId tenant, double cost);
+  // So much more is going to be computed for it; below 0: so much less.
+  void Expect(TenantId tenant, double cost);
+
+  bool IsEligible(TenantId tenant) const { return tenants_.at(tenant.value()).eligible; }
+  double counter(TenantId tenant) const { return tenants_.at(tenant.value()).counter; }
+  uint64_t since(TenantId tenant) const { return tenants_.at(tenant.value()).since; }
+  Turn turn(TenantId tenant) const { return TurnOf(tenant, tenants_.at(tenant.value())); }
+  double weight(TenantId tenant) const { return tenants_.at(tenant.value()).weight; }
+  // The eligible tenants, whose turn it is first.
+  const absl::btree_set<Turn>& turns() const { return turns_; }
+
+  // What was computed for it in all; while it was eligible; and what its share of everything that
+  // was computed in that time amounts to.
+  double received(TenantId tenant) const { return tenants_.at(tenant.value()).received; }
+  double received_of_due(TenantId tenant) const {
+    return tenants_.at(tenant.value()).received_of_due;
+  }
+  double due(TenantId tenant) const;
+
+ private:
+  struct Tenant {
+    double weight = 1;
+    double counter = 0;
+    double expected = 0;
+    bool eligible = false;
+    uint64_t since = 0;
+    double received = 0;
+    double received_of_due = 0;
+    double due = 0;       // until `due_from`
+    double due_from = 0;  // in units of shared_
+  };
+
+  static Turn TurnOf(TenantId id, const Tenant& tenant) {
+    return {tenant.counter + tenant.expected / tenant.weight, tenant.since, id};
+  }
+  void Insert(TenantId id);
+  void Erase(TenantId id);
+  double LowestCounter() const;
+
+  std::vector<Tenant> tenants_;
+  absl::btree_set<Turn> turns_;
+  absl::btree_set<std::pair<double, TenantId>> counters_;  // of the eligible ones
+  double eligible_weight_ = 0;
+  double shared_ = 0;        // cost per weight, of what was computed while somebody was eligible
+  double last_counter_ = 0;  // of the tenant that was eligible last
+  uint64_t last_since_ = 0;
+};
+
+}  // namespace quire

@@ -1,0 +1,240 @@
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/check.h"
+#include "core/sched/scheduler.h"
+
+// Who starts, and on which terms.
+
+namespace quire {
+
+std::vector<Sequence*> Scheduler::Admit(TimePoint now, StepId last_launched) {
+  BeginRound(now);
+  std::vector<Sequence*> started;
+  while (num_running() < options_.max_running_sequences) {
+    if (AdmitNext(last_launched, &started) == Attempt::kNothing) break;
+  }
+  return started;
+}
+
+void Scheduler::BeginRound(TimePoint now) {
+  now_ = now;
+  ++round_;
+  while (!openings_.empty() && openings_.begin()->first <= now) {
+    const TenantId id = openings_.begin()->second;
+    openings_.erase(openings_.begin());
+    tenants_[id.value()].closed = false;
+    Refresh(id);
+  }
+  while (!wait_ends_.empty() && wait_ends_.begin()->first <= round_) {
+    const SequenceId producer = wait_ends_.begin()->second;
+    wait_ends_.erase(wait_ends_.begin());
+    WakeWaiters(producer, std::numeric_limits<int64_t>::max());
+  }
+  if (num_loans_ > 0) SettleLoans();
+}
+
+// Of loans, those are none any more that their tenant's reserve covers, and all of them once nobody
+// lacks anything.
+void Scheduler::SettleLoans() {
+  const bool nobody_lacks = kv_->Budget().FreeBytes() >= shares_.unused_reserves();
+  for (const auto& running : running_) {
+    if (!running->loan) continue;
+    if (!nobody_lacks && !shares_.IsWithinReserve(running->sequence->request().tenant)) continue;
+    running->loan = false;
+    --num_loans_;
+  }
+}
+
+// kNothing where nobody could start. Behind one for whom there is no KV only what reserves cover
+// may start, as that takes nothing from it.
+Scheduler::Attempt Scheduler::AdmitNext(StepId last_launched, std::vector<Sequence*>* started) {
+  bool blocked = false;
+  for (const FairShare::Turn& turn : fair_.turns()) {
+    const Attempt attempt = TryAdmit(turn.tenant, last_launched, started);
+    if (attempt == Attempt::kStarted || attempt == Attempt::kChanged) return attempt;
+    if (attempt == Attempt::kNothing) continue;
+    blocked = true;
+    break;
+  }
+  if (!blocked) return Attempt::kNothing;
+  std::vector<FairShare::Turn> reserving;
+  for (const TenantId id : reserving_) {
+    if (fair_.IsEligible(id)) reserving.push_back(fair_.turn(id));
+  }
+  std::sort(reserving.begin(), reserving.end());
+  for (const FairShare::Turn& turn : reserving) {
+    const Sequence* const head = tenants_[turn.tenant.value()].queue.Front();
+    if (head == nullptr || !IsCovered(turn.tenant, *head)) continue;
+    const Attempt attempt = TryAdmit(turn.tenant, last_launched, started);
+    if (attempt == Attempt::kStarted || attempt == Attempt::kChanged) return attempt;
+  }
+  return Attempt::kNothing;
+}
+
+Scheduler::Attempt Scheduler::TryAdmit(TenantId id, StepId last_launched,
+                                       std::vector<Sequence*>* started) {
+  if (!MayStart(id)) return Attempt::kNothing;  // it competes with a prefill alone
+  const Sequence& head = *tenants_[id.value()].queue.Front();
+  const KvBlockCounts blocks = kv_->PromiseFor(TokensToPromise(head));
+  const int64_t bytes = kv_->BytesOf(blocks);
+  KvBudget after;
+  const bool fits = Fits(blocks, &after);
+  const bool covered = shares_.IsWithinReserve(id, bytes);
+  if (!fits && !covered) return Attempt::kBlocked;
+  // Who waits for a prefix wants a place soon: no use in looking beyond those there are.
+  if (num_running() + num_parked_ >= options_.max_running_sequences) return Attempt::kNothing;
+  if (WaitForPrefix(head)) return Attempt::kChanged;
+  if (!fits && !ReclaimFor(blocks, last_launched, &after)) return Attempt::kBlocked;
+  const KvGrant grant =
+      shares_.Decide(id, bytes, /*fits=*/true, after.FreeBytes(), /*limited=*/false);
+  QUIRE_CHECK(grant == KvGrant::kFirm || grant == KvGrant::kLoan);
+  if (grant == KvGrant::kLoan && SomebodyReclaims(id)) return Attempt::kBlocked;
+  started->push_back(Start(id, head.id(), grant == KvGrant::kLoan));
+  return Attempt::kStarted;
+}
+
+// What it starts with: everything it can ever need, or with overcommit what it knows and a token.
+int64_t Scheduler::TokensToPromise(const Sequence& sequence) const {
+  const int64_t most = sequence.max_kv_tokens();
+  if (!options_.overcommit || sequence.preemptions() >= options_.max_preemptions) return most;
+  return std::min<int64_t>(most, static_cast<int64_t>(sequence.tokens().size()) + 1);
+}
+
+bool Scheduler::Fits(const KvBlockCounts& blocks, KvBudget* after) const {
+  *after = kv_->Budget();
+  if (!after->TryTake(blocks)) return false;
+  if (!options_.overcommit || running_.empty()) return true;
+  // Each running sequence is to find the block it will want next.
+  return after->FreeBytes() >= num_running() * kv_->BytesOf(kv_->PromiseFor(1));
+}
+
+bool Scheduler::IsCovered(TenantId id, const Sequence& sequence) const {
+  return shares_.IsWithinReserve(id, kv_->BytesOf(kv_->PromiseFor(TokensToPromise(sequence))));
+}
+
+// Preempts what is on loan, the newest first, until the blocks fit. False where they do not, as
+// yet: blocks of preempted sequences may have to wait for a step.
+bool Scheduler::ReclaimFor(const KvBlockCounts& blocks, StepId last_launched, KvBudget* after) {
+  const auto under_way = [&] { return kv_->Budget(/*fenced=*/false).TryTake(blocks); };
+  while (num_loans_ > 0 && !under_way()) {
+    const auto newest = std::find_if(running_.rbegin(), running_.rend(),
+                                     [](const auto& running) { return running->loan; });
+    Preempt(newest->get(), last_launched);
+    if (Fits(blocks, after)) return true;
+  }
+  return false;
+}
+
+// A loan is not given while what it takes is about to be reclaimed.
+bool Scheduler::SomebodyReclaims(TenantId but) const {
+  return std::any_of(reserving_.begin(), reserving_.end(), [&](TenantId id) {
+    return id != but && MayStart(id) && IsCovered(id, *tenants_[id.value()].queue.Front());
+  });
+}
+
+Sequence* Scheduler::Start(TenantId id, SequenceId sequence_id, bool loan) {
+  Tenant& tenant = tenants_[id.value()];
+  auto running = std::make_unique<Running>();
+  running->sequence = TakeWaiting(id, sequence_id);
+  Sequence& sequence = *running->sequence;
+  running->promised_tokens = TokensToPromise(sequence);
+  running->promised_bytes = kv_->BytesOf(kv_->PromiseFor(running->promised_tokens));
+  running->loan = loan;
+  kv_->Admit(sequence.id(), running->promised_tokens);
+  sequence.Start(now_, SharePrefix(sequence));
+  ChangeKv(id, running->promised_bytes);
+  if (loan) {
+    ++num_loans_;
+    ++tenant.counters.loans;
+  }
+  running->outstanding_cost =
+      sequence.NewPromptTokens(sequence.RunnableTokens()) * kPrefillTokenCost;
+  fair_.Expect(id, running->outstanding_cost);
+  ++tenant.running;
+  ++tenant.prefilling;
+  live_.at(sequence.id()).running = running.get();
+  running_.push_back(std::move(running));
+  Refresh(id);
+  return &sequence;
+}
+
+// Whose KV may serve whom: no name can be taken for another, nor with a salt behind it.
+std::string Scheduler::ScopeOf(const Sequence& sequence) const {
+  const std::string& group = PolicyOf(sequence).sharing_group;
+  const std::string& salt = sequence.request().cache_salt;
+  return group.empty() ? absl::StrCat("t", sequence.request().tenant.value(), ":", salt)
+                       : absl::StrCat("g", group.size(), ":", group, salt);
+}
+
+bool Scheduler::SharePrefixes(const Sequence& a, const Sequence& b) const {
+  if (a.request().cache_salt != b.request().cache_salt) return false;
+  if (a.request().tenant == b.request().tenant) return true;
+  const std::string& group = PolicyOf(a).sharing_group;
+  return !group.empty() && group == PolicyOf(b).sharing_group;
+}
+
+int32_t Scheduler::SharePrefix(const Sequence& sequence) {
+  return static_cast<int32_t>(kv_->SharePrefix(
+      sequence.id(), sequence.tokens().first(static_cast<size_t>(sequence.ReusableTokens())),
+      ScopeOf(sequence)));
+}
+
+// Parks the head of a queue where a running sequence is about to compute more of what it begins
+// with than can be found now.
+bool Scheduler::WaitForPrefix(const Sequence& sequence) {
+  const int64_t left = options_.max_prefix_wait_steps - sequence.prefix_wait();
+  const int64_t block_tokens = kv_->PrefixBlockTokens();
+  if (left <= 0 || block_tokens == 0) return false;
+  const auto known = sequence.tokens().first(static_cast<size_t>(sequence.ReusableTokens()));
+  const Sequence* producer = nullptr;
+  int64_t most = 0;
+  for (const auto& running : running_) {
+    const Sequence& other = *running->sequence;
+    if (!running->prefill || !SharePrefixes(sequence, other)) continue;
+    const auto computed = other.tokens().first(static_cast<size_t>(other.prefill_tokens()));
+    const auto differ = std::mismatch(known.begin(), known.end(), computed.begin(), computed.end());
+    const int64_t common =
+        std::min<int64_t>(differ.first - known.begin(), static_cast<int64_t>(known.size()) - 1);
+    const int64_t tokens = common / block_tokens * block_tokens;
+    if (tokens > std::max(most, kv_->PublishedTokens(other.id()))) {
+      most = tokens;
+      producer = &other;
+    }
+  }
+  if (producer == nullptr || kv_->FindPrefix(known, ScopeOf(sequence)) >= most) return false;
+  const TenantId tenant = sequence.request().tenant;
+  TenantOf(sequence).queue.Park(sequence.id());
+  ++num_parked_;
+  waiters_[producer->id()].push_back({sequence.id(), tenant, most, round_});
+  wait_ends_.emplace(round_ + left, producer->id());
+  Refresh(tenant);
+  return true;
+}
+
+void Scheduler::WakeWaiters(SequenceId producer, int64_t tokens) {
+  const auto it = waiters_.find(producer);
+  if (it == waiters_.end()) return;
+  std::vector<Waiter> still;
+  const std::vector<Waiter> waiters = std::exchange(it->second, {});
+  for (const Waiter& waiter : waiters) {
+    if (waiter.tokens > tokens) {
+      still.push_back(waiter);
+      continue;
+    }
+    // It may have ended meanwhile.
+    if (!tenants_[waiter.tenant.value()].queue.Unpark(waiter.sequence)) continue;
+    --num_parked_;
+    live_.at(waiter.sequence).sequence->AddPrefixWait(round_ - waiter.since_round);
+    Refresh(waiter.tenant);
+  }
+  if (still.empty()) {
+    waiters_.erase(it);
+  } else {
+    it->second = std::move(still);
+  }
+}
+
+}  // namespace quire

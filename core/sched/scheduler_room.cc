@@ -1,0 +1,195 @@
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/check.h"
+#include "core/sched/scheduler.h"
+
+// Who keeps on running, and whose KV goes.
+
+namespace quire {
+
+void Scheduler::MakeRoom(StepId last_launched) {
+  if (!options_.overcommit) return;
+  std::vector<SequenceId> lacking;
+  for (const auto& running : running_) {
+    if (running->sequence->RunnableTokens() > RunnableTokens(*running)) {
+      lacking.push_back(running->sequence->id());
+    }
+  }
+  for (const SequenceId id : lacking) {
+    // It may have been preempted for an older one.
+    if (const auto it = live_.find(id); it != live_.end())
+      Provide(it->second.running, last_launched);
+  }
+}
+
+// Promises it the block of its next token. Each round frees something or ends: then it sits out
+// steps until others have ended, which the oldest never has to, as it may preempt them.
+void Scheduler::Provide(Running* running, StepId last_launched) {
+  while (true) {
+    const KvGrant grant = TryExtend(running);
+    if (grant == KvGrant::kFirm || grant == KvGrant::kLoan) return;
+    if (grant == KvGrant::kNoRoom && FitsOnceReleased(*running)) return;
+    Running* const victim = VictimFor(*running, grant);
+    if (victim == nullptr) return;
+    Preempt(victim, last_launched);
+  }
+}
+
+int64_t Scheduler::ExtendedTokens(const Running& running) const {
+  const Sequence& sequence = *running.sequence;
+  const int64_t block_tokens = kv_->cache_class(0).layout().block_tokens;
+  const int64_t wanted = sequence.launched() + block_tokens;
+  return std::min<int64_t>(wanted / block_tokens * block_tokens, sequence.max_kv_tokens());
+}
+
+KvGrant Scheduler::TryExtend(Running* running) {
+  const int64_t tokens = ExtendedTokens(*running);
+  const int64_t bytes = kv_->BytesOf(kv_->PromiseFor(tokens)) - running->promised_bytes;
+  const TenantId tenant = running->sequence->request().tenant;
+  KvBudget after = kv_->Budget();
+  const bool fits = after.TryTake(kv_->MorePromised(running->sequence->id(), tokens));
+  // As for MayStart().
+  const bool limited = bytes > 0 && tenants_[tenant.value()].running > 1;
+  const KvGrant grant = shares_.Decide(tenant, bytes, fits, after.FreeBytes(), limited);
+  if (grant != KvGrant::kFirm && grant != KvGrant::kLoan) return grant;
+  kv_->Extend(running->sequence->id(), tokens);
+  running->promised_tokens = tokens;
+  running->promised_bytes += bytes;
+  ChangeKv(tenant, bytes);
+  if (grant == KvGrant::kLoan && !running->loan) {
+    running->loan = true;
+    ++num_loans_;
+    ++tenants_[tenant.value()].counters.loans;
+  }
+  return grant;
+}
+
+bool Scheduler::FitsOnceReleased(const Running& running) const {
+  return kv_->Budget(/*fenced=*/false)
+      .TryTake(kv_->MorePromised(running.sequence->id(), ExtendedTokens(running)));
+}
+
+// At a tenant's own limit one of its own goes. Else first what is on loan; then what is newer than
+// who needs the room, has not been preempted too often, and is not within its tenant's reserve. With
+// several cache classes slabs that are used but partly may leave no room although the bytes are
+// there: then the oldest sequence of all passes over reserves, or nobody could go on.
+Scheduler::Running* Scheduler::VictimFor(const Running& running, KvGrant grant) const {
+  const TenantId tenant = running.sequence->request().tenant;
+  Running* firm = nullptr;
+  bool newer = true;
+  const bool whatever_it_takes = kv_->num_classes() > 1 && running_.front().get() == &running;
+  for (auto it = running_.rbegin(); it != running_.rend(); ++it) {
+    Running& other = **it;
+    if (&other == &running) {
+      newer = false;
+      continue;
+    }
+    const TenantId owner = other.sequence->request().tenant;
+    const bool own = owner == tenant;
+    if (grant == KvGrant::kOverLimit && !own) continue;
+    if (other.loan) return &other;
+    if (newer && firm == nullptr && other.sequence->preemptions() < options_.max_preemptions &&
+        (own || whatever_it_takes || !shares_.IsWithinReserve(owner))) {
+      firm = &other;
+    }
+  }
+  return firm;
+}
+
+void Scheduler::Preempt(Running* running, StepId last_launched) {
+  const SequenceId old_id = running->sequence->id();
+  const TenantId id = running->sequence->request().tenant;
+  std::unique_ptr<Sequence> sequence = std::move(TakeRunning(running, last_launched)->sequence);
+  live_.erase(old_id);
+  sequence->Preempt(NextSequenceId());
+  ++tenants_[id.value()].counters.preempted;
+  preempted_.push_back(id);
+  Enqueue(std::move(sequence));
+}
+
+// Out of the running ones, with its KV and all that is counted for it.
+std::unique_ptr<Scheduler::Running> Scheduler::TakeRunning(Running* running, StepId last_launched) {
+  const SequenceId id = running->sequence->id();
+  const TenantId tenant_id = running->sequence->request().tenant;
+  Tenant& tenant = tenants_[tenant_id.value()];
+  kv_->Free(id, last_launched);
+  ChangeKv(tenant_id, -running->promised_bytes);
+  fair_.Expect(tenant_id, -running->outstanding_cost);
+  if (running->loan) --num_loans_;
+  if (running->prefill) --tenant.prefilling;
+  --tenant.running;
+  const auto it = std::find_if(running_.begin(), running_.end(),
+                               [&](const auto& other) { return other.get() == running; });
+  QUIRE_CHECK(it != running_.end());
+  std::unique_ptr<Running> taken = std::move(*it);
+  running_.erase(it);
+  WakeWaiters(id, std::numeric_limits<int64_t>::max());
+  return taken;
+}
+
+void Scheduler::ChangeKv(TenantId id, int64_t bytes) {
+  Tenant& tenant = tenants_[id.value()];
+  tenant.counters.kv_byte_seconds +=
+      static_cast<double>(shares_.used(id)) * ToSeconds(now_ - tenant.kv_changed_at);
+  tenant.kv_changed_at = now_;
+  shares_.Add(id, bytes);
+}
+
+std::vector<std::string> Scheduler::CheckInvariants() const {
+  std::vector<std::string> violations;
+  const auto expect = [&](const char* what, int64_t counted, int64_t kept) {
+    if (counted != kept) {
+      violations.push_back(absl::StrCat("scheduler: ", what, ": ", counted, " != ", kept));
+    }
+  };
+  struct Count {
+    int64_t running = 0, prefilling = 0, bytes = 0;
+    double outstanding = 0;
+  };
+  std::vector<Count> counts(tenants_.size());
+  int64_t loans = 0, waiting = 0, waiting_tokens = 0, parked = 0;
+  for (const auto& running : running_) {
+    const Sequence& sequence = *running->sequence;
+    Count& count = counts[sequence.request().tenant.value()];
+    ++count.running;
+    count.prefilling += running->prefill ? 1 : 0;
+    count.bytes += running->promised_bytes;
+    count.outstanding += running->outstanding_cost;
+    loans += running->loan ? 1 : 0;
+    expect("prefill", sequence.InPrefill() ? 1 : 0, running->prefill ? 1 : 0);
+    const auto live = live_.find(sequence.id());
+    if (live == live_.end() || live->second.running != running.get()) {
+      violations.push_back("a running sequence is not live");
+    }
+  }
+  int64_t firm_or_owed = 0;
+  for (uint32_t i = 0; i < tenants_.size(); ++i) {
+    const TenantId id(i);
+    const Tenant& tenant = tenants_[i];
+    expect("running of a tenant", counts[i].running, tenant.running);
+    expect("prefilling of a tenant", counts[i].prefilling, tenant.prefilling);
+    expect("KV of a tenant", counts[i].bytes, shares_.used(id));
+    expect("eligible", fair_.IsEligible(id) ? 1 : 0, tenant.prefilling > 0 || MayStart(id) ? 1 : 0);
+    waiting += tenant.queue.size();
+    waiting_tokens += tenant.queue.prompt_tokens();
+    parked += tenant.queue.parked();
+    int64_t firm = 0;
+    for (const auto& running : running_) {
+      if (running->sequence->request().tenant == id && !running->loan) {
+        firm += running->promised_bytes;
+      }
+    }
+    firm_or_owed += std::max(firm, policies_[i].kv_reserved_bytes);
+  }
+  expect("loans", loans, num_loans_);
+  expect("waiting", waiting, num_waiting_);
+  expect("waiting tokens", waiting_tokens, waiting_tokens_);
+  expect("parked", parked, num_parked_);
+  expect("live", num_running() + waiting, static_cast<int64_t>(live_.size()));
+  if (firm_or_owed > kv_->TotalBytes()) violations.push_back("reserves cannot be given back");
+  return violations;
+}
+
+}  // namespace quire

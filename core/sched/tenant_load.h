@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+
+namespace quire {
+
+// What the scheduler knows of a tenant. Plain counters, of which those behind kv_bytes
+// only grow.
+struct TenantLoad {
+  int64_t waiting = 0;
+  int64_t waiting_tokens = 0;
+  int64_t running = 0;
+  int64_t kv_bytes = 0;  // promised; what is shared counts in full
+  double kv_byte_seconds = 0;
+  double cost = 0;         // computed for it, in tokens: see kPrefillTokenCost
+  double cost_of_due = 0;  // while it had work that waited for nothing but its turn
+  double due = 0;          // its share of all that was computed in that time
+  uint64_t loans = 0;      // sequences started on KV that others' reserves may want back
+  uint64_t preempted = 0;
+  uint64_t recomputed_tokens = 0;
+};
+
+}  // namespace quire
