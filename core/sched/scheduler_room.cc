@@ -72,9 +72,9 @@ bool Scheduler::FitsOnceReleased(const Running& running) const {
 }
 
 // At a tenant's own limit one of its own goes. Else first what is on loan; then what is newer than
-// who needs the room, has not been preempted too often, and is not within its tenant's reserve. With
-// several cache classes slabs that are used but partly may leave no room although the bytes are
-// there: then the oldest sequence of all passes over reserves, or nobody could go on.
+// who needs the room, has not been preempted too often, and is not within its tenant's reserve.
+// With several cache classes slabs that are used but partly may leave no room although the bytes
+// are there: then the oldest sequence of all passes over reserves, or nobody could go on.
 Scheduler::Running* Scheduler::VictimFor(const Running& running, KvGrant grant) const {
   const TenantId tenant = running.sequence->request().tenant;
   Running* firm = nullptr;
