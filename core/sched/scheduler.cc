@@ -210,6 +210,7 @@ void Scheduler::OnLaunched(const StepPlan& plan) {
     if (running.prefill && !sequence.InPrefill()) {
       running.prefill = false;
       --tenant.prefilling;
+      tenant.stopped_prefill = true;
     }
   }
   for (const SequenceStep& step : plan.sequences) ChargeFor(step.tenant);
@@ -222,11 +223,13 @@ void Scheduler::ChargeFor(TenantId id) {
   fair_.Expect(id, -std::exchange(tenant.pending_prefill, 0));
   fair_.Charge(id, std::exchange(tenant.pending_cost, 0));
   tenant.bucket.Take(std::exchange(tenant.pending_tokens, 0), now_);
-  if (const TimePoint opens = tenant.bucket.OpenAt(now_); opens > now_ && !tenant.closed) {
+  const TimePoint opens = tenant.bucket.OpenAt(now_);
+  const bool closes = opens > now_ && !tenant.closed;
+  if (closes) {
     tenant.closed = true;
     openings_.emplace(opens, id);
   }
-  Refresh(id);
+  if (std::exchange(tenant.stopped_prefill, false) || closes) Refresh(id);
 }
 
 std::unique_ptr<Sequence> Scheduler::Release(SequenceId id, StepId last_launched) {

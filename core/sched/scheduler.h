@@ -124,7 +124,8 @@ class Scheduler {
     TokenBucket bucket;
     int64_t running = 0;
     int64_t prefilling = 0;
-    bool closed = false;  // until its token rate allows more
+    bool stopped_prefill = false;  // in the step that is being launched
+    bool closed = false;           // until its token rate allows more
     // Of the step that is being launched.
     double pending_cost = 0, pending_prefill = 0, pending_tokens = 0;
     TimePoint kv_changed_at{};
@@ -150,7 +151,8 @@ class Scheduler {
 
   // Admission (scheduler_admit.cc).
   void BeginRound(TimePoint now);
-  Attempt AdmitNext(StepId last_launched, std::vector<Sequence*>* started);
+  Attempt AdmitInTurn(StepId last_launched, std::vector<Sequence*>* started);
+  Attempt AdmitCovered(StepId last_launched, std::vector<Sequence*>* started);
   Attempt TryAdmit(TenantId id, StepId last_launched, std::vector<Sequence*>* started);
   int64_t TokensToPromise(const Sequence& sequence) const;
   bool Fits(const KvBlockCounts& blocks, KvBudget* after) const;

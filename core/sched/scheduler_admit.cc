@@ -13,8 +13,8 @@ namespace quire {
 std::vector<Sequence*> Scheduler::Admit(TimePoint now, StepId last_launched) {
   BeginRound(now);
   std::vector<Sequence*> started;
-  while (num_running() < options_.max_running_sequences) {
-    if (AdmitNext(last_launched, &started) == Attempt::kNothing) break;
+  while (num_running() < options_.max_running_sequences &&
+         AdmitInTurn(last_launched, &started) == Attempt::kChanged) {
   }
   return started;
 }
@@ -48,28 +48,40 @@ void Scheduler::SettleLoans() {
   }
 }
 
-// kNothing where nobody could start. Behind one for whom there is no KV only what reserves cover
-// may start, as that takes nothing from it.
-Scheduler::Attempt Scheduler::AdmitNext(StepId last_launched, std::vector<Sequence*>* started) {
-  bool blocked = false;
-  for (const FairShare::Turn& turn : fair_.turns()) {
-    const Attempt attempt = TryAdmit(turn.tenant, last_launched, started);
-    if (attempt == Attempt::kStarted || attempt == Attempt::kChanged) return attempt;
-    if (attempt == Attempt::kNothing) continue;
-    blocked = true;
-    break;
+// Until there is no place, or nobody who could take one. kChanged where it has to be begun again,
+// since preemptions have changed who waits.
+Scheduler::Attempt Scheduler::AdmitInTurn(StepId last_launched, std::vector<Sequence*>* started) {
+  const auto later = [](const FairShare::Turn& a, const FairShare::Turn& b) { return b < a; };
+  std::vector<FairShare::Turn> turns = fair_.turns();
+  std::make_heap(turns.begin(), turns.end(), later);
+  while (!turns.empty() && num_running() < options_.max_running_sequences) {
+    std::pop_heap(turns.begin(), turns.end(), later);
+    const TenantId id = turns.back().tenant;
+    turns.pop_back();
+    const size_t preempted = preempted_.size();
+    const Attempt attempt = TryAdmit(id, last_launched, started);
+    if (attempt == Attempt::kBlocked) return AdmitCovered(last_launched, started);
+    if (preempted_.size() != preempted) return Attempt::kChanged;
+    if (attempt == Attempt::kNothing || !MayStart(id)) continue;
+    turns.push_back(fair_.turn(id));
+    std::push_heap(turns.begin(), turns.end(), later);
   }
-  if (!blocked) return Attempt::kNothing;
-  std::vector<FairShare::Turn> reserving;
+  return Attempt::kNothing;
+}
+
+// Behind one for whom there is no KV only what reserves cover may start, as that takes nothing from
+// it. kChanged where something did.
+Scheduler::Attempt Scheduler::AdmitCovered(StepId last_launched, std::vector<Sequence*>* started) {
+  std::vector<FairShare::Turn> turns;
   for (const TenantId id : reserving_) {
-    if (fair_.IsEligible(id)) reserving.push_back(fair_.turn(id));
+    if (fair_.IsEligible(id)) turns.push_back(fair_.turn(id));
   }
-  std::sort(reserving.begin(), reserving.end());
-  for (const FairShare::Turn& turn : reserving) {
+  std::sort(turns.begin(), turns.end());
+  for (const FairShare::Turn& turn : turns) {
     const Sequence* const head = tenants_[turn.tenant.value()].queue.Front();
     if (head == nullptr || !IsCovered(turn.tenant, *head)) continue;
     const Attempt attempt = TryAdmit(turn.tenant, last_launched, started);
-    if (attempt == Attempt::kStarted || attempt == Attempt::kChanged) return attempt;
+    if (attempt == Attempt::kStarted || attempt == Attempt::kChanged) return Attempt::kChanged;
   }
   return Attempt::kNothing;
 }

@@ -58,6 +58,7 @@ KvGrant Scheduler::TryExtend(Running* running) {
   running->promised_tokens = tokens;
   running->promised_bytes += bytes;
   ChangeKv(tenant, bytes);
+  Refresh(tenant);
   if (grant == KvGrant::kLoan && !running->loan) {
     running->loan = true;
     ++num_loans_;

@@ -16,6 +16,7 @@
 #include "kernels/api/device_factory.h"
 #include "server/cli/bench_model.h"
 #include "server/cli/bench_report.h"
+#include "server/cli/bench_scheduler.h"
 
 namespace quire::cli {
 namespace {
@@ -28,6 +29,8 @@ struct Options {
   std::vector<int32_t> prompts = {512};
   int32_t chunk = 512;
   int32_t repeat = 10;
+  std::string component = "model";
+  SchedulerBenchOptions scheduler;
   std::string json_file;
 };
 
@@ -152,7 +155,24 @@ absl::StatusOr<BenchReport> Measure(const Options& options) {
   return report;
 }
 
+absl::Status WriteJson(const nlohmann::json& json, const std::string& name) {
+  if (name.empty()) return absl::OkStatus();
+  std::ofstream file(name);
+  file << json.dump(2) << '\n';
+  file.close();
+  return file.good() ? absl::OkStatus()
+                     : absl::UnavailableError(absl::StrCat("cannot write ", name));
+}
+
 absl::Status RunBench(Options options) {
+  if (options.component == "scheduler") {
+    const std::vector<SchedulerBenchResult> results = BenchScheduler(options.scheduler);
+    PrintSchedulerBench(options.scheduler, results, std::cout);
+    return WriteJson(SchedulerBenchJson(options.scheduler, results), options.json_file);
+  }
+  if (options.model.model_dir.empty() == options.model.shape.empty()) {
+    return absl::InvalidArgumentError("give one of --model and --shape");
+  }
   // The same number for the device and for what the machine can do.
   if (options.model.threads == 0) {
     options.model.threads = kernels::UsableCores();
@@ -161,12 +181,33 @@ absl::Status RunBench(Options options) {
   if (options.dtype == "bf16") options.model.compute = kernels::DType::kBF16;
   QUIRE_ASSIGN_OR_RETURN(const BenchReport report, Measure(options));
   PrintReport(report, std::cout);
-  if (options.json_file.empty()) return absl::OkStatus();
-  std::ofstream file(options.json_file);
-  file << ReportJson(report).dump(2) << '\n';
-  file.close();
-  return file.good() ? absl::OkStatus()
-                     : absl::UnavailableError(absl::StrCat("cannot write ", options.json_file));
+  return WriteJson(ReportJson(report), options.json_file);
+}
+
+void AddSchedulerOptions(CLI::App* app, Options* options) {
+  app->add_option("--component", options->component,
+                  "What to time: the model's steps, or the scheduler's and block manager's part of "
+                  "a step")
+      ->check(CLI::IsMember({"model", "scheduler"}))
+      ->capture_default_str();
+  const auto list = [app](const char* name, std::vector<int32_t>* values, const char* help) {
+    app->add_option(name, *values, help)
+        ->delimiter(',')
+        ->allow_extra_args(false)
+        ->check(CLI::Range(1, 1 << 20))
+        ->group("--component scheduler")
+        ->capture_default_str();
+  };
+  list("--queued", &options->scheduler.queued, "Requests that wait");
+  list("--tenants", &options->scheduler.tenants, "Tenants that they come from");
+  app->add_option("--running", options->scheduler.running, "Sequences in a step")
+      ->check(CLI::Range(1, 512))
+      ->group("--component scheduler")
+      ->capture_default_str();
+  app->add_option("--steps", options->scheduler.steps, "Steps to time of each")
+      ->check(CLI::Range(1, 1 << 20))
+      ->group("--component scheduler")
+      ->capture_default_str();
 }
 
 void AddWorkOptions(CLI::App* app, Options* options) {
@@ -198,7 +239,6 @@ Command AddBenchStepCommand(CLI::App* root) {
   source->add_option("--model", options->model.model_dir, "Model directory");
   source->add_option("--shape", options->model.shape,
                      "Known shape with random weights: " + absl::StrJoin(NamedModelShapes(), ", "));
-  source->require_option(1);
   app->add_option("--dtype", options->dtype, "Compute in this (default: as the checkpoint)")
       ->check(CLI::IsMember({"f32", "bf16"}));
   app->add_option("--threads", options->model.threads, "CPU threads (default: all cores)")
@@ -210,6 +250,7 @@ Command AddBenchStepCommand(CLI::App* root) {
                   "Most memory for KV blocks (default: 4GiB)")
       ->transform(CLI::AsSizeValue(false));
   AddWorkOptions(app, options.get());
+  AddSchedulerOptions(app, options.get());
   app->add_option("--json", options->json_file, "Also write the result to this file");
   return {app, [options] {
             const absl::Status status = RunBench(*options);

@@ -57,6 +57,28 @@ class BenchCase(unittest.TestCase):
         self.assertEqual(sum(second["due"] for second in result.series), total["requests"])
 
 
+class SchedulerTest(unittest.TestCase):
+    def test_times_each_combination(self):
+        with tempfile.TemporaryDirectory() as folder:
+            name = os.path.join(folder, "result.json")
+            line = [BENCH, "step", "--component", "scheduler", "--running", "4", "--queued", "10,20",
+                    "--tenants", "1,3", "--steps", "5", "--json", name]
+            done = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT, check=True)
+            with open(name, encoding="utf-8") as file:
+                results = json.load(file)["results"]
+        self.assertEqual([(r["tenants"], r["queued"]) for r in results],
+                         [(1, 10), (1, 20), (3, 10), (3, 20)])
+        for result in results:
+            self.assertGreater(result["scheduler_seconds_median"], 0)
+            self.assertGreater(result["kv_seconds_median"], 0)
+        self.assertIn("4 running", done.stdout)
+
+    def test_needs_a_model_for_the_model(self):
+        done = subprocess.run([BENCH, "step"], capture_output=True, text=True, timeout=TIMEOUT)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("--model", done.stderr)
+
+
 class QuireTest(BenchCase):
     @classmethod
     def setUpClass(cls):

@@ -53,7 +53,7 @@ ALLOWED = {
 
 # quire-bench and quire check drive the model runner and the device without an engine.
 DIRECT_PREFIXES = ("server/cli/bench_", "server/cli/check_")
-DIRECT_ALLOWED = ("core/kv", "core/model", "core/plan", "kernels/api")
+DIRECT_ALLOWED = ("core/kv", "core/model", "core/plan", "core/sched", "kernels/api")
 
 # The files that put the server together include every folder of it, and those include the server's
 # shared parts: for the search for cycles they are a folder of their own.

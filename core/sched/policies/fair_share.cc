@@ -9,77 +9,71 @@ namespace quire {
 void FairShare::SetWeights(const std::vector<double>& weights) {
   QUIRE_CHECK(weights.size() >= tenants_.size()) << weights.size();
   tenants_.resize(weights.size());
+  counters_.resize(weights.size(), 0);
   eligible_weight_ = 0;
   for (size_t i = 0; i < weights.size(); ++i) {
     Tenant& tenant = tenants_[i];
-    const TenantId id(static_cast<uint32_t>(i));
-    tenant.due = due(id);
+    tenant.due = due(TenantId(static_cast<uint32_t>(i)));
     tenant.due_from = shared_;
-    if (tenant.eligible) Erase(id);
     tenant.weight = weights[i];
-    if (tenant.eligible) {
-      Insert(id);
-      eligible_weight_ += tenant.weight;
-    }
+    if (tenant.IsEligible()) eligible_weight_ += tenant.weight;
   }
 }
 
-void FairShare::Insert(TenantId id) {
-  const Tenant& tenant = tenants_[id.value()];
-  turns_.insert(TurnOf(id, tenant));
-  counters_.emplace(tenant.counter, id);
+FairShare::Turn FairShare::turn(TenantId id) const {
+  const Tenant& tenant = tenants_.at(id.value());
+  return {counters_[id.value()] + tenant.expected / tenant.weight, tenant.since, id};
 }
 
-void FairShare::Erase(TenantId id) {
-  const Tenant& tenant = tenants_[id.value()];
-  turns_.erase(TurnOf(id, tenant));
-  counters_.erase({tenant.counter, id});
+std::vector<FairShare::Turn> FairShare::turns() const {
+  std::vector<Turn> turns;
+  turns.reserve(eligible_.size());
+  for (const TenantId id : eligible_) turns.push_back(turn(id));
+  return turns;
 }
 
 double FairShare::LowestCounter() const {
-  return counters_.empty() ? last_counter_ : counters_.begin()->first;
+  if (eligible_.empty()) return last_counter_;
+  double lowest = counters_[eligible_[0].value()];
+  for (const TenantId id : eligible_) lowest = std::min(lowest, counters_[id.value()]);
+  return lowest;
 }
 
 void FairShare::SetEligible(TenantId id, bool eligible) {
   Tenant& tenant = tenants_.at(id.value());
-  if (tenant.eligible == eligible) return;
+  if (tenant.IsEligible() == eligible) return;
+  double& counter = counters_[id.value()];
   tenant.due = due(id);
   tenant.due_from = shared_;
-  tenant.eligible = eligible;
   if (eligible) {
-    tenant.counter = std::max(tenant.counter, LowestCounter());
+    counter = std::max(counter, LowestCounter());
     tenant.since = ++last_since_;
+    tenant.eligible_index = eligible_.size();
+    eligible_.push_back(id);
     eligible_weight_ += tenant.weight;
-    Insert(id);
     return;
   }
-  Erase(id);
-  eligible_weight_ = turns_.empty() ? 0 : eligible_weight_ - tenant.weight;
-  if (turns_.empty()) last_counter_ = tenant.counter;
+  tenants_[eligible_.back().value()].eligible_index = tenant.eligible_index;
+  std::swap(eligible_[tenant.eligible_index], eligible_.back());
+  eligible_.pop_back();
+  tenant.eligible_index = kNotEligible;
+  eligible_weight_ = eligible_.empty() ? 0 : eligible_weight_ - tenant.weight;
+  if (eligible_.empty()) last_counter_ = counter;
 }
 
 void FairShare::Charge(TenantId id, double cost) {
   Tenant& tenant = tenants_.at(id.value());
-  if (!turns_.empty()) shared_ += cost / eligible_weight_;
+  if (!eligible_.empty()) shared_ += cost / eligible_weight_;
   tenant.received += cost;
-  if (tenant.eligible) {
-    tenant.received_of_due += cost;
-    Erase(id);
-  }
-  tenant.counter += cost / tenant.weight;
-  if (tenant.eligible) Insert(id);
+  if (tenant.IsEligible()) tenant.received_of_due += cost;
+  counters_[id.value()] += cost / tenant.weight;
 }
 
-void FairShare::Expect(TenantId id, double cost) {
-  Tenant& tenant = tenants_.at(id.value());
-  if (tenant.eligible) Erase(id);
-  tenant.expected += cost;
-  if (tenant.eligible) Insert(id);
-}
+void FairShare::Expect(TenantId id, double cost) { tenants_.at(id.value()).expected += cost; }
 
 double FairShare::due(TenantId id) const {
   const Tenant& tenant = tenants_.at(id.value());
-  return tenant.due + (tenant.eligible ? (shared_ - tenant.due_from) * tenant.weight : 0);
+  return tenant.due + (tenant.IsEligible() ? (shared_ - tenant.due_from) * tenant.weight : 0);
 }
 
 }  // namespace quire

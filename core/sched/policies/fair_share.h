@@ -1,10 +1,10 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <utility>
+#include <limits>
 #include <vector>
 
-#include "absl/container/btree_set.h"
 #include "core/base/ids.h"
 
 namespace quire {
@@ -21,7 +21,8 @@ namespace quire {
 //
 // While two tenants stay eligible, their costs divided by their weights differ by a bounded amount
 // (the paper's theorem 4.4): twice what one turn may cost, and what the steps on their way cost.
-// All operations are O(log tenants). A value; copyable, so that a checker can explore it.
+// A charge is O(1), for there are many a step; becoming eligible and turns() are O(tenants), with a
+// small factor. A value; copyable, so that a checker can explore it.
 class FairShare {
  public:
   struct Turn {
@@ -29,6 +30,7 @@ class FairShare {
     uint64_t since = 0;  // of equal counters, the one that became eligible last is first
     TenantId tenant;
 
+    // Whose turn comes first.
     friend bool operator<(const Turn& a, const Turn& b) {
       if (a.counter != b.counter) return a.counter < b.counter;
       return a.since > b.since;
@@ -43,13 +45,13 @@ class FairShare {
   // So much more is going to be computed for it; below 0: so much less.
   void Expect(TenantId tenant, double cost);
 
-  bool IsEligible(TenantId tenant) const { return tenants_.at(tenant.value()).eligible; }
-  double counter(TenantId tenant) const { return tenants_.at(tenant.value()).counter; }
+  bool IsEligible(TenantId tenant) const { return tenants_.at(tenant.value()).IsEligible(); }
+  double counter(TenantId tenant) const { return counters_.at(tenant.value()); }
   uint64_t since(TenantId tenant) const { return tenants_.at(tenant.value()).since; }
-  Turn turn(TenantId tenant) const { return TurnOf(tenant, tenants_.at(tenant.value())); }
+  Turn turn(TenantId tenant) const;
   double weight(TenantId tenant) const { return tenants_.at(tenant.value()).weight; }
-  // The eligible tenants, whose turn it is first.
-  const absl::btree_set<Turn>& turns() const { return turns_; }
+  // Of the eligible tenants, in no order.
+  std::vector<Turn> turns() const;
 
   // What was computed for it in all; while it was eligible; and what its share of everything that
   // was computed in that time amounts to.
@@ -60,28 +62,25 @@ class FairShare {
   double due(TenantId tenant) const;
 
  private:
+  static constexpr size_t kNotEligible = std::numeric_limits<size_t>::max();
   struct Tenant {
     double weight = 1;
-    double counter = 0;
     double expected = 0;
-    bool eligible = false;
+    size_t eligible_index = kNotEligible;  // in eligible_
     uint64_t since = 0;
     double received = 0;
     double received_of_due = 0;
     double due = 0;       // until `due_from`
     double due_from = 0;  // in units of shared_
+
+    bool IsEligible() const { return eligible_index != kNotEligible; }
   };
 
-  static Turn TurnOf(TenantId id, const Tenant& tenant) {
-    return {tenant.counter + tenant.expected / tenant.weight, tenant.since, id};
-  }
-  void Insert(TenantId id);
-  void Erase(TenantId id);
   double LowestCounter() const;
 
   std::vector<Tenant> tenants_;
-  absl::btree_set<Turn> turns_;
-  absl::btree_set<std::pair<double, TenantId>> counters_;  // of the eligible ones
+  std::vector<double> counters_;  // by tenant, close together for the search of the lowest
+  std::vector<TenantId> eligible_;
   double eligible_weight_ = 0;
   double shared_ = 0;        // cost per weight, of what was computed while somebody was eligible
   double last_counter_ = 0;  // of the tenant that was eligible last
