@@ -76,8 +76,8 @@ std::vector<std::byte> ModelHarness::RunToEnd(RequestId id) {
   std::vector<std::vector<BlockId>> full_blocks(kv_->num_classes());
   while (sink_.of(id).terminals == 0) {
     QUIRE_CHECK(engine_->Step());
-    for (const auto& sequence : engine_->scheduler().running()) {
-      if (sequence->request().id != id) continue;
+    for (const Sequence* sequence : engine_->scheduler().Live()) {
+      if (sequence->request().id != id || sequence->status() != RequestStatus::kRunning) continue;
       const auto full = sequence->launched() / options_.block_tokens;
       for (size_t c = 0; c < full_blocks.size(); ++c) {
         const BlockTable& table = kv_->Table(sequence->id(), c);

@@ -31,6 +31,7 @@ class ModelHarness {
   Request MakeRequest(std::vector<TokenId> prompt, int32_t max_tokens);
   const ModelConfig& config() const { return config_; }
   Engine& engine() { return *engine_; }
+  const KvCacheManager& kv() const { return *kv_; }
   RecordingSink& sink() { return sink_; }
 
   // Steps until `id` has ended. Returns the bytes of its full KV blocks, in logical order, as the
