@@ -57,6 +57,7 @@ class BlockPool {
   bool IsCached(BlockId block) const { return states_.at(block.value()) == State::kCached; }
 
  private:
+  friend class KvStateReader;  // of tests/model_check
   enum class State : uint8_t { kAbsent, kFree, kHeld, kReleased, kCached };
   struct Slab {
     std::vector<BlockId> free;  // a stack: the block freed last is the warmest

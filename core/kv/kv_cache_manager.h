@@ -127,6 +127,7 @@ class KvCacheManager {
   std::vector<std::string> CheckInvariants() const;
 
  private:
+  friend class KvStateReader;  // of tests/model_check
   friend class KvReservation;
   // How far the sequence's blocks are nodes of the prefix cache, or have such for a twin.
   struct PrefixCursor {

@@ -22,6 +22,7 @@ PrefixCache::Node KvClassCache::FindPrefix(const PrefixCache::Key& key) const {
 void KvClassCache::Share(BlockTable* table, BlockId block) {
   QUIRE_CHECK(table->held_blocks() < table->promised_blocks) << "a prefix beyond the promise";
   if (pool_.IsCached(block)) prefix_.SetUsed(block);
+  fence_of_[block.value()] = 0;
   pool_.Share(block);
   table->blocks.push_back(block);
 }

@@ -25,7 +25,7 @@ KvClassCache::KvClassCache(KvLayout layout, SlabArena* arena, int64_t in_flight_
       arena_slab_(static_cast<size_t>(arena->num_slabs()), -1),
       slab_units_(arena_slab_.size(), 0),
       units_per_block_(static_cast<uint32_t>(layout_.BlockBytes() / kernels::kKvOffsetUnit)),
-      fence_step_(arena_slab_.size() * static_cast<size_t>(pool_.blocks_per_slab())) {}
+      fence_of_(arena_slab_.size() * static_cast<size_t>(pool_.blocks_per_slab())) {}
 
 KvClassCache::~KvClassCache() {
   for (int32_t slab : arena_slab_) {
@@ -85,21 +85,21 @@ void KvClassCache::Pass(BlockTable* table, int64_t kv_len) {
 }
 
 void KvClassCache::Release(const BlockTable& table, StepId last_launched) {
-  QUIRE_CHECK(fenced_.empty() || fenced_.back().first <= last_launched) << "fences out of order";
+  QUIRE_CHECK(fences_.empty() || fences_.back().step <= last_launched) << "fences out of order";
   promised_blocks_ -= table.promised_blocks;
   // From the end, so that of a prefix the blocks are given up first that others are built on least.
   for (size_t b = table.blocks.size(); b-- > static_cast<size_t>(table.passed_blocks);) {
     const BlockId block = table.blocks[b];
     if (block == kNoBlock || !pool_.Release(block)) continue;  // it has left by itself; is shared
-    fence_step_[block.value()] = last_launched;
-    fenced_.emplace_back(last_launched, block);
+    fence_of_[block.value()] = ++last_fence_;
+    fences_.push_back({last_launched, block, last_fence_});
   }
 }
 
 void KvClassCache::StepCompleted(StepId step) {
-  while (!fenced_.empty() && fenced_.front().first <= step) {
-    if (IsFence(fenced_.front())) LetGo(fenced_.front().second);
-    fenced_.pop_front();
+  while (!fences_.empty() && fences_.front().step <= step) {
+    if (Holds(fences_.front())) LetGo(fences_.front().block);
+    fences_.pop_front();
   }
 }
 
@@ -123,10 +123,10 @@ void KvClassCache::TransferEnded(BlockId block, TransferId transfer, StepId comp
   if (step <= completed) return FreeBlock(block);
   // Others may have been fenced by later steps meanwhile.
   const auto later =
-      std::upper_bound(fenced_.begin(), fenced_.end(), step,
-                       [](StepId value, const auto& fence) { return value < fence.first; });
-  fence_step_[block.value()] = step;
-  fenced_.emplace(later, step, block);
+      std::upper_bound(fences_.begin(), fences_.end(), step,
+                       [](StepId value, const Fence& fence) { return value < fence.step; });
+  fence_of_[block.value()] = ++last_fence_;
+  fences_.insert(later, {step, block, last_fence_});
 }
 
 size_t KvClassCache::OffsetOf(BlockId block) const {
@@ -195,10 +195,10 @@ void KvClassCache::CheckInvariants(std::span<const BlockTable* const> tables,
   std::vector<int32_t> users = owners;
   for (int32_t& owner : owners) owner = std::min(owner, 1);  // of shared blocks
   int64_t fences = 0, cached = 0, distinct = std::count(owners.begin(), owners.end(), 1);
-  for (const auto& fence : fenced_) {
-    if (!IsFence(fence)) continue;
+  for (const Fence& fence : fences_) {
+    if (!Holds(fence)) continue;
     ++fences;
-    ++owners[fence.second.value()];
+    ++owners[fence.block.value()];
   }
   for (size_t b = 0; b < owners.size(); ++b) {
     const BlockId block(static_cast<uint32_t>(b));

@@ -4,7 +4,6 @@
 #include <deque>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -76,15 +75,21 @@ class KvClassCache {
                        std::vector<std::string>* violations) const;
 
  private:
+  friend class KvStateReader;  // of tests/model_check
   struct Leaving {
     StepId step;
     TransferId transfer;
   };
 
-  bool IsFence(const std::pair<StepId, BlockId>& fence) const {
-    return pool_.IsReleased(fence.second) && fence_step_[fence.second.value()] == fence.first &&
-           !leaving_.contains(fence.second);
-  }
+  // Holds a released block back until `step` has completed.
+  struct Fence {
+    StepId step;
+    BlockId block;
+    uint64_t number = 0;
+  };
+
+  // False where the block has been shared since.
+  bool Holds(const Fence& fence) const { return fence_of_[fence.block.value()] == fence.number; }
   bool ClaimSlab();
   void Evict();
   void LetGo(BlockId block);
@@ -98,9 +103,9 @@ class KvClassCache {
   std::vector<uint32_t> slab_units_;  // by slot
   uint32_t units_per_block_ = 0;
   PrefixCache prefix_;
-  // Ordered by step. Out of date where the block has been shared meanwhile: see IsFence.
-  std::deque<std::pair<StepId, BlockId>> fenced_;
-  std::vector<StepId> fence_step_;                 // by block: of its newest fence
+  std::deque<Fence> fences_;        // ordered by step
+  std::vector<uint64_t> fence_of_;  // by block: the number of the fence that holds it, or 0
+  uint64_t last_fence_ = 0;
   absl::flat_hash_map<BlockId, Leaving> leaving_;  // released, too: until their transfer has ended
   int64_t promised_blocks_ = 0;
   uint64_t allocated_total_ = 0;

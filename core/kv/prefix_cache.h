@@ -61,6 +61,7 @@ class PrefixCache {
   static uint64_t Hash(const Key& key);
 
  private:
+  friend class KvStateReader;  // of tests/model_check
   static constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
   struct Entry {
     NodeId id = kRoot;  // kRoot: the block is not in here
