@@ -24,6 +24,7 @@ namespace quire::testing {
 //   IsIdle(), IsProgress(action)     of an enabled action: from every state some progress leads to
 //                                    an idle one, or it is stuck
 //   Describe(action)                 of an enabled action
+//   Events()                         what has happened on the way, as bits
 template <typename World, typename Scenario>
 class Explorer {
  public:
@@ -43,6 +44,7 @@ class Explorer {
 
   size_t num_states() const { return states_.size(); }
   size_t num_transitions() const { return num_transitions_; }
+  uint32_t events() const { return events_; }
   // Actions to the states that are farthest away.
   size_t depth() const { return PathTo(static_cast<uint32_t>(states_.size()) - 1).size(); }
 
@@ -82,6 +84,7 @@ class Explorer {
 
   std::string Visit(const World& world, uint32_t from, Action action, bool progress) {
     ++num_transitions_;
+    events_ |= world.Events();
     const auto [known, is_new] =
         ids_.try_emplace(world.Key(), static_cast<uint32_t>(states_.size()));
     if (progress) progress_.emplace_back(from, known->second);
@@ -134,6 +137,7 @@ class Explorer {
   absl::flat_hash_map<decltype(std::declval<const World&>().Key()), uint32_t> ids_;
   std::vector<std::pair<uint32_t, uint32_t>> progress_;  // from, to
   size_t num_transitions_ = 0;
+  uint32_t events_ = 0;
   std::vector<Action> walking_;
 };
 

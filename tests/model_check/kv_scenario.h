@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <ostream>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,6 +35,7 @@ struct KvScenario {
   int32_t slabs = 0;
   int32_t blocks_per_slab = 1;
   size_t max_in_flight = 1;  // steps that are launched and not completed
+  uint32_t events = 0;       // that must be met, see KvShadow::Event
   std::vector<KvRequest> requests;
 
   // Adds a request. `blocks`: a letter for each block, equal letters for equal tokens.
@@ -41,5 +43,7 @@ struct KvScenario {
                   std::vector<int64_t> stops);
   int32_t num_blocks() const { return slabs * blocks_per_slab; }
 };
+
+inline void PrintTo(const KvScenario& scenario, std::ostream* os) { *os << scenario.name; }
 
 }  // namespace quire::testing

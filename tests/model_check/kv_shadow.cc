@@ -74,8 +74,10 @@ void KvShadow::Admit(size_t r, bool warm) {
   sequence.table = Find(r);
   for (int32_t block : sequence.table) {
     if (At(block).writer > completed_) Report("block ", block, " is shared before it is computed");
-    std::erase(unused_, block);
-    std::erase_if(fences_, [&](const Fence& fence) { return fence.block == block; });
+    const bool was_unused = std::erase(unused_, block) > 0;
+    const bool was_fenced =
+        std::erase_if(fences_, [&](const Fence& fence) { return fence.block == block; }) > 0;
+    events_ |= was_unused ? kSharedUnused : was_fenced ? kSharedFenced : kSharedLive;
     sequence.cursor = NodeOf(block)->id;
     ++sequence.cursor_blocks;
   }
@@ -111,7 +113,16 @@ void KvShadow::Take(int32_t block) {
   if (Available() > 0) Report("block ", block, " is evicted though another one is free");
   if (unused_.front() != block) Report("block ", block, " is evicted before its turn");
   std::erase(unused_, block);
-  std::erase_if(nodes_, [&](const Node& node) { return node.block == block; });
+  events_ |= kEvicted;
+  Remove(*NodeOf(block));
+}
+
+void KvShadow::Remove(const Node& node) {
+  const uint64_t id = node.id;
+  std::erase_if(nodes_, [&](const Node& n) { return n.id == id; });
+  if (std::any_of(nodes_.begin(), nodes_.end(), [&](const Node& n) { return n.parent == id; })) {
+    events_ |= kOrphaned;
+  }
 }
 
 void KvShadow::Launch(std::span<const Row> rows) {
@@ -167,7 +178,10 @@ std::vector<KvShadow::Row> KvShadow::Complete() {
   std::vector<Row> rows;
   for (const StepRow& row : step.rows) {
     Sequence& sequence = sequences_[row.row.request];
-    if (!sequence.live || sequence.admission != row.admission) continue;
+    if (!sequence.live || sequence.admission != row.admission) {
+      events_ |= kEndedInFlight;
+      continue;
+    }
     rows.push_back(row.row);
     sequence.completed = row.row.end;
     Publish(row.row);
@@ -185,6 +199,8 @@ void KvShadow::Publish(const Row& row) {
     if (node == nullptr) {
       nodes_.push_back({++last_node_, sequence.cursor, content, sequence.table[b]});
       node = &nodes_.back();
+    } else {
+      events_ |= kTwin;
     }
     sequence.cursor = node->id;
   }
@@ -212,7 +228,12 @@ void KvShadow::Free(size_t r) {
 void KvShadow::Forget(size_t r) {
   Sequence& sequence = sequences_[r];
   sequence.findable = false;
-  std::erase_if(nodes_, [&](const Node& node) { return Contains(sequence.table, node.block); });
+  for (int32_t block : sequence.table) {
+    if (const Node* node = NodeOf(block); node != nullptr) Remove(*node);
+    for (const Sequence& other : sequences_) {
+      if (&other != &sequence && Contains(other.table, block)) events_ |= kForgotShared;
+    }
+  }
 }
 
 int64_t KvShadow::Held() const {

@@ -25,6 +25,20 @@ class KvShadow {
   };
   using Blocks = std::vector<int32_t>;
 
+  // What has happened on the way here, as bits: an exploration that never meets a case proves
+  // nothing about it.
+  enum Event : uint32_t {
+    kSharedLive = 1,       // a block that another table names is shared
+    kSharedFenced = 2,     // one that no table names but a step may touch
+    kSharedUnused = 4,     // one that was only kept
+    kEvicted = 8,          // a block is handed out that could be found
+    kOrphaned = 16,        // the block before one that can be found goes
+    kTwin = 32,            // two sequences have computed the same block
+    kForgotShared = 64,    // a block is forgotten that others name
+    kEndedInFlight = 128,  // a step completes whose sequence has ended
+    kAllEvents = 255,
+  };
+
   explicit KvShadow(const KvScenario* scenario)
       : scenario_(scenario),
         sequences_(scenario->requests.size()),
@@ -66,6 +80,7 @@ class KvShadow {
 
   // Appends what is wrong with the contents and the promises.
   void Check(std::vector<std::string>* violations) const;
+  uint32_t events() const { return events_; }
   const std::vector<std::string>& violations() const { return violations_; }
   void AddTo(StateKey* key) const;
 
@@ -114,6 +129,7 @@ class KvShadow {
   void Write(const Row& row, uint64_t step);
   void Publish(const Row& row);
   void LetGo(int32_t block);
+  void Remove(const Node& node);
   template <typename... Parts>
   void Report(const Parts&... parts);
 
@@ -125,6 +141,7 @@ class KvShadow {
   std::vector<Fence> fences_;    // in the order of release
   std::deque<Step> steps_;
   uint64_t last_launched_ = 0, completed_ = 0, last_node_ = 0, last_admission_ = 0;
+  uint32_t events_ = 0;
   std::vector<std::string> violations_;
 };
 

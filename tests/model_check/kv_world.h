@@ -34,6 +34,7 @@ class KvWorld {
   // What is wrong; empty when all is well. What an action did wrong is in here ever after.
   std::vector<std::string> Violations() const;
   StateKey::Digest Key() const;
+  uint32_t Events() const { return shadow_.events(); }
 
  private:
   enum class Kind : uint16_t { kAdmit, kAdmitCold, kLaunch, kRollBack, kComplete, kFree, kForget };
