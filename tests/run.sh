@@ -8,7 +8,7 @@ usage() {
   cat <<'EOF'
 usage: tests/run.sh [--preset NAME] [--label REGEX] [--exclude-label REGEX] [--no-install]
   --preset NAME          CMake preset: release (default), debug, asan, tsan
-  --label REGEX          only tests with such a label: unit, kernels, sim, e2e, tools, ...
+  --label REGEX          only tests with such a label: unit, model_check, kernels, sim, e2e, tools, ...
   --exclude-label REGEX  all but those
   --no-install           do not install missing packages
 EOF

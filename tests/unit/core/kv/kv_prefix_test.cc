@@ -135,6 +135,21 @@ TEST_F(KvPrefixTest, ASharedBlockWaitsForTheLastStepOfItsLastTable) {
   EXPECT_EQ(Snapshot().cached_blocks, 2);
 }
 
+TEST_F(KvPrefixTest, ABlockThatIsLetGoAgainBehindTheSameStepHasOneFence) {
+  Prefill(kA, Tokens(33));
+  kv().Free(kA, StepId(5));
+  kv().Admit(kB, 17);
+  EXPECT_EQ(kv().SharePrefix(kB, Tokens(17), ""), 16);
+  kv().Free(kB, StepId(5));
+  EXPECT_THAT(kv().CheckInvariants(), IsEmpty());
+  EXPECT_EQ(Snapshot().fenced_blocks, 3);
+  kv().StepCompleted(StepId(5));
+  EXPECT_EQ(Snapshot().cached_blocks, 2);
+  Prefill(kC, Tokens(9 * 16 - 1, 2000));  // 8 are free
+  kv().Free(kC, StepId(5));
+  EXPECT_EQ(Prefill(kA, Tokens(33)), 16) << "its second block had been unused for longer";
+}
+
 TEST_F(KvPrefixTest, CachedBlocksAreGivenUpForOthersTheDeepestOfTheLongestUnusedFirst) {
   Prefill(kA, Tokens(48));
   kv().Free(kA, kNoStep);
