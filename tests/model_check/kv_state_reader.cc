@@ -9,6 +9,10 @@ int32_t KvStateReader::PlaceOf(const KvCacheManager& kv, BlockId block) {
   return static_cast<int32_t>(cache.OffsetOf(block) / cache.layout().BlockBytes());
 }
 
+void KvStateReader::LetHashesCollide(KvCacheManager* kv) {
+  kv->classes_[0]->prefix_ = PrefixCache([](const PrefixCache::Key&) -> uint64_t { return 0; });
+}
+
 void KvStateReader::AddTo(const KvCacheManager& kv, size_t num_sequences, StateKey* key) {
   AddSequences(kv, num_sequences, key);
   AddPool(kv, key);

@@ -14,6 +14,8 @@ class KvStateReader {
  public:
   static void AddTo(const KvCacheManager& kv, size_t num_sequences, testing::StateKey* key);
   static int64_t PrefixNodes(const KvCacheManager& kv) { return kv.classes_[0]->prefix_.size(); }
+  // From now on all keys of the prefix cache collide, so that comparing has to tell them apart.
+  static void LetHashesCollide(KvCacheManager* kv);
   // Where a block is in the arena, counted in blocks.
   static int32_t PlaceOf(const KvCacheManager& kv, BlockId block);
 

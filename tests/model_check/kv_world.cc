@@ -28,6 +28,7 @@ KvWorld::KvWorld(const KvScenario& scenario)
       kv_({Layout()}, &arena_, /*in_flight_tokens=*/kBlockTokens),
       shadow_(&scenario) {
   if (!kv_.EnablePrefixCache()) violations_.push_back("no prefix cache");
+  KvStateReader::LetHashesCollide(&kv_);
 }
 
 std::vector<KvWorld::Action> KvWorld::Enabled() const {
