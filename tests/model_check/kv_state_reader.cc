@@ -67,6 +67,7 @@ void KvStateReader::AddPrefix(const KvCacheManager& kv, StateKey* key) {
   }
   for (int32_t place : std::vector(key->blocks())) {
     const BlockId block = block_at[static_cast<size_t>(place)];
+    if (block == kNoBlock) continue;  // its slab is gone: a violation
     key->Add(static_cast<int64_t>(cache.pool_.states_[block.value()]));
     key->Add(cache.pool_.references(block));
     key->Add(prefix.Contains(block) ? 1 : 0);

@@ -120,6 +120,7 @@ void KvWorld::Admit(size_t r, bool warm) {
 
 void KvWorld::Step(const std::vector<KvShadow::Row>& rows, bool commit) {
   std::vector<KvNeed> needs;
+  needs.reserve(rows.size());
   for (const KvShadow::Row& row : rows) needs.push_back({SequenceId(row.request), row.end});
   KvReservation reservation = kv_.Reserve(needs);
   shadow_.Reserve(rows, [this](size_t r) { return TableOf(r); });

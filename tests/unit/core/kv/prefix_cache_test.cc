@@ -11,7 +11,6 @@
 namespace quire {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using Key = PrefixCache::Key;
 using Tokens = std::vector<TokenId>;
