@@ -109,10 +109,14 @@ TEST(KvWindowTest, ClassesOfDifferentBlockSizesShareTheArena) {
   cache.kv.Admit(kA, 64);
   cache.Step(kA, 64);
   EXPECT_EQ(cache.arena.free_slabs(), 4) << "33 to 63 are left of the second class";
+  cache.kv.Admit(kB, 16);
+  cache.Step(kB, 16);
   std::set<int32_t> starts;
   for (size_t c = 0; c < 2; ++c) {
     const KvClassCache& own = cache.kv.cache_class(c);
-    for (BlockId block : cache.kv.Table(kA, c).blocks) {
+    std::vector<BlockId> blocks = cache.kv.Table(kA, c).blocks;
+    blocks.push_back(cache.kv.Table(kB, c).blocks[0]);
+    for (BlockId block : blocks) {
       if (block == kNoBlock) continue;
       const uint32_t per_slab = own.blocks_per_slab();
       const uint32_t unit = own.slab_units()[block.value() / per_slab] +
@@ -122,7 +126,7 @@ TEST(KvWindowTest, ClassesOfDifferentBlockSizesShareTheArena) {
       }
     }
   }
-  cache.kv.Free(kA, StepId(cache.step));
+  for (SequenceId sequence : {kA, kB}) cache.kv.Free(sequence, StepId(cache.step));
   EXPECT_EQ(cache.arena.free_slabs(), 6);
 }
 
