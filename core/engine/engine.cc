@@ -34,7 +34,7 @@ Engine::Engine(const EngineOptions& options, EngineDependencies dependencies)
   // The last token's KV is never needed.
   const int64_t limit = options.max_context_tokens;
   longest_request_ = std::min(limit, kv_->LongestSequence(limit) + 1);
-  kv_bytes_ = static_cast<int64_t>(kv_->Snapshot().arena_bytes);
+  kv_bytes_ = kv_->TotalBytes();
   Count(TenantId()).name = scheduler_.tenants()[0].name;
   PublishStats();
 }
@@ -56,7 +56,7 @@ absl::Status Engine::Submit(std::vector<Request> requests) {
                      options_.max_queued_requests, " requests that this server queues"));
   }
   for (const Request& request : requests) {
-    QUIRE_ASSIGN_OR_RETURN(const int64_t kv_limit, inbox_.KvLimit(request.tenant));
+    QUIRE_ASSIGN_OR_RETURN(const int64_t kv_limit, inbox_.KvLimit(request.tenant, kv_bytes_));
     if (absl::Status status = CheckFits(request, kv_limit); !status.ok()) {
       inbox_.CountTooLong(request.tenant);
       return status;
@@ -65,7 +65,7 @@ absl::Status Engine::Submit(std::vector<Request> requests) {
   return inbox_.Submit(std::move(requests), &live_requests_);
 }
 
-// What could never run is refused at once. `kv_limit` 0: none.
+// What could never run is refused at once.
 absl::Status Engine::CheckFits(const Request& request, int64_t kv_limit) const {
   const auto prompt = static_cast<int64_t>(request.prompt.size());
   const int64_t total = prompt + request.sampling.max_tokens;
@@ -77,11 +77,11 @@ absl::Status Engine::CheckFits(const Request& request, int64_t kv_limit) const {
         {.reason = "TOO_LONG"});
   }
   const int64_t bytes = kv_->BytesOf(kv_->PromiseFor(total - 1));
-  if (kv_limit == 0 || bytes <= kv_limit) return absl::OkStatus();
+  if (bytes <= kv_limit) return absl::OkStatus();
   return Refuse(
       absl::StatusCode::kInvalidArgument,
       absl::StrCat("prompt (", prompt, " tokens) and max_tokens (", request.sampling.max_tokens,
-                   ") together need ", bytes, " bytes of KV, and the tenant's limit is ", kv_limit,
+                   ") together need ", bytes, " bytes of KV, and the tenant may have ", kv_limit,
                    "; ask for about ", total * kv_limit / bytes, " tokens of both at most"),
       {.reason = "TENANT_KV_LIMIT"});
 }

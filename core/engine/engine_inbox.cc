@@ -85,16 +85,22 @@ void EngineInbox::SetTenants(TenantTable tenants) {
   MutexLock lock(&mu_);
   QUIRE_CHECK(tenants.size() >= accounts_.size()) << tenants.size();
   accounts_.resize(tenants.size());
-  for (size_t i = 0; i < tenants.size(); ++i) accounts_[i].policy = tenants[i];
+  floor_bytes_ = 0;
+  for (size_t i = 0; i < tenants.size(); ++i) {
+    accounts_[i].policy = tenants[i];
+    floor_bytes_ += tenants[i].prefix_floor_bytes;
+  }
   messages_.tenants = std::move(tenants);
 }
 
-absl::StatusOr<int64_t> EngineInbox::KvLimit(TenantId tenant) const {
+absl::StatusOr<int64_t> EngineInbox::KvLimit(TenantId tenant, int64_t kv_bytes) const {
   MutexLock lock(&mu_);
   if (tenant.value() >= accounts_.size()) {
     return absl::InvalidArgumentError(absl::StrCat("there is no tenant ", tenant.value()));
   }
-  return accounts_[tenant.value()].policy.kv_limit_bytes;
+  const int64_t limit = accounts_[tenant.value()].policy.kv_limit_bytes;
+  const int64_t left = kv_bytes - floor_bytes_;
+  return limit > 0 ? std::min(limit, left) : left;
 }
 
 void EngineInbox::Close(absl::string_view message, absl::string_view reason) {

@@ -61,8 +61,9 @@ class EngineInbox {
   void Cancel(RequestId id);
   void AbortAll();
   void SetTenants(TenantTable tenants);
-  // The tenant's; 0: none. InvalidArgument for one that does not exist.
-  absl::StatusOr<int64_t> KvLimit(TenantId tenant) const;
+  // The most KV that a request of the tenant may need, of `kv_bytes` in all: its limit, and what
+  // the floors of prefix caches leave. InvalidArgument for a tenant that does not exist.
+  absl::StatusOr<int64_t> KvLimit(TenantId tenant, int64_t kv_bytes) const;
   // No submit gets in from now on; callers are told why.
   void Close(absl::string_view message, absl::string_view reason);
   void CountTooLong(TenantId tenant);
@@ -103,6 +104,7 @@ class EngineInbox {
   absl::flat_hash_set<RequestId> cancelled_ ABSL_GUARDED_BY(mu_);  // those in messages_.cancels
   absl::Status closed_ ABSL_GUARDED_BY(mu_);                       // what callers are told
   std::vector<Account> accounts_ ABSL_GUARDED_BY(mu_);             // by TenantId
+  int64_t floor_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   Queued queued_ ABSL_GUARDED_BY(mu_);
   QueueForecast forecast_ ABSL_GUARDED_BY(mu_);
   bool wake_ ABSL_GUARDED_BY(mu_) = false;

@@ -12,6 +12,9 @@ namespace quire {
 
 absl::Status Engine::SetTenants(TenantTable tenants) {
   QUIRE_RETURN_IF_ERROR(ValidateTenants(tenants));
+  if (kv_->PrefixBlockTokens() == 0) {
+    for (TenantPolicy& tenant : tenants) tenant.prefix_floor_bytes = 0;
+  }
   int64_t owed = 0;
   for (const TenantPolicy& tenant : tenants) {
     if (tenant.kv_reserved_bytes > kv_bytes_ || tenant.prefix_floor_bytes > kv_bytes_) {
@@ -52,9 +55,9 @@ void Engine::FinishImpossible(Sequence* sequence) {
   const TenantPolicy& policy = scheduler_.tenants().at(sequence->request().tenant.value());
   Finish(sequence, FinishReason::kError,
          Refuse(absl::StatusCode::kInvalidArgument,
-                absl::StrCat("the tenant's KV limit was lowered to ", policy.kv_limit_bytes,
-                             " bytes while the request waited, and it needs more; ask for fewer "
-                             "tokens"),
+                absl::StrCat("the KV that tenant ", policy.name,
+                             " may have was lowered while the "
+                             "request waited, which needs more; ask for fewer tokens"),
                 {.reason = "TENANT_KV_LIMIT"}),
          TokenEvent{.request = sequence->request().id});
 }

@@ -56,7 +56,7 @@ KvBlockCounts KvCacheManager::PromiseFor(int64_t tokens) const {
 
 int64_t KvCacheManager::LongestSequence(int64_t limit) const {
   KvBudget empty = Budget();
-  for (KvBudget::Class& c : empty.classes) c.spoken_for = c.claimed_slabs = 0;
+  for (KvBudget::Class& c : empty.classes) c.spoken_for = c.protected_blocks = c.claimed_slabs = 0;
   int64_t fits = 0, too_long = limit + 1;
   while (fits + 1 < too_long) {
     const int64_t tokens = fits + (too_long - fits) / 2;
@@ -85,13 +85,13 @@ int64_t KvCacheManager::BytesOf(const KvBlockCounts& blocks) const {
 
 int64_t KvCacheManager::TotalBytes() const {
   KvBudget empty = Budget();
-  for (KvBudget::Class& c : empty.classes) c.spoken_for = c.claimed_slabs = 0;
+  for (KvBudget::Class& c : empty.classes) c.spoken_for = c.protected_blocks = c.claimed_slabs = 0;
   return empty.FreeBytes();
 }
 
 void KvCacheManager::Admit(SequenceId sequence, int64_t max_tokens) {
   const KvBlockCounts promise = PromiseFor(max_tokens);
-  QUIRE_CHECK(Budget().TryTake(promise)) << "admission beyond the KV budget";
+  QUIRE_CHECK(Budget().PassingFloors().TryTake(promise)) << "admission beyond the KV budget";
   SequenceKv kv;
   for (size_t c = 0; c < classes_.size(); ++c) {
     kv.tables[c].promised_blocks = promise[c];
@@ -114,7 +114,7 @@ KvBlockCounts KvCacheManager::MorePromised(SequenceId sequence, int64_t max_toke
 
 void KvCacheManager::Extend(SequenceId sequence, int64_t max_tokens) {
   const KvBlockCounts more = MorePromised(sequence, max_tokens);
-  QUIRE_CHECK(Budget().TryTake(more)) << "a promise beyond the KV budget";
+  QUIRE_CHECK(Budget().PassingFloors().TryTake(more)) << "a promise beyond the KV budget";
   SequenceKv& kv = KvOf(sequence);
   for (size_t c = 0; c < classes_.size(); ++c) {
     kv.tables[c].promised_blocks += more[c];
@@ -136,7 +136,7 @@ KvReservation KvCacheManager::Reserve(std::span<const KvNeed> needs) {
     growth.filled_after = need.tokens;
     for (size_t c = 0; c < classes_.size(); ++c) {
       growth.entries_before[c] = kv.tables[c].blocks.size();
-      classes_[c]->Grow(&kv.tables[c], need.tokens);
+      classes_[c]->Grow(&kv.tables[c], need.tokens, kv.tenant);
     }
   }
   return reservation;
@@ -252,7 +252,7 @@ std::vector<std::string> KvCacheManager::CheckInvariants() const {
   if (claimed + arena_->free_slabs() != arena_->num_slabs()) {
     violations.push_back("a slab is nobody's");
   }
-  if (Budget().SlabsNeeded() > arena_->num_slabs()) {
+  if (Budget().PassingFloors().SlabsNeeded() > arena_->num_slabs()) {
     violations.push_back("more blocks are promised than exist");
   }
   return violations;

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,6 +27,17 @@ namespace quire {
 struct KvNeed {
   SequenceId sequence;
   int64_t tokens = 0;
+};
+
+// Of one tenant's computed prefixes that no sequence uses at the moment, in bytes.
+struct PrefixQuota {
+  int64_t floor_bytes = 0;    // are not given up for other tenants
+  int64_t ceiling_bytes = 0;  // no more are kept; 0: without limit
+};
+struct PrefixUse {
+  int64_t unused_bytes = 0;
+  uint64_t lost_blocks = 0;   // given up for other tenants
+  uint64_t taken_blocks = 0;  // of other tenants, given up for this one
 };
 
 // The KV blocks of one model: who holds which, who may still grow by how much, and which freed
@@ -80,9 +92,10 @@ class KvCacheManager {
   bool EnablePrefixCache();
   // For a sequence that was just admitted: names the blocks that hold the beginning of `prompt`,
   // but for its last token. Returns how many of its tokens are found, a multiple of a block's.
-  // `scope` keeps sequences apart that may not know of each other's tokens.
-  int64_t SharePrefix(SequenceId sequence, std::span<const TokenId> prompt,
-                      absl::string_view scope);
+  // `scope` keeps sequences apart that may not know of each other's tokens. What the sequence
+  // publishes is `tenant`'s.
+  int64_t SharePrefix(SequenceId sequence, std::span<const TokenId> prompt, absl::string_view scope,
+                      TenantId tenant = TenantId());
   // How many of its tokens SharePrefix() would find. Changes nothing.
   int64_t FindPrefix(std::span<const TokenId> prompt, absl::string_view scope) const;
   // How many of the sequence's first tokens can be found by others.
@@ -94,6 +107,13 @@ class KvCacheManager {
   // Completed steps have computed the KV of `tokens`, the sequence's first ones: full blocks of
   // them can be found, unless the sequence was forgotten or swapped out.
   void Publish(SequenceId sequence, std::span<const TokenId> tokens);
+  // By TenantId. Floors that were raised take effect as memory is freed.
+  void SetPrefixQuotas(std::span<const PrefixQuota> quotas);
+  PrefixUse PrefixUseOf(TenantId tenant) const;
+  // What floors protect at most.
+  int64_t FloorBytes() const;
+  // Nothing that was computed so far, for one tenant or for all, is found again.
+  void FlushPrefixes(std::optional<TenantId> tenant);
   // Nothing that the sequence holds is to be found, now or later.
   void ForgetPrefix(SequenceId sequence);
 
@@ -148,6 +168,7 @@ class KvCacheManager {
     std::array<BlockTable, kernels::kMaxCacheClasses> tables;
     int64_t filled_tokens = 0;        // positions written by launched steps
     std::vector<SwapBlock> arriving;  // copies in, until they are seen to have ended
+    TenantId tenant;
     PrefixCursor prefix;
   };
   struct SwappedKv {

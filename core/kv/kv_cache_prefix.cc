@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "core/base/check.h"
 #include "core/kv/kv_cache_manager.h"
 
@@ -27,8 +29,24 @@ void KvClassCache::Share(BlockTable* table, BlockId block) {
   table->blocks.push_back(block);
 }
 
-PrefixCache::NodeId KvClassCache::Publish(const PrefixCache::Key& key, BlockId block) {
-  return prefix_.Insert(key, block);
+PrefixCache::NodeId KvClassCache::Publish(const PrefixCache::Key& key, BlockId block,
+                                          TenantId owner) {
+  return prefix_.Insert(key, block, owner);
+}
+
+void KvClassCache::SetPrefixQuotas(std::vector<PrefixCache::Quota> quotas) {
+  const auto tenants = static_cast<uint32_t>(quotas.size());
+  prefix_.SetQuotas(std::move(quotas));
+  for (uint32_t i = 0; i < tenants; ++i) {
+    while (const auto beyond = prefix_.EvictBeyondCeiling(TenantId(i))) {
+      ++evicted_total_;
+      FreeBlock(*beyond);
+    }
+  }
+}
+
+void KvClassCache::FlushPrefixes(std::optional<TenantId> owner) {
+  for (const BlockId block : prefix_.Flush(owner)) FreeBlock(block);
 }
 
 void KvClassCache::ForgetPrefix(const BlockTable& table) {
@@ -50,9 +68,11 @@ bool KvCacheManager::EnablePrefixCache() {
   return prefix_cache_;
 }
 
-int64_t KvCacheManager::SharePrefix(SequenceId sequence, Tokens prompt, absl::string_view scope) {
-  if (!prefix_cache_) return 0;
+int64_t KvCacheManager::SharePrefix(SequenceId sequence, Tokens prompt, absl::string_view scope,
+                                    TenantId tenant) {
   SequenceKv& kv = KvOf(sequence);
+  kv.tenant = tenant;
+  if (!prefix_cache_) return 0;
   QUIRE_CHECK(kv.tables[0].blocks.empty()) << "a prefix is shared before anything is computed";
   kv.prefix.scope.assign(scope.data(), scope.size());
   kv.prefix.findable = true;
@@ -104,8 +124,40 @@ void KvCacheManager::Publish(SequenceId sequence, Tokens tokens) {
     const PrefixCache::Node found = classes_[0]->FindPrefix(key);
     kv.prefix.Advance(found.id != PrefixCache::kRoot
                           ? found.id
-                          : classes_[0]->Publish(key, kv.tables[0].blocks[b]));
+                          : classes_[0]->Publish(key, kv.tables[0].blocks[b], kv.tenant));
   }
+}
+
+void KvCacheManager::SetPrefixQuotas(std::span<const PrefixQuota> quotas) {
+  if (!prefix_cache_) return;
+  const auto block_bytes = static_cast<int64_t>(classes_[0]->layout().BlockBytes());
+  std::vector<PrefixCache::Quota> blocks;
+  for (const PrefixQuota& quota : quotas) {
+    PrefixCache::Quota& of = blocks.emplace_back();
+    of.floor = quota.floor_bytes / block_bytes;
+    if (quota.ceiling_bytes > 0) of.ceiling = quota.ceiling_bytes / block_bytes;
+  }
+  classes_[0]->SetPrefixQuotas(std::move(blocks));
+}
+
+void KvCacheManager::FlushPrefixes(std::optional<TenantId> tenant) {
+  if (!prefix_cache_) return;
+  classes_[0]->FlushPrefixes(tenant);
+  for (auto& [sequence, kv] : sequences_) {
+    if (!tenant.has_value() || kv.tenant == *tenant) kv.prefix.findable = false;
+  }
+}
+
+PrefixUse KvCacheManager::PrefixUseOf(TenantId tenant) const {
+  const PrefixCache::Use use = classes_[0]->prefixes().UseOf(tenant);
+  return {.unused_bytes = use.unused * static_cast<int64_t>(classes_[0]->layout().BlockBytes()),
+          .lost_blocks = use.lost,
+          .taken_blocks = use.taken};
+}
+
+int64_t KvCacheManager::FloorBytes() const {
+  return classes_[0]->prefixes().floor_blocks() *
+         static_cast<int64_t>(classes_[0]->layout().BlockBytes());
 }
 
 void KvCacheManager::ForgetPrefix(SequenceId sequence) {

@@ -33,7 +33,7 @@ KvClassCache::~KvClassCache() {
   }
 }
 
-void KvClassCache::Grow(BlockTable* table, int64_t tokens) {
+void KvClassCache::Grow(BlockTable* table, int64_t tokens, TenantId tenant) {
   int32_t missing = layout_.BlocksFor(tokens) - static_cast<int32_t>(table->blocks.size());
   if (missing <= 0) return;
   QUIRE_CHECK(table->held_blocks() + missing <= table->promised_blocks)
@@ -41,7 +41,10 @@ void KvClassCache::Grow(BlockTable* table, int64_t tokens) {
   allocated_total_ += static_cast<uint64_t>(missing);
   while (missing > 0) {
     while (pool_.num_free() == 0) {
-      if (!ClaimSlab()) Evict();
+      if (ClaimSlab()) continue;
+      QUIRE_CHECK(prefix_.unused() > 0) << "promised blocks are not free";
+      ++evicted_total_;
+      FreeBlock(prefix_.EvictOldest(tenant));
     }
     const int32_t count = std::min(missing, pool_.num_free());
     QUIRE_CHECK(pool_.Allocate(count, &table->blocks));
@@ -57,12 +60,6 @@ bool KvClassCache::ClaimSlab() {
   const size_t units = arena_->slab_bytes() / kernels::kKvOffsetUnit;
   slab_units_[slot] = static_cast<uint32_t>(static_cast<size_t>(*slab) * units);
   return true;
-}
-
-void KvClassCache::Evict() {
-  QUIRE_CHECK(prefix_.unused() > 0) << "promised blocks are not free";
-  ++evicted_total_;
-  FreeBlock(prefix_.EvictOldest());
 }
 
 void KvClassCache::Shrink(BlockTable* table, size_t entries) {
@@ -107,6 +104,11 @@ void KvClassCache::LetGo(BlockId block) {
   if (!prefix_.Contains(block)) return FreeBlock(block);
   pool_.Cache(block);
   prefix_.SetUnused(block);
+  while (const auto beyond = prefix_.EvictBeyondCeiling(prefix_.OwnerOf(block))) {
+    ++evicted_total_;
+    FreeBlock(*beyond);
+    if (*beyond == block) break;
+  }
 }
 
 void KvClassCache::Leave(BlockId block, StepId last_launched, TransferId transfer) {
@@ -146,6 +148,7 @@ void KvClassCache::FreeBlock(BlockId block) {
 
 KvBudget::Class KvClassCache::Budget(bool fenced) const {
   return {.spoken_for = promised_blocks_ + (fenced ? pool_.num_released() : 0),
+          .protected_blocks = prefix_.protected_blocks(),
           .claimed_slabs = pool_.num_slabs(),
           .blocks_per_slab = pool_.blocks_per_slab(),
           .block_bytes = static_cast<int64_t>(layout_.BlockBytes())};

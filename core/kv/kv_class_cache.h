@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,8 +34,8 @@ class KvClassCache {
 
   int32_t MostBlocks(int64_t tokens) const { return layout_.MostBlocks(tokens, in_flight_tokens_); }
   void Promise(int32_t blocks) { promised_blocks_ += blocks; }
-  // Appends blocks until `table` covers `tokens`; they must have been promised.
-  void Grow(BlockTable* table, int64_t tokens);
+  // Appends blocks until `table`, of `tenant`, covers `tokens`; they must have been promised.
+  void Grow(BlockTable* table, int64_t tokens, TenantId tenant = TenantId());
   // Takes back what Grow() appended beyond `entries`; no launched step has seen it.
   void Shrink(BlockTable* table, size_t entries);
   // Every step that computes positions below `kv_len` has completed: gives up the blocks that no
@@ -54,7 +55,11 @@ class KvClassCache {
   PrefixCache::Node FindPrefix(const PrefixCache::Key& key) const;
   void Share(BlockTable* table, BlockId block);
   // From now on `block`, of a table, is found by the key.
-  PrefixCache::NodeId Publish(const PrefixCache::Key& key, BlockId block);
+  PrefixCache::NodeId Publish(const PrefixCache::Key& key, BlockId block, TenantId owner);
+  void SetPrefixQuotas(std::vector<PrefixCache::Quota> quotas);
+  // Of one tenant or of all: nothing that was published is found again.
+  void FlushPrefixes(std::optional<TenantId> owner);
+  const PrefixCache& prefixes() const { return prefix_; }
   void ForgetPrefix(const BlockTable& table);
   int64_t num_references() const { return pool_.num_references(); }
   bool IsShared(const BlockTable& table) const;  // with another table, in some block
@@ -91,7 +96,6 @@ class KvClassCache {
   // False where the block has been shared since.
   bool Holds(const Fence& fence) const { return fence_of_[fence.block.value()] == fence.number; }
   bool ClaimSlab();
-  void Evict();
   void LetGo(BlockId block);
   void FreeBlock(BlockId block);
 

@@ -28,12 +28,13 @@ PrefixCache::Node PrefixCache::Find(const Key& key) const {
   return {};
 }
 
-PrefixCache::NodeId PrefixCache::Insert(const Key& key, BlockId block) {
+PrefixCache::NodeId PrefixCache::Insert(const Key& key, BlockId block, TenantId owner) {
   QUIRE_CHECK(!Contains(block)) << "block " << block.value() << " is cached already";
   QUIRE_CHECK(key.parent == kRoot || key.scope.empty()) << "a scope belongs to the first block";
   if (entries_.size() <= block.value()) entries_.resize(size_t{block.value()} + 1);
   Entry& entry = entries_[block.value()];
   entry.id = ++last_id_;
+  entry.owner = owner;
   entry.parent = key.parent;
   entry.hash = hash_(key);
   entry.scope.assign(key.scope.data(), key.scope.size());
@@ -69,32 +70,108 @@ void PrefixCache::Erase(BlockId block) {
   --size_;
 }
 
+PrefixCache::Owner& PrefixCache::OwnerAt(TenantId owner) {
+  if (owners_.size() <= owner.value()) owners_.resize(size_t{owner.value()} + 1);
+  return owners_[owner.value()];
+}
+
+void PrefixCache::TakeOut(TenantId id) {
+  const Owner& owner = OwnerAt(id);
+  protected_ -= owner.Protected();
+  if (owner.oldest == kNone) return;
+  const std::pair key(entries_[owner.oldest].unused_since, id);
+  (owner.use.unused > owner.quota.floor ? above_floor_ : within_floor_).erase(key);
+}
+
+void PrefixCache::PutBack(TenantId id) {
+  const Owner& owner = OwnerAt(id);
+  protected_ += owner.Protected();
+  if (owner.oldest == kNone) return;
+  (owner.use.unused > owner.quota.floor ? above_floor_ : within_floor_)
+      .emplace(entries_[owner.oldest].unused_since, id);
+}
+
 void PrefixCache::SetUnused(BlockId block) {
   Entry& entry = EntryOf(block);
   QUIRE_CHECK(!entry.unused);
+  TakeOut(entry.owner);
+  Owner& owner = OwnerAt(entry.owner);
   entry.unused = true;
-  entry.older = newest_;
+  entry.unused_since = ++last_unused_;
+  entry.older = owner.newest;
   entry.newer = kNone;
-  (newest_ == kNone ? oldest_ : entries_[newest_].newer) = block.value();
-  newest_ = block.value();
+  (owner.newest == kNone ? owner.oldest : entries_[owner.newest].newer) = block.value();
+  owner.newest = block.value();
+  ++owner.use.unused;
   ++unused_;
+  PutBack(entry.owner);
 }
 
 void PrefixCache::SetUsed(BlockId block) {
   Entry& entry = EntryOf(block);
   QUIRE_CHECK(entry.unused);
+  TakeOut(entry.owner);
+  Owner& owner = OwnerAt(entry.owner);
   entry.unused = false;
-  (entry.older == kNone ? oldest_ : entries_[entry.older].newer) = entry.newer;
-  (entry.newer == kNone ? newest_ : entries_[entry.newer].older) = entry.older;
+  (entry.older == kNone ? owner.oldest : entries_[entry.older].newer) = entry.newer;
+  (entry.newer == kNone ? owner.newest : entries_[entry.newer].older) = entry.older;
+  --owner.use.unused;
   --unused_;
+  PutBack(entry.owner);
 }
 
-BlockId PrefixCache::EvictOldest() {
-  QUIRE_CHECK(oldest_ != kNone) << "no block is unused";
-  const BlockId block(oldest_);
-  SetUsed(block);
-  Erase(block);
-  return block;
+BlockId PrefixCache::Evict(uint32_t block) {
+  SetUsed(BlockId(block));
+  Erase(BlockId(block));
+  return BlockId(block);
+}
+
+BlockId PrefixCache::EvictOldest(TenantId taker) {
+  QUIRE_CHECK(unused_ > 0) << "no block is unused";
+  // Floors that were raised may protect more than there is room for: then they do not.
+  const TenantId id = (above_floor_.empty() ? within_floor_ : above_floor_).begin()->second;
+  if (id != taker) {
+    ++OwnerAt(id).use.lost;
+    ++OwnerAt(taker).use.taken;
+  }
+  return Evict(OwnerAt(id).oldest);
+}
+
+void PrefixCache::SetQuotas(std::vector<Quota> quotas) {
+  above_floor_.clear();
+  within_floor_.clear();
+  protected_ = floors_ = 0;
+  owners_.resize(std::max(owners_.size(), quotas.size()));
+  quotas.resize(owners_.size());
+  for (uint32_t i = 0; i < owners_.size(); ++i) {
+    owners_[i].quota = quotas[i];
+    floors_ += quotas[i].floor;
+    PutBack(TenantId(i));
+  }
+}
+
+std::optional<BlockId> PrefixCache::EvictBeyondCeiling(TenantId id) {
+  const Owner& owner = OwnerAt(id);
+  if (owner.use.unused <= owner.quota.ceiling) return std::nullopt;
+  return Evict(owner.oldest);
+}
+
+std::vector<BlockId> PrefixCache::Flush(std::optional<TenantId> owner) {
+  std::vector<BlockId> unused;
+  for (uint32_t block = 0; block < entries_.size(); ++block) {
+    if (!Contains(BlockId(block)) || (owner.has_value() && entries_[block].owner != *owner))
+      continue;
+    if (!entries_[block].unused) {
+      Erase(BlockId(block));
+    } else {
+      unused.push_back(Evict(block));
+    }
+  }
+  return unused;
+}
+
+PrefixCache::Use PrefixCache::UseOf(TenantId owner) const {
+  return owner.value() < owners_.size() ? owners_[owner.value()].use : Use{};
 }
 
 std::vector<std::string> PrefixCache::CheckInvariants() const {
@@ -107,10 +184,26 @@ std::vector<std::string> PrefixCache::CheckInvariants() const {
     unused += entry.unused ? 1 : 0;
     found += Find({entry.parent, entry.scope, entry.tokens}).block == BlockId(block) ? 1 : 0;
   }
-  for (uint32_t block = oldest_; block != kNone && listed <= unused; ++listed) {
-    if (!entries_[block].unused) violations.push_back("a used block waits for eviction");
-    block = entries_[block].newer;
+  int64_t protected_blocks = 0;
+  for (uint32_t i = 0; i < owners_.size(); ++i) {
+    const Owner& owner = owners_[i];
+    const int64_t listed_before = listed;
+    for (uint32_t block = owner.oldest; block != kNone && listed <= unused; ++listed) {
+      if (!entries_[block].unused) violations.push_back("a used block waits for eviction");
+      if (entries_[block].owner != TenantId(i)) violations.push_back("a block is another's");
+      block = entries_[block].newer;
+    }
+    if (listed - listed_before != owner.use.unused) violations.push_back("unused of an owner");
+    protected_blocks += owner.Protected();
+    const bool above = owner.use.unused > owner.quota.floor;
+    const std::pair key(owner.oldest == kNone ? 0 : entries_[owner.oldest].unused_since,
+                        TenantId(i));
+    if (above_floor_.contains(key) != above ||
+        within_floor_.contains(key) != (!above && owner.use.unused > 0)) {
+      violations.push_back("an owner is not where its blocks are looked for");
+    }
   }
+  if (protected_blocks != protected_) violations.push_back("protected blocks");
   if (size != size_ || unused != unused_ || listed != unused || found != size) {
     violations.push_back(absl::StrCat("prefix cache: ", size, " blocks of ", size_, ", ", unused,
                                       " unused of ", unused_, ", ", listed, " listed, ", found,

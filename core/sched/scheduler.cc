@@ -27,16 +27,19 @@ void Scheduler::SetTenants(TenantTable tenants) {
   while (tenants_.size() < policies_.size()) tenants_.emplace_back(options_.ageing);
   shares_.SetPolicies(policies_);
   std::vector<double> weights;
+  std::vector<PrefixQuota> quotas;
   reserving_.clear();
   for (size_t i = 0; i < policies_.size(); ++i) {
     const TenantPolicy& policy = policies_[i];
     weights.push_back(policy.weight);
+    quotas.push_back({policy.prefix_floor_bytes, policy.prefix_ceiling_bytes});
     if (policy.kv_reserved_bytes > 0) reserving_.emplace_back(static_cast<uint32_t>(i));
     tenants_[i].bucket.SetRate(policy.tokens_per_second, policy.burst_tokens);
     tenants_[i].closed = false;
   }
   openings_.clear();
   fair_.SetWeights(weights);
+  kv_->SetPrefixQuotas(quotas);
   ReviewLoans();
   for (uint32_t i = 0; i < tenants_.size(); ++i) Refresh(TenantId(i));
 }
@@ -59,6 +62,7 @@ bool Scheduler::CanEverRun(const Sequence& sequence) const {
   const int64_t bytes = kv_->BytesOf(kv_->PromiseFor(sequence.max_kv_tokens()));
   const TenantPolicy& policy = PolicyOf(sequence);
   if (policy.kv_limit_bytes > 0 && bytes > policy.kv_limit_bytes) return false;
+  if (kv_->FloorBytes() > 0 && bytes > kv_->TotalBytes() - kv_->FloorBytes()) return false;
   return sequence.max_kv_tokens() <= kv_->LongestSequence(sequence.max_kv_tokens());
 }
 
@@ -269,6 +273,10 @@ TenantLoad Scheduler::Load(TenantId id) const {
   load.kv_bytes = shares_.used(id);
   load.kv_byte_seconds +=
       static_cast<double>(load.kv_bytes) * ToSeconds(now_ - tenant.kv_changed_at);
+  const PrefixUse prefix = kv_->PrefixUseOf(id);
+  load.prefix_bytes = prefix.unused_bytes;
+  load.prefix_blocks_lost = prefix.lost_blocks;
+  load.prefix_blocks_taken = prefix.taken_blocks;
   load.cost = fair_.received(id);
   load.cost_of_due = fair_.received_of_due(id);
   load.due = fair_.due(id);

@@ -155,6 +155,10 @@ class Scheduler {
   Attempt AdmitCovered(StepId last_launched, std::vector<Sequence*>* started);
   Attempt TryAdmit(TenantId id, StepId last_launched, std::vector<Sequence*>* started);
   int64_t TokensToPromise(const Sequence& sequence) const;
+  // Of the budget, in bytes, with what floors do not protect yet set aside.
+  int64_t FreeOfFloors(const KvBudget& budget) const {
+    return budget.PassingFloors().FreeBytes() - kv_->FloorBytes();
+  }
   bool Fits(const KvBlockCounts& blocks, KvBudget* after) const;
   bool ReclaimFor(const KvBlockCounts& blocks, StepId last_launched, KvBudget* after);
   bool SomebodyReclaims(TenantId but) const;

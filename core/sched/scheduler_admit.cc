@@ -39,7 +39,7 @@ void Scheduler::BeginRound(TimePoint now) {
 // Of loans, those are none any more that their tenant's reserve covers, and all of them once nobody
 // lacks anything.
 void Scheduler::SettleLoans() {
-  const bool nobody_lacks = kv_->Budget().FreeBytes() >= shares_.unused_reserves();
+  const bool nobody_lacks = FreeOfFloors(kv_->Budget()) >= shares_.unused_reserves();
   for (const auto& running : running_) {
     if (!running->loan) continue;
     if (!nobody_lacks && !shares_.IsWithinReserve(running->sequence->request().tenant)) continue;
@@ -100,8 +100,8 @@ Scheduler::Attempt Scheduler::TryAdmit(TenantId id, StepId last_launched,
   if (num_running() + num_parked_ >= options_.max_running_sequences) return Attempt::kNothing;
   if (WaitForPrefix(head)) return Attempt::kChanged;
   if (!fits && !ReclaimFor(blocks, last_launched, &after)) return Attempt::kBlocked;
-  const KvGrant grant =
-      shares_.Decide(id, bytes, /*fits=*/true, after.FreeBytes(), /*limited=*/false);
+  const KvGrant grant = shares_.Decide(id, bytes, /*fits=*/true, FreeOfFloors(after),
+                                       /*limited=*/false);
   QUIRE_CHECK(grant == KvGrant::kFirm || grant == KvGrant::kLoan);
   if (grant == KvGrant::kLoan && SomebodyReclaims(id)) return Attempt::kBlocked;
   started->push_back(Start(id, head.id(), grant == KvGrant::kLoan));
@@ -117,6 +117,8 @@ int64_t Scheduler::TokensToPromise(const Sequence& sequence) const {
 
 bool Scheduler::Fits(const KvBlockCounts& blocks, KvBudget* after) const {
   *after = kv_->Budget();
+  // Floors that were raised since it started are not to stop the only sequence for good.
+  if (running_.empty()) *after = after->PassingFloors();
   if (!after->TryTake(blocks)) return false;
   if (!options_.overcommit || running_.empty()) return true;
   // Each running sequence is to find the block it will want next.
@@ -191,7 +193,7 @@ bool Scheduler::SharePrefixes(const Sequence& a, const Sequence& b) const {
 int32_t Scheduler::SharePrefix(const Sequence& sequence) {
   return static_cast<int32_t>(kv_->SharePrefix(
       sequence.id(), sequence.tokens().first(static_cast<size_t>(sequence.ReusableTokens())),
-      ScopeOf(sequence)));
+      ScopeOf(sequence), sequence.request().tenant));
 }
 
 // Parks the head of a queue where a running sequence is about to compute more of what it begins

@@ -49,10 +49,11 @@ KvGrant Scheduler::TryExtend(Running* running) {
   const int64_t bytes = kv_->BytesOf(kv_->PromiseFor(tokens)) - running->promised_bytes;
   const TenantId tenant = running->sequence->request().tenant;
   KvBudget after = kv_->Budget();
+  if (running_.size() == 1) after = after.PassingFloors();  // as for Fits()
   const bool fits = after.TryTake(kv_->MorePromised(running->sequence->id(), tokens));
   // As for MayStart().
   const bool limited = bytes > 0 && tenants_[tenant.value()].running > 1;
-  const KvGrant grant = shares_.Decide(tenant, bytes, fits, after.FreeBytes(), limited);
+  const KvGrant grant = shares_.Decide(tenant, bytes, fits, FreeOfFloors(after), limited);
   if (grant != KvGrant::kFirm && grant != KvGrant::kLoan) return grant;
   kv_->Extend(running->sequence->id(), tokens);
   running->promised_tokens = tokens;
@@ -189,7 +190,8 @@ std::vector<std::string> Scheduler::CheckInvariants() const {
   expect("waiting tokens", waiting_tokens, waiting_tokens_);
   expect("parked", parked, num_parked_);
   expect("live", num_running() + waiting, static_cast<int64_t>(live_.size()));
-  if (firm_or_owed > kv_->TotalBytes()) violations.push_back("reserves cannot be given back");
+  if (firm_or_owed + kv_->FloorBytes() > kv_->TotalBytes())
+    violations.push_back("reserves cannot be given back");
   return violations;
 }
 

@@ -186,6 +186,14 @@ class Simulation {
       tenant.kv_limit_bytes =
           tenant.kv_reserved_bytes + static_cast<int64_t>(Uniform(1, 100)) * most_reserved / 50;
     }
+    if (Chance(0.3)) {
+      const int64_t left = most_reserved - tenant.kv_reserved_bytes;
+      tenant.prefix_floor_bytes = static_cast<int64_t>(Uniform(0, 100)) * left / 100;
+    }
+    if (Chance(0.2)) {
+      tenant.prefix_ceiling_bytes =
+          tenant.prefix_floor_bytes + static_cast<int64_t>(Uniform(1, 100)) * most_reserved / 100;
+    }
     // Not to change with a reload, so that who may find whose KV stays the same.
     if (index % 3 == 1) tenant.sharing_group = "a group";
     return tenant;
