@@ -1,0 +1,209 @@
+#include "server/auth/tenant_file.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <set>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "core/base/small_file.h"
+#include "core/base/status_macros.h"
+#include "server/flag_values.h"
+#include "server/metadata_text.h"
+
+namespace quire::server {
+namespace {
+
+constexpr size_t kMaxFileBytes = 4 << 20;
+constexpr size_t kMaxNameBytes = 64;
+
+absl::Status Invalid(absl::string_view where, absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat(where, ": ", what));
+}
+
+absl::Status CheckName(absl::string_view field, const std::string& name) {
+  if (!name.empty() && name.size() <= kMaxNameBytes && IsMetadataText(name)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(field, " is '", absl::Utf8SafeCHexEscape(name),
+                                                 "'; it must be 1 to ", kMaxNameBytes,
+                                                 " printable ASCII characters without spaces"));
+}
+
+absl::Status CheckMetadataKey(const std::string& key) {
+  if (IsMetadataKey(key)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("tenant_metadata_key is '", absl::Utf8SafeCHexEscape(key),
+                   "'; it must be lower-case letters, digits, '-', '_' and '.', and neither begin "
+                   "with grpc- nor end with -bin, e.g. x-quire-tenant"));
+}
+
+absl::Status DecodeBytes(const char* field, const std::string& text, int64_t* bytes) {
+  absl::StatusOr<int64_t> parsed = ParseBytes(text);
+  if (!parsed.ok()) return Invalid(field, parsed.status().message());
+  *bytes = *parsed;
+  return absl::OkStatus();
+}
+
+absl::Status DecodeSizes(const v1::TenantConfig& message, TenantPolicy* policy) {
+  if (message.has_kv_reserved()) {
+    QUIRE_RETURN_IF_ERROR(
+        DecodeBytes("kv_reserved", message.kv_reserved(), &policy->kv_reserved_bytes));
+  }
+  if (message.has_kv_limit()) {
+    QUIRE_RETURN_IF_ERROR(DecodeBytes("kv_limit", message.kv_limit(), &policy->kv_limit_bytes));
+  }
+  if (message.has_prefix_cache_floor()) {
+    QUIRE_RETURN_IF_ERROR(DecodeBytes("prefix_cache_floor", message.prefix_cache_floor(),
+                                      &policy->prefix_floor_bytes));
+  }
+  if (message.has_prefix_cache_ceiling()) {
+    QUIRE_RETURN_IF_ERROR(DecodeBytes("prefix_cache_ceiling", message.prefix_cache_ceiling(),
+                                      &policy->prefix_ceiling_bytes));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TenantSettings> DecodeSettings(const v1::TenantConfig& message) {
+  TenantSettings tenant;
+  TenantPolicy& policy = tenant.policy;
+  policy.name = message.name();
+  QUIRE_RETURN_IF_ERROR(CheckName("name", policy.name));
+  if (message.has_weight()) policy.weight = message.weight();
+  policy.max_priority = message.max_priority();
+  policy.max_running = message.max_running();
+  policy.max_queued = message.max_queued();
+  policy.max_queued_tokens = message.max_queued_tokens();
+  policy.tokens_per_second = message.tokens_per_second();
+  policy.burst_tokens = message.burst_tokens();
+  QUIRE_RETURN_IF_ERROR(DecodeSizes(message, &policy));
+  if (message.has_sharing_group()) {
+    QUIRE_RETURN_IF_ERROR(CheckName("sharing_group", message.sharing_group()));
+    policy.sharing_group = message.sharing_group();
+  }
+  tenant.max_context_tokens = message.max_context_tokens();
+  tenant.max_output_tokens = message.max_output_tokens();
+  for (const int32_t limit : {tenant.max_context_tokens, tenant.max_output_tokens}) {
+    if (limit >= 0) continue;
+    return Invalid("max_context_tokens and max_output_tokens",
+                   absl::StrCat("limits are 0 (none) or more, not ", limit));
+  }
+  QUIRE_RETURN_IF_ERROR(ValidateTenants({policy}));
+  return tenant;
+}
+
+// The error says which entry of the file it is about.
+absl::StatusOr<TenantSettings> DecodeTenant(const std::string& entry,
+                                            const v1::TenantConfig& message) {
+  absl::StatusOr<TenantSettings> tenant = DecodeSettings(message);
+  if (!tenant.ok()) return Invalid(entry, tenant.status().message());
+  return tenant;
+}
+
+absl::StatusOr<TenantsConfig> DecodeFile(v1::ConfigFile message) {
+  TenantsConfig config;
+  if (message.has_tenant_metadata_key()) {
+    config.metadata_key = message.tenant_metadata_key();
+    QUIRE_RETURN_IF_ERROR(CheckMetadataKey(config.metadata_key));
+    if (message.tenants_size() == 0 && !message.has_default_tenant()) {
+      return Invalid("tenant_metadata_key", "nobody could call; list tenants or a default_tenant");
+    }
+  } else if (message.tenants_size() > 0) {
+    return Invalid("tenants",
+                   "no call could be theirs without tenant_metadata_key; add it, e.g. "
+                   "\"tenant_metadata_key\": \"x-quire-tenant\"");
+  }
+  if (message.has_default_tenant()) {
+    v1::TenantConfig* const entry = message.mutable_default_tenant();
+    if (entry->has_name()) {
+      return Invalid("default_tenant",
+                     absl::StrCat("it is called '", kDefaultTenantName, "'; leave out its name"));
+    }
+    entry->set_name(kDefaultTenantName);
+    QUIRE_ASSIGN_OR_RETURN(config.default_tenant, DecodeTenant("default_tenant", *entry));
+  }
+  std::set<std::string> names = {kDefaultTenantName};
+  for (int i = 0; i < message.tenants_size(); ++i) {
+    const std::string entry = absl::StrCat("tenants[", i, "]");
+    QUIRE_ASSIGN_OR_RETURN(TenantSettings tenant, DecodeTenant(entry, message.tenants(i)));
+    if (!names.insert(tenant.policy.name).second) {
+      return Invalid(entry, absl::StrCat("the name '", tenant.policy.name,
+                                         "' is taken; each has its own, and '", kDefaultTenantName,
+                                         "' is the default tenant's"));
+    }
+    config.tenants.push_back(std::move(tenant));
+  }
+  return config;
+}
+
+}  // namespace
+
+absl::StatusOr<TenantsConfig> ParseTenantFile(const std::string& json) {
+  v1::ConfigFile message;
+  const auto parsed = google::protobuf::util::JsonStringToMessage(json, &message);
+  if (parsed.ok()) return DecodeFile(std::move(message));
+  // It names the field, or shows the place: the text around it, and a caret under it.
+  std::string what = absl::StrReplaceAll(parsed.message().ToString(), {{"\n", " "}, {"^", ""}});
+  absl::StripTrailingAsciiWhitespace(&what);
+  if (absl::StrContains(what, "Cannot find field")) {
+    absl::StrAppend(&what, " proto/quire/v1/config.proto lists those there are");
+  }
+  return Invalid("not a config file", what);
+}
+
+absl::StatusOr<TenantsConfig> LoadTenantFile(const std::string& path) {
+  QUIRE_ASSIGN_OR_RETURN(const std::string json, ReadSmallFile(path, kMaxFileBytes));
+  absl::StatusOr<TenantsConfig> config = ParseTenantFile(json);
+  if (!config.ok()) return Invalid(path, config.status().message());
+  return config;
+}
+
+absl::Status CheckReserves(const TenantsConfig& config, int64_t kv_bytes) {
+  int64_t left = kv_bytes;  // each amount is at least 0, so this cannot overflow
+  const auto take = [&left](const TenantPolicy& policy) {
+    for (int64_t bytes : {policy.kv_reserved_bytes, policy.prefix_floor_bytes}) {
+      if (left >= 0) left -= bytes;
+    }
+  };
+  for (const TenantSettings& tenant : config.tenants) take(tenant.policy);
+  if (config.default_tenant.has_value()) take(config.default_tenant->policy);
+  if (left >= 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("kv_reserved and prefix_cache_floor of all tenants together exceed the KV cache "
+                   "of ",
+                   kv_bytes, " bytes; lower them, or raise --kv-memory"));
+}
+
+v1::TenantConfig EncodeTenant(const TenantSettings& tenant) {
+  const TenantPolicy& policy = tenant.policy;
+  v1::TenantConfig message;
+  message.set_name(policy.name);
+  message.set_weight(policy.weight);
+  const auto set = [&message](auto setter, auto value) {
+    if (value > 0) (message.*setter)(value);
+  };
+  set(&v1::TenantConfig::set_max_priority, policy.max_priority);
+  set(&v1::TenantConfig::set_max_running, policy.max_running);
+  set(&v1::TenantConfig::set_max_queued, policy.max_queued);
+  set(&v1::TenantConfig::set_max_queued_tokens, policy.max_queued_tokens);
+  set(&v1::TenantConfig::set_tokens_per_second, policy.tokens_per_second);
+  set(&v1::TenantConfig::set_burst_tokens, policy.burst_tokens);
+  if (policy.kv_reserved_bytes > 0) message.set_kv_reserved(absl::StrCat(policy.kv_reserved_bytes));
+  if (policy.kv_limit_bytes > 0) message.set_kv_limit(absl::StrCat(policy.kv_limit_bytes));
+  if (policy.prefix_floor_bytes > 0) {
+    message.set_prefix_cache_floor(absl::StrCat(policy.prefix_floor_bytes));
+  }
+  if (policy.prefix_ceiling_bytes > 0) {
+    message.set_prefix_cache_ceiling(absl::StrCat(policy.prefix_ceiling_bytes));
+  }
+  if (!policy.sharing_group.empty()) message.set_sharing_group(policy.sharing_group);
+  set(&v1::TenantConfig::set_max_context_tokens, tenant.max_context_tokens);
+  set(&v1::TenantConfig::set_max_output_tokens, tenant.max_output_tokens);
+  return message;
+}
+
+}  // namespace quire::server

@@ -1,0 +1,186 @@
+#include "server/auth/tenant_directory.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+#include "core/base/refusal.h"
+
+namespace quire::server {
+namespace {
+
+using ::testing::HasSubstr;
+
+TenantSettings Tenant(const std::string& name, int32_t max_priority = 0) {
+  TenantSettings tenant;
+  tenant.policy.name = name;
+  tenant.policy.max_priority = max_priority;
+  return tenant;
+}
+
+TenantsConfig Config(std::vector<TenantSettings> tenants, bool has_default = false) {
+  TenantsConfig config;
+  config.metadata_key = "t";
+  config.tenants = std::move(tenants);
+  if (has_default) config.default_tenant = Tenant("", 7);
+  return config;
+}
+
+TenantChanges Change(TenantDirectory* directory, const TenantsConfig& config) {
+  return directory->Install(directory->MakeRoster(config));
+}
+
+// Of a call that has `names` under the key "t", and something under every other key.
+absl::StatusOr<Caller> Resolve(const TenantDirectory& directory,
+                               const std::vector<absl::string_view>& names) {
+  return directory.Resolve([&](absl::string_view key) {
+    return key == "t" ? names : std::vector<absl::string_view>{"something"};
+  });
+}
+
+uint32_t IdOf(const TenantDirectory& directory, const char* name) {
+  const absl::StatusOr<Caller> caller = Resolve(directory, {name});
+  EXPECT_TRUE(caller.ok()) << name << ": " << caller.status();
+  return caller.ok() ? caller->tenant.value() : UINT32_MAX;
+}
+
+void ExpectRefused(const absl::StatusOr<Caller>& caller, const char* reason, const char* part) {
+  EXPECT_EQ(caller.status().code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_THAT(std::string(caller.status().message()), HasSubstr(part));
+  const std::optional<Refusal> refusal = RefusalOf(caller.status());
+  ASSERT_TRUE(refusal.has_value());
+  EXPECT_EQ(refusal->reason, reason);
+}
+
+TEST(TenantDirectoryTest, WithoutAConfigurationEverybodyIsTheDefaultTenant) {
+  const TenantDirectory directory;
+  EXPECT_EQ(IdOf(directory, "a"), 0u);
+  EXPECT_EQ(Resolve(directory, {})->tenant, TenantId(0));
+  EXPECT_EQ(directory.roster().Table(), (TenantTable{Tenant("default").policy}));
+}
+
+TEST(TenantDirectoryTest, WithoutAMetadataKeyTheDefaultPolicyIsEverybodys) {
+  TenantDirectory directory;
+  TenantsConfig config = Config({}, /*has_default=*/true);
+  config.metadata_key.clear();
+  Change(&directory, config);
+  const absl::StatusOr<Caller> caller = Resolve(directory, {"a", "b"});
+  ASSERT_TRUE(caller.ok());
+  EXPECT_EQ(caller->max_priority, 7);
+}
+
+TEST(TenantDirectoryTest, ATenantsCallsGetItsIdAndItsLimits) {
+  TenantDirectory directory;
+  TenantSettings b = Tenant("b", 3);
+  b.max_context_tokens = 4;
+  b.max_output_tokens = 5;
+  Change(&directory, Config({Tenant("a"), b}));
+  EXPECT_EQ(IdOf(directory, "a"), 1u);
+  const absl::StatusOr<Caller> caller = Resolve(directory, {"b"});
+  ASSERT_TRUE(caller.ok());
+  EXPECT_EQ(caller->tenant, TenantId(2));
+  EXPECT_EQ(caller->max_priority, 3);
+  EXPECT_EQ(caller->max_context_tokens, 4);
+  EXPECT_EQ(caller->max_output_tokens, 5);
+}
+
+TEST(TenantDirectoryTest, WhoeverIsNotListedIsRefusedWithAReason) {
+  TenantDirectory directory;
+  Change(&directory, Config({Tenant("a")}));
+  ExpectRefused(Resolve(directory, {}), "TENANT_MISSING", "the call has no t");
+  ExpectRefused(Resolve(directory, {"b"}), "TENANT_UNKNOWN", "'b' is not configured");
+  ExpectRefused(Resolve(directory, {"default"}), "TENANT_UNKNOWN", "'default'");
+  ExpectRefused(Resolve(directory, {""}), "TENANT_UNKNOWN", "''");
+  ExpectRefused(Resolve(directory, {"a", "a"}), "TENANT_AMBIGUOUS", "2 values of t");
+  const std::string long_name(1000, '\n');
+  const absl::StatusOr<Caller> caller = Resolve(directory, {long_name});
+  ExpectRefused(caller, "TENANT_UNKNOWN", "...");
+  EXPECT_LT(caller.status().message().size(), 400u);
+}
+
+TEST(TenantDirectoryTest, UnknownNamesShareTheDefaultTenantWhereThereIsOne) {
+  TenantDirectory directory;
+  Change(&directory, Config({Tenant("a")}, /*has_default=*/true));
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(IdOf(directory, std::to_string(i).c_str()), 0u);
+  EXPECT_EQ(Resolve(directory, {})->max_priority, 7);
+  EXPECT_EQ(directory.roster().entries.size(), 2u);
+  ExpectRefused(Resolve(directory, {"a", "b"}), "TENANT_AMBIGUOUS", "2 values");
+}
+
+TEST(TenantDirectoryTest, ANameKeepsItsIdThroughEveryConfiguration) {
+  TenantDirectory directory;
+  Change(&directory, Config({Tenant("a"), Tenant("b")}));
+  Change(&directory, Config({Tenant("c"), Tenant("b")}, /*has_default=*/true));
+  EXPECT_EQ(IdOf(directory, "b"), 2u);
+  EXPECT_EQ(IdOf(directory, "c"), 3u);
+  ExpectRefused(Resolve(directory, {"a"}), "TENANT_REMOVED", "'a' is no longer configured");
+  Change(&directory, Config({Tenant("a", 9)}));
+  EXPECT_EQ(IdOf(directory, "a"), 1u);
+  EXPECT_EQ(Resolve(directory, {"a"})->max_priority, 9);
+  ExpectRefused(Resolve(directory, {"c"}), "TENANT_REMOVED", "'c'");
+}
+
+TEST(TenantDirectoryTest, ARemovedTenantKeepsItsLimitsAndNothingIsSetAsideForIt) {
+  TenantDirectory directory;
+  TenantSettings a = Tenant("a");
+  a.policy.max_running = 2;
+  a.policy.kv_reserved_bytes = 3;
+  a.policy.kv_limit_bytes = 4;
+  a.policy.prefix_floor_bytes = 5;
+  Change(&directory, Config({a}));
+  EXPECT_EQ(directory.roster().Table()[1], a.policy);
+  Change(&directory, Config({}));
+  EXPECT_EQ(
+      directory.roster().Table()[1],
+      (TenantPolicy{.name = "a", .max_running = 2, .kv_limit_bytes = 4, .sharing_group = ""}));
+  Change(&directory, Config({a}));
+  EXPECT_EQ(directory.roster().Table()[1], a.policy);
+}
+
+TEST(TenantDirectoryTest, NothingChangesBeforeARosterIsInstalled) {
+  TenantDirectory directory;
+  Change(&directory, Config({Tenant("a")}));
+  const TenantRoster roster = directory.MakeRoster(Config({Tenant("b")}));
+  EXPECT_EQ(IdOf(directory, "a"), 1u);
+  ExpectRefused(Resolve(directory, {"b"}), "TENANT_UNKNOWN", "'b'");
+  EXPECT_EQ(roster.Table().size(), 3u);
+}
+
+TEST(TenantDirectoryTest, ChangesAreCounted) {
+  TenantDirectory directory;
+  TenantChanges changes = Change(&directory, Config({Tenant("a"), Tenant("b")}));
+  EXPECT_EQ(changes.added, 2);
+  EXPECT_EQ(changes.removed, 1);  // the default tenant
+  EXPECT_TRUE(changes.metadata_key);
+  changes = Change(&directory, Config({Tenant("a", 1), Tenant("c"), Tenant("d")}));
+  EXPECT_EQ(changes.added, 2);
+  EXPECT_EQ(changes.removed, 1);
+  EXPECT_EQ(changes.changed, 1);
+  EXPECT_FALSE(changes.metadata_key);
+  changes = Change(&directory, Config({Tenant("a", 1), Tenant("c"), Tenant("d")}));
+  EXPECT_EQ(changes.added + changes.removed + changes.changed, 0);
+}
+
+// For ThreadSanitizer: calls see one configuration or the other, whole.
+TEST(TenantDirectoryTest, CallsGoOnWhileConfigurationsChange) {
+  TenantDirectory directory;
+  Change(&directory, Config({Tenant("a", 1)}));
+  std::atomic<bool> stop{false};
+  std::thread caller([&] {
+    while (!stop) {
+      const absl::StatusOr<Caller> found = Resolve(directory, {"a"});
+      EXPECT_EQ(found.ok() ? found->max_priority : 1, 1);
+    }
+  });
+  for (int i = 0; i < 200; ++i) {
+    Change(&directory, Config({Tenant("b")}));
+    Change(&directory, Config({Tenant("a", 1)}));
+  }
+  stop = true;
+  caller.join();
+}
+
+}  // namespace
+}  // namespace quire::server

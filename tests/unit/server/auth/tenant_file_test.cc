@@ -1,0 +1,183 @@
+#include "server/auth/tenant_file.h"
+
+#include <gmock/gmock.h>
+#include <google/protobuf/util/json_util.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+namespace quire::server {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+TenantsConfig MustParse(const std::string& json) {
+  const absl::StatusOr<TenantsConfig> config = ParseTenantFile(json);
+  EXPECT_TRUE(config.ok()) << config.status();
+  return config.ok() ? *config : TenantsConfig();
+}
+
+TEST(TenantFileTest, EveryFieldReachesItsPlace) {
+  const TenantsConfig config = MustParse(R"({
+    "tenant_metadata_key": "x-quire-tenant",
+    "default_tenant": {"weight": 0.5},
+    "tenants": [{
+      "name": "a", "weight": 2, "max_priority": 3, "max_running": 4, "max_queued": 5,
+      "max_queued_tokens": 6000000000, "tokens_per_second": 7.5, "burst_tokens": 8,
+      "kv_reserved": "9K", "kv_limit": "10M", "prefix_cache_floor": "11",
+      "prefix_cache_ceiling": "1T", "sharing_group": "g", "max_context_tokens": 12,
+      "max_output_tokens": 13}]})");
+  EXPECT_EQ(config.metadata_key, "x-quire-tenant");
+  ASSERT_TRUE(config.default_tenant.has_value());
+  EXPECT_EQ(config.default_tenant->policy,
+            (TenantPolicy{.name = "default", .weight = 0.5, .sharing_group = ""}));
+  ASSERT_EQ(config.tenants.size(), 1u);
+  EXPECT_EQ(config.tenants[0].policy, (TenantPolicy{.name = "a",
+                                                    .weight = 2,
+                                                    .max_priority = 3,
+                                                    .max_running = 4,
+                                                    .max_queued = 5,
+                                                    .max_queued_tokens = 6000000000,
+                                                    .tokens_per_second = 7.5,
+                                                    .burst_tokens = 8,
+                                                    .kv_reserved_bytes = 9 << 10,
+                                                    .kv_limit_bytes = 10 << 20,
+                                                    .prefix_floor_bytes = 11,
+                                                    .prefix_ceiling_bytes = int64_t{1} << 40,
+                                                    .sharing_group = "g"}));
+  EXPECT_EQ(config.tenants[0].max_context_tokens, 12);
+  EXPECT_EQ(config.tenants[0].max_output_tokens, 13);
+}
+
+TEST(TenantFileTest, WhatIsLeftOutIsNotLimited) {
+  const TenantsConfig nothing = MustParse("{}");
+  EXPECT_TRUE(nothing.tenants.empty());
+  EXPECT_FALSE(nothing.default_tenant.has_value());
+  EXPECT_EQ(nothing.metadata_key, "");
+  const TenantsConfig bare =
+      MustParse(R"({"tenantMetadataKey": "t", "tenants": [{"name": "a"}, {"name": "b"}]})");
+  ASSERT_EQ(bare.tenants.size(), 2u);
+  EXPECT_EQ(bare.tenants[1].policy, (TenantPolicy{.name = "b", .sharing_group = ""}));
+}
+
+// A file with one tenant named "a" that also has `fields`.
+std::string WithTenant(const std::string& fields) {
+  return R"({"tenant_metadata_key": "t", "tenants": [{"name": "a", )" + fields + "}]}";
+}
+
+TEST(TenantFileTest, EveryErrorIsOneLineThatNamesThePlace) {
+  const struct {
+    std::string json;
+    std::vector<std::string> parts;
+  } cases[] = {
+      {"", {"not a config file"}},
+      {"[]", {"not a config file"}},
+      {R"({"tenants": [{"name": "a"} {"name": "b"}]})", {"Expected , or ]", R"({"name": "b"})"}},
+      {R"({"tennants": []})", {"tennants", "Cannot find field", "proto/quire/v1/config.proto"}},
+      {WithTenant(R"("weigth": 2)"), {"tenants[0]", "weigth", "Cannot find field"}},
+      {WithTenant(R"("weight": 1, "weight": 2)"), {"tenants[0]", "weight", "already set"}},
+      {WithTenant(R"("weight": "heavy")"), {"tenants[0].weight", "heavy"}},
+      {WithTenant(R"("weight": 0)"), {"tenants[0]", "tenant a", "weight 0"}},
+      {WithTenant(R"("max_running": -1)"), {"tenants[0]", "-1"}},
+      {WithTenant(R"("max_running": 3000000000)"), {"tenants[0].max_running", "3000000000"}},
+      {WithTenant(R"("tokens_per_second": "NaN")"), {"tenants[0]", "a rate is 0 (none) or more"}},
+      {WithTenant(R"("kv_reserved": "much")"), {"tenants[0]", "kv_reserved", "'much'", "512M"}},
+      {WithTenant(R"("kv_limit": "")"), {"tenants[0]", "kv_limit", "''"}},
+      {WithTenant(R"("prefix_cache_floor": "-1")"), {"tenants[0]", "prefix_cache_floor", "'-1'"}},
+      {WithTenant(R"("prefix_cache_ceiling": "1X")"), {"tenants[0]", "prefix_cache_ceiling"}},
+      {WithTenant(R"("kv_reserved": "2M", "kv_limit": "1M")"),
+       {"tenants[0]", "kv_reserved 2097152 is more than kv_limit 1048576"}},
+      {WithTenant(R"("max_context_tokens": -2)"), {"tenants[0]", "max_context_tokens", "-2"}},
+      {WithTenant(R"("max_output_tokens": -3)"), {"tenants[0]", "max_output_tokens", "-3"}},
+      {WithTenant(R"("sharing_group": "my group")"), {"tenants[0]", "sharing_group", "my group"}},
+      {R"({"tenant_metadata_key": "t", "tenants": [{"weight": 1}]})",
+       {"tenants[0]", "name is ''", "1 to 64 printable ASCII"}},
+      {R"({"tenant_metadata_key": "t", "tenants": [{"name": "bj\u00f6rn"}]})",
+       {"tenants[0]", "'bj\u00f6rn'"}},
+      {R"({"tenant_metadata_key": "t", "tenants": [{"name": ")" + std::string(65, 'n') + "\"}]}",
+       {"tenants[0]", "1 to 64"}},
+      {R"({"tenant_metadata_key": "t", "tenants": [{"name": "a"}, {"name": "a"}]})",
+       {"tenants[1]", "'a' is taken"}},
+      {R"({"tenant_metadata_key": "t", "tenants": [{"name": "default"}]})",
+       {"tenants[0]", "'default' is taken"}},
+      {R"({"default_tenant": {"name": "a b"}})", {"default_tenant", "leave out its name"}},
+      {R"({"default_tenant": {"max_queued": -1}})", {"default_tenant", "-1"}},
+      {R"({"tenants": [{"name": "a"}]})", {"tenants", "without tenant_metadata_key"}},
+      {R"({"tenant_metadata_key": "t"})", {"tenant_metadata_key: nobody could call"}},
+      {R"({"tenant_metadata_key": "grpc-x", "default_tenant": {}})",
+       {"tenant_metadata_key is 'grpc-x'"}},
+  };
+  for (const auto& c : cases) {
+    const absl::StatusOr<TenantsConfig> config = ParseTenantFile(c.json);
+    EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument) << c.json;
+    const std::string message(config.status().message());
+    EXPECT_THAT(message, Not(HasSubstr("\n"))) << c.json;
+    for (const std::string& part : c.parts) EXPECT_THAT(message, HasSubstr(part)) << c.json;
+  }
+}
+
+TEST(TenantFileTest, WhatIsEncodedReadsBackTheSame) {
+  TenantSettings tenant;
+  tenant.policy = {.name = "a",
+                   .weight = 0.25,
+                   .max_priority = 1,
+                   .max_running = 2,
+                   .max_queued = 3,
+                   .max_queued_tokens = 4,
+                   .tokens_per_second = 5.5,
+                   .burst_tokens = 6,
+                   .kv_reserved_bytes = 7,
+                   .kv_limit_bytes = 8,
+                   .prefix_floor_bytes = 9,
+                   .prefix_ceiling_bytes = 10,
+                   .sharing_group = "g"};
+  tenant.max_context_tokens = 11;
+  tenant.max_output_tokens = 12;
+  const v1::TenantConfig message = EncodeTenant(tenant);
+  for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
+    const auto* field = message.GetDescriptor()->field(i);
+    EXPECT_TRUE(message.GetReflection()->HasField(message, field)) << field->name();
+  }
+  std::string json;
+  ASSERT_TRUE(google::protobuf::util::MessageToJsonString(message, &json).ok());
+  const TenantsConfig config =
+      MustParse(R"({"tenant_metadata_key": "t", "tenants": [)" + json + "]}");
+  ASSERT_EQ(config.tenants.size(), 1u);
+  EXPECT_EQ(config.tenants[0].policy, tenant.policy);
+  EXPECT_EQ(config.tenants[0].max_context_tokens, 11);
+  EXPECT_EQ(config.tenants[0].max_output_tokens, 12);
+}
+
+TEST(TenantFileTest, LimitsThatThereAreNotAreLeftOutOfTheEncoding) {
+  TenantSettings tenant;
+  tenant.policy.name = "a";
+  EXPECT_EQ(EncodeTenant(tenant).ShortDebugString(), "name: \"a\" weight: 1");
+}
+
+TEST(TenantFileTest, WhatIsSetAsideMustFitTheKvCache) {
+  TenantsConfig config =
+      MustParse(R"({"default_tenant": {"kv_reserved": "1"}, "tenant_metadata_key": "t",
+                    "tenants": [{"name": "a", "kv_reserved": "2", "prefix_cache_floor": "4"}]})");
+  EXPECT_TRUE(CheckReserves(config, 7).ok());
+  EXPECT_THAT(CheckReserves(config, 6).ToString(), HasSubstr("the KV cache of 6 bytes"));
+  config.tenants[0].policy.kv_reserved_bytes = INT64_MAX;
+  config.tenants.push_back(config.tenants[0]);
+  EXPECT_FALSE(CheckReserves(config, INT64_MAX).ok());
+}
+
+TEST(TenantFileTest, ErrorsOfAFileNameIt) {
+  EXPECT_THAT(LoadTenantFile("/no/such/file").status().ToString(), HasSubstr("/no/such/file"));
+  const std::string path = ::testing::TempDir() + "tenant_file_test.json";
+  std::ofstream(path) << R"({"tenants": 5})";
+  EXPECT_THAT(LoadTenantFile(path).status().ToString(),
+              AllOf(HasSubstr(path + ": "), HasSubstr("tenants")));
+  std::ofstream(path) << R"({"default_tenant": {}})";
+  EXPECT_TRUE(LoadTenantFile(path)->default_tenant.has_value());
+  std::filesystem::remove(path);
+}
+
+}  // namespace
+}  // namespace quire::server
