@@ -4,14 +4,23 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/refusal.h"
 
 namespace quire::server {
+namespace {
+
+// A guess: streams end when their clients have read them.
+constexpr Duration kRetryAfter = std::chrono::seconds(1);
+
+}  // namespace
 
 absl::Status LiveStreams::Add(std::shared_ptr<OutputStream> stream) {
   MutexLock lock(&mu_);
   if (streams_.size() >= max_streams_) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "the server has ", streams_.size(), " open streams, which is its limit; try again later"));
+    return Refuse(absl::StatusCode::kResourceExhausted,
+                  absl::StrCat("the server has ", streams_.size(),
+                               " open streams, which is its limit; try again later"),
+                  {.reason = "TOO_MANY_STREAMS", .retry_after = kRetryAfter});
   }
   streams_.insert(std::move(stream));
   return absl::OkStatus();

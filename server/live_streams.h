@@ -18,7 +18,7 @@ class LiveStreams {
  public:
   explicit LiveStreams(size_t max_streams) : max_streams_(max_streams) {}
 
-  // ResourceExhausted when there are too many.
+  // Refuses with ResourceExhausted when there are too many.
   absl::Status Add(std::shared_ptr<OutputStream> stream);
   // Without effect for a stream that was not added.
   void Remove(const std::shared_ptr<OutputStream>& stream);

@@ -2,6 +2,7 @@
 
 #include <grpcpp/support/status.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -11,7 +12,14 @@ namespace quire::server {
 
 // The status a client gets. Codes keep their meaning (proto/README.md); the message is cut to what
 // fits beside other metadata in the 8 KiB that clients accept.
+// A refusal's reason and when to come back go along as google.rpc.ErrorInfo, with the domain
+// "quire", and google.rpc.RetryInfo.
 grpc::Status ToGrpcStatus(const absl::Status& status);
+
+// Trailing metadata that has gRPC's own retries wait, in milliseconds; nullopt unless the status is
+// a refusal that says when to come back.
+inline constexpr char kRetryPushbackKey[] = "grpc-retry-pushback-ms";
+std::optional<std::string> RetryPushback(const absl::Status& status);
 
 // `text` as it may appear in a message: quoted, control characters escaped, cut to a few words.
 std::string Quoted(std::string_view text);

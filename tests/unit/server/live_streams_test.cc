@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/base/refusal.h"
 #include "tests/unit/server/fake_stream_writer.h"
 
 namespace quire::server {
@@ -14,7 +15,10 @@ TEST(LiveStreamsTest, RefusesTheStreamBeyondTheBoundAndTakesOneWhenAnotherHasGon
   const auto first = make();
   EXPECT_TRUE(streams.Add(first).ok());
   EXPECT_TRUE(streams.Add(make()).ok());
-  EXPECT_EQ(streams.Add(make()).code(), absl::StatusCode::kResourceExhausted);
+  const absl::Status refused = streams.Add(make());
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(RefusalOf(refused)->reason, "TOO_MANY_STREAMS");
+  EXPECT_GT(RefusalOf(refused)->retry_after, Duration::zero());
   streams.Remove(first);
   EXPECT_TRUE(streams.Add(make()).ok());
   EXPECT_EQ(streams.size(), 2u);

@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
+#include "core/base/refusal.h"
 #include "core/text/utf8.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
 
 namespace quire::server {
 namespace {
@@ -30,6 +34,58 @@ TEST(StatusCodecTest, ALongMessageIsCutAtACodePoint) {
   const std::string result = ToGrpcStatus(absl::InternalError(message)).error_message();
   EXPECT_EQ(result, std::string(1023, 'x'));
   EXPECT_TRUE(IsValidUtf8(result));
+}
+
+TEST(StatusCodecTest, ARefusalTellsProgramsItsReasonAndWhenToComeBack) {
+  const absl::Status status =
+      Refuse(absl::StatusCode::kResourceExhausted, "full",
+             {.reason = "QUEUE_FULL", .retry_after = std::chrono::milliseconds(2250)});
+  const grpc::Status result = ToGrpcStatus(status);
+  EXPECT_EQ(result.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(result.error_message(), "full");
+  google::rpc::Status details;
+  ASSERT_TRUE(details.ParseFromString(result.error_details()));
+  EXPECT_EQ(details.code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(details.message(), "full");
+  ASSERT_EQ(details.details_size(), 2);
+  google::rpc::ErrorInfo info;
+  ASSERT_TRUE(details.details(0).UnpackTo(&info));
+  EXPECT_EQ(info.reason(), "QUEUE_FULL");
+  EXPECT_EQ(info.domain(), "quire");
+  google::rpc::RetryInfo retry;
+  ASSERT_TRUE(details.details(1).UnpackTo(&retry));
+  EXPECT_EQ(retry.retry_delay().seconds(), 2);
+  EXPECT_EQ(retry.retry_delay().nanos(), 250'000'000);
+  EXPECT_EQ(RetryPushback(status), "2250");
+}
+
+// What every client's library looks for, by the numbers of the fields on the wire.
+TEST(StatusCodecTest, TheDetailsAreTheBytesOfGoogleRpcStatus) {
+  const auto field = [](const char* key, const std::string& bytes) {
+    return absl::StrCat(key, std::string(1, static_cast<char>(bytes.size())), bytes);
+  };
+  const std::string info = absl::StrCat(field("\x0a", "R"), field("\x12", "quire"));
+  const std::string any =
+      absl::StrCat(field("\x0a", "type.googleapis.com/google.rpc.ErrorInfo"), field("\x12", info));
+  EXPECT_EQ(
+      ToGrpcStatus(Refuse(absl::StatusCode::kUnavailable, "m", {.reason = "R"})).error_details(),
+      absl::StrCat("\x08\x0e", field("\x12", "m"), field("\x1a", any)));
+}
+
+TEST(StatusCodecTest, WaitingIsRoundedUpAndOnlySuggestedWhereItHelps) {
+  const auto pushback = [](Duration after) {
+    return RetryPushback(
+        Refuse(absl::StatusCode::kUnavailable, "m", {.reason = "R", .retry_after = after}));
+  };
+  EXPECT_EQ(pushback(std::chrono::nanoseconds(1)), "1");
+  EXPECT_EQ(pushback(Duration::zero()), "0");
+  const absl::Status hopeless = Refuse(absl::StatusCode::kUnavailable, "m", {.reason = "R"});
+  EXPECT_EQ(RetryPushback(hopeless), std::nullopt);
+  google::rpc::Status details;
+  ASSERT_TRUE(details.ParseFromString(ToGrpcStatus(hopeless).error_details()));
+  EXPECT_EQ(details.details_size(), 1);
+  EXPECT_EQ(RetryPushback(absl::UnavailableError("m")), std::nullopt);
+  EXPECT_EQ(ToGrpcStatus(absl::UnavailableError("m")).error_details(), "");
 }
 
 TEST(StatusCodecTest, QuotedTextIsShortAndPrintable) {
