@@ -22,6 +22,7 @@ struct TextFlags {
   std::string kv_memory = "auto";
   std::string listen = "127.0.0.1:50051";
   std::string metrics_listen = "127.0.0.1:9464";
+  std::string admin_listen = "off";
   std::string reflection = "auto";
   std::string drain_timeout = "30s";
   std::string default_deadline = "0";
@@ -59,8 +60,7 @@ class FlagGroup {
 
 void AddModelFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
   FlagGroup flags(app, "Model and device");
-  flags.Add("--model", "DIR", config.model_dir, "Hugging Face model directory, or a .gguf file")
-      ->required();
+  flags.Add("--model", "DIR", config.model_dir, "Hugging Face model directory, or a .gguf file");
   flags.Add("--chat-family", "NAME", config.chat_family,
             "How conversations are written, such as llama3.1 (default: as the model's files say)");
   flags.Add("--model-name", "NAME", config.model_name,
@@ -145,10 +145,13 @@ void AddNetworkFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
   flags.Add("--listen", "ADDR:PORT", text.listen, "gRPC address; port 0: any free one");
   flags.Add("--metrics-listen", "ADDR:PORT", text.metrics_listen,
             "Address of /metrics for Prometheus; port 0: any free one; off: none");
+  flags.Add("--admin-listen", "ADDR:PORT", text.admin_listen,
+            "Address of the admin service; port 0: any free one; off: none");
   flags.Add("--port-file", "FILE", config.port_file,
             "Write the bound addresses to this file once the server is ready; empty: none");
   flags.AddSwitch("--insecure", config.insecure,
-                  "Allow --listen beyond loopback, without encryption and authentication");
+                  "Allow --listen and --admin-listen beyond loopback, without encryption and "
+                  "authentication: clients are believed whose tenant they are");
   flags.AddChoice("--reflection", text.reflection, {"auto", "on", "off"},
                   "Let clients ask for the API's description; auto: on loopback only");
   flags.Add("--max-message-bytes", "BYTES", text.max_message_bytes,
@@ -161,6 +164,15 @@ void AddNetworkFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
                   "Threads that turn tokens into text");
   flags.Add("--drain-timeout", "TIME", text.drain_timeout,
             "How long running requests may go on after SIGTERM");
+}
+
+void AddTenantFlags(CLI::App& app, ServerConfig& config) {
+  FlagGroup flags(app, "Tenants");
+  flags.Add("--config", "FILE", config.config_file,
+            "JSON file that says who may send requests and what each is owed; read again on "
+            "SIGHUP; empty: everybody is one tenant. For tenants alone: all else is a flag");
+  flags.AddSwitch("--check-config", config.check_config,
+                  "Check flags and file, print the tenants, and end: with 0 if all is well");
 }
 
 // Reads `text` with `parse` into `value`; the error names the flag.
@@ -208,26 +220,39 @@ absl::Status ReadSizesAndTimes(const TextFlags& text, ServerConfig* config) {
                   &config->requests.max_deadline);
 }
 
+absl::Status ReadOptionalAddress(const char* flag, const std::string& text,
+                                 std::optional<ListenAddress>* address) {
+  address->reset();
+  return text == "off" ? absl::OkStatus() : ReadFlag(flag, text, ParseListenAddress, address);
+}
+
+absl::Status CheckReach(const char* flag, const ListenAddress& address, bool insecure) {
+  if (insecure || address.IsLoopback()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      flag, ": ", address.ToString(),
+      " can be reached from other machines, and there is no encryption and no authentication "
+      "yet; listen on loopback behind a proxy, or accept that with --insecure"));
+}
+
 absl::Status ReadNetwork(const TextFlags& text, ServerConfig* config) {
   QUIRE_RETURN_IF_ERROR(ReadFlag("--listen", text.listen, ParseListenAddress, &config->listen));
-  if (text.metrics_listen == "off") {
-    config->metrics_listen.reset();
-  } else {
-    QUIRE_RETURN_IF_ERROR(ReadFlag("--metrics-listen", text.metrics_listen, ParseListenAddress,
-                                   &config->metrics_listen));
+  QUIRE_RETURN_IF_ERROR(
+      ReadOptionalAddress("--metrics-listen", text.metrics_listen, &config->metrics_listen));
+  QUIRE_RETURN_IF_ERROR(
+      ReadOptionalAddress("--admin-listen", text.admin_listen, &config->admin_listen));
+  QUIRE_RETURN_IF_ERROR(CheckReach("--listen", config->listen, config->insecure));
+  if (config->admin_listen.has_value()) {
+    QUIRE_RETURN_IF_ERROR(CheckReach("--admin-listen", *config->admin_listen, config->insecure));
   }
-  const bool loopback = config->listen.IsLoopback();
-  if (!loopback && !config->insecure) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--listen: ", text.listen,
-        " can be reached from other machines, and there is no encryption and no authentication "
-        "yet; listen on loopback behind a proxy, or accept that with --insecure"));
-  }
-  config->reflection = text.reflection == "on" || (text.reflection == "auto" && loopback);
+  config->reflection =
+      text.reflection == "on" || (text.reflection == "auto" && config->listen.IsLoopback());
   return absl::OkStatus();
 }
 
 absl::Status CheckTogether(const ServerConfig& config) {
+  if (config.model_dir.empty() && !config.check_config) {
+    return absl::InvalidArgumentError("--model is required; see quire-server --help");
+  }
   const EngineOptions& engine = config.engine;
   if (engine.max_step_tokens < engine.max_running_requests) {
     return absl::InvalidArgumentError(
@@ -272,6 +297,7 @@ absl::StatusOr<std::optional<ServerConfig>> ParseCommandLine(int argc, const cha
   AddEngineFlags(app, config.engine);
   AddRequestFlags(app, config.requests, text);
   AddNetworkFlags(app, config, text);
+  AddTenantFlags(app, config);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& asked) {  // --help and --version

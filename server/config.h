@@ -42,10 +42,15 @@ struct ServerConfig {
   // Network
   ListenAddress listen{"127.0.0.1", 50051};
   std::optional<ListenAddress> metrics_listen = ListenAddress{"127.0.0.1", 9464};
+  std::optional<ListenAddress> admin_listen;
   std::string port_file;  // empty: none
   bool insecure = false;
   bool reflection = true;
   Duration drain_timeout = std::chrono::seconds(30);
+
+  // Tenants
+  std::string config_file;    // empty: none; who reads it: auth/tenant_file.h
+  bool check_config = false;  // say what is configured, and end
 
   // Streams that may be open at a time: what the engine can hold, and as many that are ending.
   size_t MaxLiveStreams() const;

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -13,6 +14,15 @@ constexpr Duration kFlushTime = std::chrono::seconds(3);
 constexpr Duration kAbortTime = std::chrono::seconds(10);
 
 }  // namespace
+
+absl::StatusOr<TenantChanges> ApplyTenants(const TenantsConfig& config, Engine* engine,
+                                           TenantDirectory* directory) {
+  TenantRoster roster = directory->MakeRoster(config);
+  if (const absl::Status status = engine->SetTenants(roster.Table()); !status.ok()) {
+    return absl::Status(status.code(), absl::StrCat("--config: ", status.message()));
+  }
+  return directory->Install(std::move(roster));
+}
 
 void Drain(GrpcServer* server, ModelEngine* model, LiveStreams* streams, Duration grace) {
   server->SetNotServing();

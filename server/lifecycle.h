@@ -2,13 +2,19 @@
 
 #include <cstdint>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "core/base/clock.h"
 #include "core/engine/model_engine.h"
+#include "server/auth/tenant_directory.h"
 #include "server/live_streams.h"
 #include "server/rpc/grpc_server.h"
 
 namespace quire::server {
+
+// Makes the engine and then the directory follow `config`; an error leaves both as they were.
+// Running requests go on. On the main thread.
+absl::StatusOr<TenantChanges> ApplyTenants(const TenantsConfig& config, Engine* engine,
+                                           TenantDirectory* directory);
 
 // Ends the service in order:
 //   1. readiness turns NOT_SERVING, new requests are refused with UNAVAILABLE

@@ -10,6 +10,9 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/engine/model_engine.h"
+#include "server/auth/tenant_directory.h"
+#include "server/auth/tenant_file.h"
+#include "server/cli/tenant_table.h"
 #include "server/config.h"
 #include "server/file_limit.h"
 #include "server/lifecycle.h"
@@ -17,8 +20,9 @@
 #include "server/metrics/exporter.h"
 #include "server/metrics/process_metrics.h"
 #include "server/output_dispatcher.h"
+#include "server/rpc/admin_server.h"
 #include "server/rpc/grpc_server.h"
-#include "server/shutdown_signals.h"
+#include "server/server_signals.h"
 
 namespace quire::server {
 namespace {
@@ -41,7 +45,7 @@ class LoadProgress {
 };
 
 absl::StatusOr<std::unique_ptr<ModelEngine>> LoadModel(const ServerConfig& config,
-                                                       ShutdownSignals* signals, OutputSink* sink,
+                                                       ServerSignals* signals, OutputSink* sink,
                                                        const Clock* clock) {
   ModelEngineOptions options;
   options.model_dir = config.model_dir;
@@ -57,7 +61,7 @@ absl::StatusOr<std::unique_ptr<ModelEngine>> LoadModel(const ServerConfig& confi
   options.kv_dtype = config.kv_dtype;
   options.engine = config.engine;
   options.progress = LoadProgress();
-  options.on_device_failure = [signals] { signals->Trigger(ShutdownReason::kDeviceFailure); };
+  options.on_device_failure = [signals] { signals->End(ServerEvent::kDeviceFailure); };
   return ModelEngine::Create(options, sink, clock);
 }
 
@@ -79,13 +83,14 @@ MetricLabels DescribeForMetrics(const ModelEngine& model) {
 
 // Written under another name first, so that whoever waits for the file finds it whole.
 absl::Status WritePortFile(const std::string& path, const GrpcServer& server,
-                           const Exporter* exporter) {
+                           const Exporter* exporter, const AdminServer* admin) {
   if (path.empty()) return absl::OkStatus();
   const std::string unfinished = path + ".tmp";
   {
     std::ofstream file(unfinished, std::ios::trunc);
     file << "listen=" << server.address().ToString() << "\n";
     if (exporter != nullptr) file << "metrics=" << exporter->address().ToString() << "\n";
+    if (admin != nullptr) file << "admin=" << admin->address().ToString() << "\n";
     if (!file.flush()) return absl::UnavailableError("--port-file: cannot write " + unfinished);
   }
   std::error_code error;
@@ -94,13 +99,74 @@ absl::Status WritePortFile(const std::string& path, const GrpcServer& server,
   return absl::OkStatus();
 }
 
+// The tenants of --config; without one, what there is then.
+absl::StatusOr<TenantsConfig> LoadTenants(const ServerConfig& config) {
+  if (config.config_file.empty()) return TenantsConfig();
+  absl::StatusOr<TenantsConfig> tenants = LoadTenantFile(config.config_file);
+  absl::Status status = tenants.status();
+  if (status.ok() && config.kv_memory_bytes > 0) {
+    status = CheckReserves(*tenants, config.kv_memory_bytes);
+  }
+  if (status.ok()) return tenants;
+  return absl::Status(status.code(), absl::StrCat("--config: ", status.message()));
+}
+
+int CheckConfig(const ServerConfig& config) {
+  const absl::StatusOr<TenantsConfig> tenants = LoadTenants(config);
+  if (!tenants.ok()) {
+    Log(std::string(tenants.status().message()));
+    return 1;
+  }
+  TenantDirectory directory;
+  std::vector<v1::TenantConfig> rows;
+  for (const TenantRoster::Entry& entry : directory.MakeRoster(*tenants).entries) {
+    if (entry.configured) rows.push_back(EncodeTenant(entry.settings));
+  }
+  cli::PrintTenants(rows, std::cout);
+  std::cout << (tenants->metadata_key.empty()
+                    ? "every call is the default tenant's\n"
+                    : absl::StrCat("calls say whose they are with ", tenants->metadata_key, "\n"));
+  return 0;
+}
+
+absl::StatusOr<TenantChanges> ReadAgain(const ServerConfig& config, Engine* engine,
+                                        TenantDirectory* directory) {
+  QUIRE_ASSIGN_OR_RETURN(const TenantsConfig tenants, LoadTenants(config));
+  return ApplyTenants(tenants, engine, directory);
+}
+
+void Reload(const ServerConfig& config, Engine* engine, TenantDirectory* directory) {
+  const absl::StatusOr<TenantChanges> changes = ReadAgain(config, engine, directory);
+  if (!changes.ok()) {
+    Log(absl::StrCat("not reloaded, all stays as it was: ", changes.status().message()));
+    return;
+  }
+  Log(absl::StrCat("reloaded ", config.config_file, ": tenants added: ", changes->added,
+                   ", removed: ", changes->removed, ", changed: ", changes->changed,
+                   changes->metadata_key ? "; another tenant_metadata_key" : ""));
+}
+
+void LogModel(ModelEngine& model, const ServerConfig& config, const ChatFormat& chat) {
+  if (!model.why_no_gpu().empty()) Log(absl::StrCat("no GPU is used: ", model.why_no_gpu()));
+  Log(absl::StrCat("serving ", model.config().name, " on ", model.device_description()));
+  Log(absl::StrCat("KV cache in ", kernels::DTypeName(model.kv_layouts()[0].dtype),
+                   ", prefix cache ", model.has_prefix_cache() ? "on" : "off",
+                   config.prefix_cache && !model.has_prefix_cache()
+                       ? ": not for models with window layers"
+                       : ""));
+  Log(absl::StrCat("chat format: ",
+                   chat.family.has_value() ? std::string(ChatFamilyName(*chat.family)) : "none"));
+}
+
 // Builds everything in order of dependence, serves until told to end, drains. Members of a later
 // line use those of earlier ones, so they are destroyed the other way round.
-absl::StatusOr<ShutdownReason> Serve(const ServerConfig& config) {
+absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
   QUIRE_RETURN_IF_ERROR(RaiseFileLimit());
-  ShutdownSignals signals;
+  QUIRE_ASSIGN_OR_RETURN(const TenantsConfig tenants, LoadTenants(config));
+  ServerSignals signals(/*reloads=*/!config.config_file.empty());
   SteadyClock clock;
   ServerCounters counters;
+  TenantDirectory directory;
   LiveStreams streams(config.MaxLiveStreams());
   OutputDispatcher dispatcher(config.output_threads);
   std::unique_ptr<ModelEngine> model;
@@ -109,6 +175,7 @@ absl::StatusOr<ShutdownReason> Serve(const ServerConfig& config) {
     QUIRE_ASSIGN_OR_RETURN(exporter, Exporter::Listen(*config.metrics_listen));
   }
   QUIRE_ASSIGN_OR_RETURN(model, LoadModel(config, &signals, &dispatcher, &clock));
+  QUIRE_RETURN_IF_ERROR(ApplyTenants(tenants, &model->engine(), &directory).status());
   QUIRE_ASSIGN_OR_RETURN(const ChatFormat chat,
                          LoadChatFormat(config.model_dir, config.chat_family, model->tokenizer()));
   const RequestCodec codec(&model->config(), &model->tokenizer(),
@@ -120,6 +187,7 @@ absl::StatusOr<ShutdownReason> Serve(const ServerConfig& config) {
                                   .streams = &streams,
                                   .counters = &counters,
                                   .codec = &codec,
+                                  .tenants = &directory,
                                   .clock = &clock,
                                   .max_stream_buffer = config.max_stream_buffer}));
   if (exporter != nullptr) {
@@ -131,23 +199,25 @@ absl::StatusOr<ShutdownReason> Serve(const ServerConfig& config) {
     Log(absl::StrCat("metrics on http://", exporter->address().ToString(), "/metrics"));
   }
   signals.Arm([&loop = model->loop()] { loop.EndGrace(); });
-  QUIRE_RETURN_IF_ERROR(WritePortFile(config.port_file, *server, exporter.get()));
-  if (!model->why_no_gpu().empty()) Log(absl::StrCat("no GPU is used: ", model->why_no_gpu()));
-  Log(absl::StrCat("serving ", model->config().name, " on ", model->device_description()));
-  Log(absl::StrCat("KV cache in ", kernels::DTypeName(model->kv_layouts()[0].dtype),
-                   ", prefix cache ", model->has_prefix_cache() ? "on" : "off",
-                   config.prefix_cache && !model->has_prefix_cache()
-                       ? ": not for models with window layers"
-                       : ""));
-  Log(absl::StrCat("chat format: ",
-                   chat.family.has_value() ? std::string(ChatFamilyName(*chat.family)) : "none"));
+  std::unique_ptr<AdminServer> admin;
+  if (config.admin_listen.has_value()) {
+    QUIRE_ASSIGN_OR_RETURN(admin, AdminServer::Listen(config, {.engine = &model->engine(),
+                                                               .tenants = &directory,
+                                                               .signals = &signals}));
+    Log(absl::StrCat("admin on ", admin->address().ToString()));
+  }
+  QUIRE_RETURN_IF_ERROR(WritePortFile(config.port_file, *server, exporter.get(), admin.get()));
+  LogModel(*model, config, chat);
   Log(absl::StrCat("listening on ", server->address().ToString()));
 
-  const ShutdownReason reason = signals.Await();
+  ServerEvent event = signals.Await();
+  for (; event == ServerEvent::kReload; event = signals.Await()) {
+    Reload(config, &model->engine(), &directory);
+  }
   Log("draining");
   Drain(server.get(), model.get(), &streams, config.drain_timeout);
   signals.Disarm();
-  return reason;
+  return event;
 }
 
 int Main(int argc, const char* const* argv) {
@@ -158,12 +228,13 @@ int Main(int argc, const char* const* argv) {
     return 1;
   }
   if (!config->has_value()) return 0;
-  const absl::StatusOr<ShutdownReason> reason = Serve(**config);
+  if ((*config)->check_config) return CheckConfig(**config);
+  const absl::StatusOr<ServerEvent> reason = Serve(**config);
   if (!reason.ok()) {
     Log(std::string(reason.status().message()));
     return 1;
   }
-  if (*reason == ShutdownReason::kDeviceFailure) {
+  if (*reason == ServerEvent::kDeviceFailure) {
     Log("ended because the device failed");
     return 1;
   }

@@ -1,11 +1,10 @@
 #include "server/cli/bench_serve_options.h"
 
-#include <algorithm>
 #include <set>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "server/metadata_text.h"
 
 namespace quire::cli {
 namespace {
@@ -74,9 +73,6 @@ void AddLoadOptions(CLI::App* app, ServeOptions* options) {
   app->add_option("--tenant-header", options->tenant_header,
                   "Header that carries the name of a --tenant; empty: none")
       ->capture_default_str();
-  app->add_option("--priority-header", options->priority_header,
-                  "Header that carries its priority (openai: a field of the request)")
-      ->capture_default_str();
 }
 
 void AddRunOptions(CLI::App* app, ServeOptions* options) {
@@ -112,12 +108,7 @@ void AddRunOptions(CLI::App* app, ServeOptions* options) {
 }
 
 absl::Status CheckHeader(const std::string& option, const std::string& name) {
-  const bool is_name = std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
-  });
-  if (is_name && !absl::EndsWith(name, "-bin") && !absl::StartsWith(name, "grpc-")) {
-    return absl::OkStatus();
-  }
+  if (name.empty() || server::IsMetadataKey(name)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(option, ": '", name,
                    "' is no header's name: lower-case letters, digits, '-', '_' and '.', not "
@@ -144,6 +135,11 @@ absl::StatusOr<std::vector<TenantSpec>> ReadTenants(const ServeOptions& options)
   std::set<std::string> names;
   for (const TenantSpec& tenant : tenants) {
     QUIRE_RETURN_IF_ERROR(ValidateTenant(tenant));
+    if (options.api == "quire" && tenant.priority.value_or(0) < 0) {
+      return absl::InvalidArgumentError(absl::StrCat("tenant '", tenant.name, "': a priority of ",
+                                                     *tenant.priority,
+                                                     " is not 0 or more, as --api quire wants it"));
+    }
     if (!names.insert(tenant.name).second) {
       return absl::InvalidArgumentError(absl::StrCat("two tenants are named '", tenant.name, "'"));
     }
@@ -161,7 +157,6 @@ void AddServeOptions(CLI::App* app, ServeOptions* options) {
 
 absl::StatusOr<LoadPlan> MakeLoadPlan(const ServeOptions& options) {
   QUIRE_RETURN_IF_ERROR(CheckHeader("--tenant-header", options.tenant_header));
-  QUIRE_RETURN_IF_ERROR(CheckHeader("--priority-header", options.priority_header));
   LoadPlan plan;
   QUIRE_ASSIGN_OR_RETURN(plan.tenants, ReadTenants(options));
   plan.seed = options.seed;
@@ -188,9 +183,6 @@ ClientOptions MakeClientOptions(const ServeOptions& options, const LoadPlan& pla
       headers.emplace_back(options.tenant_header, tenant.name);
     }
     if (!tenant.key.empty()) headers.emplace_back("authorization", "Bearer " + tenant.key);
-    if (tenant.priority.has_value() && options.api == "quire" && !options.priority_header.empty()) {
-      headers.emplace_back(options.priority_header, absl::StrCat(*tenant.priority));
-    }
     client.tenant_headers.push_back(std::move(headers));
     client.priorities.push_back(tenant.priority);
   }

@@ -30,7 +30,6 @@ struct ServeOptions {
   TenantSpec defaults;  // of each tenant; the one tenant where none is named
   std::vector<std::string> tenants;
   std::string tenant_header = "x-quire-tenant";
-  std::string priority_header = "x-quire-priority";
   bool prefix_per_tenant = false;
 
   uint64_t seed = 1;

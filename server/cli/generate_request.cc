@@ -123,6 +123,8 @@ void AddGenerateOptions(CLI::App* app, GenerateOptions* options) {
   app->add_flag("--no-special-tokens", options->no_special_tokens,
                 "Add and recognise no special tokens in the prompt");
   app->add_option("--request-id", options->request_id, "Your own name for the request");
+  app->add_option("--priority", options->priority,
+                  "Higher starts sooner among the tenant's requests");
 }
 
 namespace {
@@ -169,6 +171,7 @@ v1::GenerateRequest MakeGenerateRequest(const GenerateOptions& options) {
     request.set_parse_special_tokens(false);
   }
   if (!options.request_id.empty()) request.set_request_id(options.request_id);
+  if (options.priority) request.set_priority(*options.priority);
   return request;
 }
 

@@ -44,6 +44,7 @@ struct GenerateOptions {
   bool show_special_tokens = false;
   bool no_special_tokens = false;
   std::string request_id;
+  std::optional<uint32_t> priority;
 };
 
 void AddGenerateOptions(CLI::App* app, GenerateOptions* options);

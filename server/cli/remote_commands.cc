@@ -1,3 +1,4 @@
+#include "server/cli/admin_command.h"
 #include "server/cli/commands.h"
 #include "server/cli/generate_command.h"
 #include "server/cli/health_command.h"
@@ -5,7 +6,7 @@
 namespace quire::cli {
 
 std::vector<Command> AddRemoteCommands(CLI::App* root) {
-  return {AddGenerateCommand(root), AddHealthCommand(root)};
+  return {AddGenerateCommand(root), AddHealthCommand(root), AddAdminCommand(root)};
 }
 
 }  // namespace quire::cli

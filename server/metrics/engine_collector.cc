@@ -21,6 +21,7 @@ std::vector<prometheus::MetricFamily> EngineCollector::Collect() const {
 MetricSnapshot EngineCollector::TakeSnapshot() const {
   MetricSnapshot snapshot;
   snapshot.engine = read_stats_();
+  snapshot.rejected_unauthenticated = counters_->rejected_unauthenticated;
   snapshot.rejected_invalid = counters_->rejected_invalid;
   snapshot.rejected_streams = counters_->rejected_streams;
   snapshot.slow_readers = counters_->slow_readers;

@@ -23,6 +23,7 @@ struct MetricLabels {
 // Everything one scrape reports, read once so that its numbers belong together.
 struct MetricSnapshot {
   EngineStats engine;
+  uint64_t rejected_unauthenticated = 0;
   uint64_t rejected_invalid = 0;
   uint64_t rejected_streams = 0;
   uint64_t slow_readers = 0;

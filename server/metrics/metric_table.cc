@@ -55,6 +55,8 @@ const MetricSeries kTable[] = {
      [](S s) { return double(s.engine.rejected_too_long); }},
     {"quire_admission_rejections_total", kCounter, "", "reason", "invalid",
      [](S s) { return double(s.rejected_invalid); }},
+    {"quire_admission_rejections_total", kCounter, "", "reason", "unauthenticated",
+     [](S s) { return double(s.rejected_unauthenticated); }},
     {"quire_admission_rejections_total", kCounter, "", "reason", "streams",
      [](S s) { return double(s.rejected_streams); }},
     {"quire_streams_open", kGauge, "Generate calls whose status is not out yet.", nullptr, nullptr,

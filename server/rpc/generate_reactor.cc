@@ -26,6 +26,34 @@ TimePoint ClientDeadline(grpc::CallbackServerContext* context, TimePoint now) {
   return now + std::chrono::duration_cast<Duration>(left);
 }
 
+absl::StatusOr<Caller> FindCaller(const TenantDirectory& tenants,
+                                  const grpc::CallbackServerContext& context) {
+  return tenants.Resolve([&context](absl::string_view key) {
+    const auto [begin, end] =
+        context.client_metadata().equal_range(grpc::string_ref(key.data(), key.size()));
+    std::vector<absl::string_view> values;
+    for (auto it = begin; it != end; ++it) {
+      values.emplace_back(it->second.data(), it->second.size());
+    }
+    return values;
+  });
+}
+
+// Counts what is refused.
+absl::StatusOr<GenerateCall> Decode(const GenerateServices& services,
+                                    grpc::CallbackServerContext* context, TimePoint arrival,
+                                    const v1::GenerateRequest& message) {
+  const absl::StatusOr<Caller> caller = FindCaller(*services.tenants, *context);
+  if (!caller.ok()) {
+    ++services.counters->rejected_unauthenticated;
+    return caller.status();
+  }
+  absl::StatusOr<GenerateCall> call =
+      services.codec->DecodeGenerate(message, *caller, arrival, ClientDeadline(context, arrival));
+  if (!call.ok()) ++services.counters->rejected_invalid;
+  return call;
+}
+
 std::vector<RequestId> TakeIds(Engine& engine, int32_t count) {
   std::vector<RequestId> ids;
   ids.reserve(static_cast<size_t>(count));
@@ -38,17 +66,12 @@ std::vector<RequestId> TakeIds(Engine& engine, int32_t count) {
 Base* GenerateReactor::Start(const GenerateServices& services, grpc::CallbackServerContext* context,
                              const v1::GenerateRequest& message) {
   const TimePoint arrival = services.clock->Now();
-  const absl::StatusOr<GenerateCall> call =
-      services.codec->DecodeGenerate(message, arrival, ClientDeadline(context, arrival));
+  const absl::StatusOr<GenerateCall> call = Decode(services, context, arrival, message);
   OutputShape shape;
   if (call.ok()) shape = {.answers = call->answers, .message_interval = call->message_interval};
   auto* const reactor = new GenerateReactor(services, context, arrival, shape);
   absl::Status status = call.status();
-  if (call.ok()) {
-    status = reactor->Submit(*call, message);
-  } else {
-    ++services.counters->rejected_invalid;
-  }
+  if (call.ok()) status = reactor->Submit(*call, message);
   // gRPC deletes it after the status, which cannot be out before the handler has returned.
   if (!status.ok()) reactor->stream_->Refuse(status);
   return reactor;
@@ -118,7 +141,12 @@ void GenerateReactor::StartWriteAndFinish(OutputChunk last, const absl::Status& 
   Base::StartWriteAndFinish(&response_, grpc::WriteOptions(), ToGrpcStatus(status));
 }
 
-void GenerateReactor::Finish(const absl::Status& status) { Base::Finish(ToGrpcStatus(status)); }
+void GenerateReactor::Finish(const absl::Status& status) {
+  if (const auto pushback = RetryPushback(status); pushback.has_value()) {
+    context_->AddTrailingMetadata(kRetryPushbackKey, *pushback);
+  }
+  Base::Finish(ToGrpcStatus(status));
+}
 
 void GenerateReactor::Abort() { context_->TryCancel(); }
 

@@ -11,6 +11,7 @@
 #include "core/base/ids.h"
 #include "core/engine/model_engine.h"
 #include "quire/v1/inference.pb.h"
+#include "server/auth/tenant_directory.h"
 #include "server/live_streams.h"
 #include "server/metrics/server_counters.h"
 #include "server/output_dispatcher.h"
@@ -26,6 +27,7 @@ struct GenerateServices {
   LiveStreams* streams = nullptr;
   ServerCounters* counters = nullptr;
   const RequestCodec* codec = nullptr;
+  const TenantDirectory* tenants = nullptr;
   const Clock* clock = nullptr;
   size_t max_stream_buffer = 0;
 };
@@ -34,7 +36,8 @@ struct GenerateServices {
 // The reactor is gRPC's: created by Start, deleted by OnDone, which gRPC calls after the status is
 // out and no other reaction runs. Between the two the stream's lock guards its members.
 //
-//   handler          Start: validate -> add to LiveStreams -> register -> Engine::Submit, of all
+//   handler          Start: whose is it -> validate -> add to LiveStreams -> register ->
+//   Engine::Submit, of all
 //                    of its answers at once
 //   output thread    OutputStream::Push -> StartWrite | StartWriteAndFinish | Finish
 //   gRPC threads     OnWriteDone -> OutputStream::WriteDone -> the next write

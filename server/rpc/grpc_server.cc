@@ -1,49 +1,13 @@
 #include "server/rpc/grpc_server.h"
 
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
-#include <grpcpp/resource_quota.h>
-#include <grpcpp/security/server_credentials.h>
 #include <grpcpp/server.h>
-#include <grpcpp/server_builder.h>
 
-#include <chrono>
-
-#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
 #include "server/rpc/inference_service.h"
+#include "server/rpc/start_server.h"
 
 namespace quire::server {
-namespace {
-
-constexpr int kMaxMetadataBytes = 8 << 10;
-constexpr int kKeepaliveTimeMs = 60'000;
-constexpr int kKeepaliveTimeoutMs = 20'000;
-constexpr int kMinPingIntervalMs = 30'000;
-// Reflection is the only synchronous service: each of its streams holds a thread.
-constexpr int kMaxSyncThreads = 32;
-// What calls other than Generate get to end by themselves.
-constexpr std::chrono::milliseconds kShutdownGrace(500);
-
-void SetArguments(const ServerConfig& config, grpc::ServerBuilder* builder) {
-  builder->SetMaxReceiveMessageSize(config.max_message_bytes);
-  // gRPC compares a message's size with the limit after inflating it: a small message could take
-  // any amount of memory. So compressed messages are refused.
-  builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_DEFLATE, false);
-  builder->SetCompressionAlgorithmSupportStatus(GRPC_COMPRESS_GZIP, false);
-  // Otherwise a second server on the same port starts and takes half of the connections.
-  builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, config.max_connection_streams);
-  builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
-  builder->AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
-  builder->AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                              kMinPingIntervalMs);
-  grpc::ResourceQuota quota("quire");
-  quota.SetMaxThreads(kMaxSyncThreads);
-  builder->SetResourceQuota(quota);
-}
-
-}  // namespace
 
 GrpcServer::GrpcServer() = default;
 GrpcServer::~GrpcServer() { Shutdown(); }
@@ -53,20 +17,8 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Listen(const ServerConfi
   auto result = std::unique_ptr<GrpcServer>(new GrpcServer());
   result->service_ = std::make_unique<InferenceService>(services);
   result->address_ = config.listen;
-
-  grpc::EnableDefaultHealthCheckService(true);
-  if (config.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-  grpc::ServerBuilder builder;
-  SetArguments(config, &builder);
-  builder.AddListeningPort(config.listen.ToString(), grpc::InsecureServerCredentials(),
-                           &result->address_.port);
-  builder.RegisterService(result->service_.get());
-  result->server_ = builder.BuildAndStart();
-  if (result->server_ == nullptr || result->address_.port == 0) {
-    return absl::UnavailableError(
-        absl::StrCat("--listen: cannot listen on ", config.listen.ToString(),
-                     "; is another program using the port, and is the address this machine's?"));
-  }
+  QUIRE_ASSIGN_OR_RETURN(
+      result->server_, StartServer(config, "--listen", result->service_.get(), &result->address_));
   result->server_->GetHealthCheckService()->SetServingStatus(
       v1::InferenceService::service_full_name(), true);
   return result;
@@ -78,7 +30,7 @@ void GrpcServer::SetNotServing() {
 }
 
 void GrpcServer::Shutdown() {
-  if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + kShutdownGrace);
+  if (server_ != nullptr) ShutDown(server_.get());
 }
 
 }  // namespace quire::server

@@ -15,6 +15,11 @@ namespace {
 
 constexpr int32_t kMaxInt = std::numeric_limits<int32_t>::max();
 
+// The server's limit, and a tenant's where it has one.
+int32_t Tighter(int32_t limit, int32_t of_tenant) {
+  return of_tenant > 0 ? std::min(limit, of_tenant) : limit;
+}
+
 }  // namespace
 
 RequestCodec::RequestCodec(const ModelConfig* model, const Tokenizer* tokenizer,
@@ -37,7 +42,7 @@ std::vector<Request> GenerateCall::MakeRequests(std::span<const RequestId> ids) 
 }
 
 absl::StatusOr<GenerateCall> RequestCodec::DecodeGenerate(const v1::GenerateRequest& message,
-                                                          TimePoint arrival,
+                                                          const Caller& caller, TimePoint arrival,
                                                           TimePoint client_deadline) const {
   QUIRE_RETURN_IF_ERROR(CheckModel(message.model()));
   QUIRE_RETURN_IF_ERROR(CheckRequestId(message));
@@ -52,9 +57,13 @@ absl::StatusOr<GenerateCall> RequestCodec::DecodeGenerate(const v1::GenerateRequ
   call.echo = message.echo();
   QUIRE_RETURN_IF_ERROR(CheckCacheSalt(message));
   Request& request = call.request;
+  request.tenant = caller.tenant;
+  request.priority = static_cast<int32_t>(
+      std::min(message.priority(), static_cast<uint32_t>(caller.max_priority)));
   request.cache_salt = message.cache_salt();
   QUIRE_ASSIGN_OR_RETURN(request.prompt, DecodePrompt(message));
-  QUIRE_ASSIGN_OR_RETURN(const int32_t max_tokens, DecodeMaxTokens(message, request.prompt.size()));
+  QUIRE_ASSIGN_OR_RETURN(const int32_t max_tokens,
+                         DecodeMaxTokens(message, caller, request.prompt.size()));
   QUIRE_ASSIGN_OR_RETURN(request.sampling, sampling_.Decode(message, max_tokens));
   request.arrival = arrival;
   request.deadline = ChooseDeadline(arrival, client_deadline);
@@ -175,26 +184,31 @@ absl::StatusOr<std::vector<TokenId>> RequestCodec::EncodeText(
 }
 
 absl::StatusOr<int32_t> RequestCodec::DecodeMaxTokens(const v1::GenerateRequest& message,
+                                                      const Caller& caller,
                                                       size_t prompt_tokens) const {
-  const int64_t room = max_context_tokens_ - static_cast<int64_t>(prompt_tokens);
+  const int64_t context = Tighter(max_context_tokens_, caller.max_context_tokens);
+  const char* const whose = context < max_context_tokens_ ? "this tenant's" : "the";
+  const int64_t room = context - static_cast<int64_t>(prompt_tokens);
   if (room < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("prompt has ", prompt_tokens,
-                                                   " tokens; the context of ", max_context_tokens_,
+    return absl::InvalidArgumentError(absl::StrCat("prompt has ", prompt_tokens, " tokens; ", whose,
+                                                   " context of ", context,
                                                    " leaves no room for an answer"));
   }
-  const int64_t limit = limits_.max_tokens > 0 ? limits_.max_tokens : kMaxInt;
+  const int64_t limit =
+      Tighter(limits_.max_tokens > 0 ? limits_.max_tokens : kMaxInt, caller.max_output_tokens);
   if (!message.has_max_tokens()) {
     return static_cast<int32_t>(std::min({room, limit, int64_t{limits_.default_max_tokens}}));
   }
   const int64_t wanted = message.max_tokens();
   if (wanted < 1 || wanted > limit) {
     return absl::InvalidArgumentError(
-        absl::StrCat("max_tokens is ", wanted, "; it must be from 1 to ", limit));
+        absl::StrCat("max_tokens is ", wanted, "; it must be from 1 to ", limit,
+                     limit == caller.max_output_tokens ? " for this tenant" : ""));
   }
   if (wanted > room) {
     return absl::InvalidArgumentError(absl::StrCat("max_tokens is ", wanted, "; after a prompt of ",
-                                                   prompt_tokens, " tokens the context of ",
-                                                   max_context_tokens_, " has room for ", room));
+                                                   prompt_tokens, " tokens ", whose, " context of ",
+                                                   context, " has room for ", room));
   }
   return static_cast<int32_t>(wanted);
 }

@@ -12,6 +12,7 @@
 #include "core/request/request.h"
 #include "core/text/tokenizer.h"
 #include "quire/v1/inference.pb.h"
+#include "server/auth/tenant_directory.h"
 #include "server/request_limits.h"
 #include "server/rpc/chat_codec.h"
 #include "server/rpc/sampling_codec.h"
@@ -41,7 +42,8 @@ class RequestCodec {
                const RequestLimits& limits, ChatFormat chat = {});
 
   // `client_deadline` is the call's own, kNoDeadline without one.
-  absl::StatusOr<GenerateCall> DecodeGenerate(const v1::GenerateRequest& message, TimePoint arrival,
+  absl::StatusOr<GenerateCall> DecodeGenerate(const v1::GenerateRequest& message,
+                                              const Caller& caller, TimePoint arrival,
                                               TimePoint client_deadline) const;
 
   absl::StatusOr<std::vector<TokenId>> DecodeTokenize(const v1::TokenizeRequest& message) const;
@@ -59,7 +61,7 @@ class RequestCodec {
                                                       std::vector<TokenId> prompt) const;
   absl::StatusOr<std::vector<TokenId>> EncodeText(const std::string& text,
                                                   const Tokenizer::EncodeOptions& options) const;
-  absl::StatusOr<int32_t> DecodeMaxTokens(const v1::GenerateRequest& message,
+  absl::StatusOr<int32_t> DecodeMaxTokens(const v1::GenerateRequest& message, const Caller& caller,
                                           size_t prompt_tokens) const;
   absl::Status CheckCacheSalt(const v1::GenerateRequest& message) const;
   absl::Status CheckRequestId(const v1::GenerateRequest& message) const;

@@ -14,11 +14,13 @@ import urllib.request
 
 sys.path.insert(0, os.environ["QUIRE_STUBS"])
 
+import error_details_pb2  # noqa: E402,F401
 import grpc  # noqa: E402
 import health_pb2  # noqa: E402
 import health_pb2_grpc  # noqa: E402
 import reflection_pb2  # noqa: E402,F401
 import reflection_pb2_grpc  # noqa: E402,F401
+import status_pb2  # noqa: E402,F401
 from quire.v1 import inference_pb2 as pb  # noqa: E402
 from quire.v1 import inference_pb2_grpc  # noqa: E402
 
@@ -54,11 +56,14 @@ class QuireServer:
     def __init__(self, *flags):
         self.process = subprocess.Popen(command(*flags), stderr=subprocess.PIPE, text=True)
         self.log = []
-        self.address = self.metrics_address = None
+        self._logged = threading.Condition()
+        self.address = self.metrics_address = self.admin_address = None
         for line in self.process.stderr:
             self.log.append(line)
             if "metrics on " in line:
                 self.metrics_address = line.split()[-1]
+            if "admin on " in line:
+                self.admin_address = line.split()[-1]
             if "listening on " in line:
                 self.address = line.split()[-1]
                 break
@@ -70,7 +75,18 @@ class QuireServer:
 
     def _read_log(self):
         for line in self.process.stderr:
-            self.log.append(line)
+            with self._logged:
+                self.log.append(line)
+                self._logged.notify_all()
+
+    def log_line(self, matches, after=0):
+        """Waits for a line of the log, behind the first `after`, and returns it."""
+        def found():
+            return next((line for line in self.log[after:] if matches(line)), None)
+
+        with self._logged:
+            assert self._logged.wait_for(found, TIMEOUT), f"never logged: {''.join(self.log)}"
+            return found()
 
     def __enter__(self):
         return self
@@ -108,11 +124,11 @@ class QuireServer:
         self.signal()
         return self.wait()
 
-    def generate(self, text="Anna has", stub=None, timeout=TIMEOUT, **fields):
+    def generate(self, text="Anna has", stub=None, timeout=TIMEOUT, metadata=(), **fields):
         request = pb.GenerateRequest(**fields)
         if not request.HasField("token_ids"):
             request.text = text
-        return (stub or self.stub).Generate(request, timeout=timeout)
+        return (stub or self.stub).Generate(request, timeout=timeout, metadata=metadata)
 
     def health(self, service):
         stub = health_pb2_grpc.HealthStub(self.channel)

@@ -36,7 +36,7 @@ void DecodeOne(const Fixture& fixture, uint8_t kind, const uint8_t* data, int si
   if (kind % 3 == 0) {
     v1::GenerateRequest message;
     if (!message.ParseFromArray(data, size)) return;
-    const auto call = fixture.codec->DecodeGenerate(message, TimePoint{}, kNoDeadline);
+    const auto call = fixture.codec->DecodeGenerate(message, Caller(), TimePoint{}, kNoDeadline);
     if (call.ok()) CheckRequest(call->request, fixture.model);
   } else if (kind % 3 == 1) {
     v1::TokenizeRequest message;

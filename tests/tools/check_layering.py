@@ -37,6 +37,7 @@ ALLOWED = {
         "kernels/api/types.h",
         "proto",
         "server/file_limit.h",
+        "server/metadata_text.h",
     ),
     "server": (
         "server",

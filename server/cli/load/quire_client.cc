@@ -196,6 +196,9 @@ v1::GenerateRequest QuireClient::MakeRequest(const ClientRequest& request) const
   message.set_max_tokens(static_cast<uint32_t>(request.output_tokens));
   message.set_temperature(static_cast<float>(options_.temperature));
   message.set_ignore_eos(options_.ignore_eos);
+  if (const auto priority = options_.priorities[static_cast<size_t>(request.tenant)]) {
+    message.set_priority(static_cast<uint32_t>(*priority));
+  }
   return message;
 }
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "core/base/status_macros.h"
+#include "server/metadata_text.h"
 
 namespace quire::cli {
 namespace {
@@ -84,14 +85,6 @@ absl::Status CheckLengths(const TenantSpec& tenant) {
   return absl::OkStatus();
 }
 
-// As a header may carry it, whichever the protocol.
-bool IsPrintable(std::string_view text) {
-  for (char c : text) {
-    if (c <= 0x20 || c >= 0x7f) return false;
-  }
-  return true;
-}
-
 absl::Status CheckLoad(const TenantSpec& tenant) {
   if ((tenant.rate != 0) == (tenant.concurrency != 0)) {
     return absl::InvalidArgumentError(
@@ -145,13 +138,13 @@ absl::StatusOr<TenantSpec> ParseTenant(std::string_view text, const TenantSpec& 
 }
 
 absl::Status ValidateTenant(const TenantSpec& tenant) {
-  if (!IsPrintable(tenant.name) || tenant.name.size() > kLongestName) {
+  if (!server::IsMetadataText(tenant.name) || tenant.name.size() > kLongestName) {
     return absl::InvalidArgumentError(
         absl::StrCat("a tenant's name is printable ASCII without "
                      "spaces, at most ",
                      kLongestName, " characters"));
   }
-  if (!IsPrintable(tenant.key)) {
+  if (!server::IsMetadataText(tenant.key)) {
     return About(tenant.name,
                  absl::InvalidArgumentError("its key has characters that a header cannot carry"));
   }

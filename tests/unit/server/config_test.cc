@@ -33,6 +33,9 @@ TEST(ConfigTest, TheModelAloneIsEnough) {
   EXPECT_EQ(config.listen.ToString(), "127.0.0.1:50051");
   ASSERT_TRUE(config.metrics_listen.has_value());
   EXPECT_EQ(config.metrics_listen->ToString(), "127.0.0.1:9464");
+  EXPECT_FALSE(config.admin_listen.has_value());
+  EXPECT_EQ(config.config_file, "");
+  EXPECT_FALSE(config.check_config);
   EXPECT_EQ(config.kv_memory_bytes, 0);
   EXPECT_FALSE(config.compute_dtype.has_value());
   EXPECT_FALSE(config.kv_dtype.has_value());
@@ -110,6 +113,10 @@ TEST(ConfigTest, FlagsReachTheirFields) {
                                          "[::1]:0",
                                          "--metrics-listen",
                                          "off",
+                                         "--admin-listen",
+                                         "127.0.0.1:7",
+                                         "--config",
+                                         "c",
                                          "--port-file",
                                          "p",
                                          "--reflection",
@@ -149,6 +156,8 @@ TEST(ConfigTest, FlagsReachTheirFields) {
   EXPECT_EQ(config.requests.max_deadline, std::chrono::seconds(3));
   EXPECT_EQ(config.listen.ToString(), "[::1]:0");
   EXPECT_FALSE(config.metrics_listen.has_value());
+  EXPECT_EQ(config.admin_listen->port, 7);
+  EXPECT_EQ(config.config_file, "c");
   EXPECT_EQ(config.port_file, "p");
   EXPECT_FALSE(config.reflection);
   EXPECT_EQ(config.max_message_bytes, 8 << 10);
@@ -189,6 +198,7 @@ TEST(ConfigTest, AWrongValueIsRefusedWithItsFlagAndValue) {
       {"--max-stop-bytes", "0"},     {"--max-stop-token-ids", "-1"},
       {"--default-deadline", "5"},   {"--max-deadline", "-1s"},
       {"--listen", "50051"},         {"--metrics-listen", "x"},
+      {"--admin-listen", "y"},       {"--admin-listen", "7"},
       {"--reflection", "maybe"},     {"--max-message-bytes", "5T"},
       {"--max-message-bytes", "1"},  {"--max-connection-streams", "0"},
       {"--max-stream-buffer", "1"},  {"--output-threads", "0"},
@@ -207,6 +217,12 @@ TEST(ConfigTest, AMissingModelAnUnknownFlagAndAStrayWordAreRefused) {
   EXPECT_THAT(Parse({"--model", "m", "stray"}).status().ToString(), HasSubstr("stray"));
 }
 
+TEST(ConfigTest, CheckingTheConfigurationNeedsNoModel) {
+  const auto config = Parse({"--check-config", "--config", "c"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_TRUE((*config)->check_config);
+}
+
 TEST(ConfigTest, AStepMustHoldEveryRunningRequest) {
   const auto config = Parse({"--model", "m", "--max-step-tokens", "8", "--max-running", "9"});
   EXPECT_THAT(config.status().ToString(),
@@ -218,6 +234,9 @@ TEST(ConfigTest, ListeningBeyondLoopbackNeedsTheInsecureFlag) {
   EXPECT_THAT(refused.status().ToString(), HasSubstr("--insecure"));
   EXPECT_EQ(MustParse({"--listen", "0.0.0.0:50051", "--insecure"}).listen.host, "0.0.0.0");
   EXPECT_EQ(MustParse({"--metrics-listen", "0.0.0.0:1"}).metrics_listen->host, "0.0.0.0");
+  EXPECT_THAT(Parse({"--model", "m", "--admin-listen", "0.0.0.0:1"}).status().ToString(),
+              AllOf(HasSubstr("--admin-listen: 0.0.0.0:1"), HasSubstr("--insecure")));
+  EXPECT_EQ(MustParse({"--admin-listen", "0.0.0.0:1", "--insecure"}).admin_listen->host, "0.0.0.0");
 }
 
 TEST(ConfigTest, ReflectionIsOnByDefaultOnLoopbackAlone) {

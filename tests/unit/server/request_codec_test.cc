@@ -35,7 +35,7 @@ class RequestCodecTest : public ::testing::Test {
 
   RequestCodec Codec() const { return RequestCodec(&model_, &tokenizer_, kContext, limits_); }
   absl::StatusOr<Request> Decode(const v1::GenerateRequest& message) const {
-    absl::StatusOr<GenerateCall> call = Codec().DecodeGenerate(message, now_, kNoDeadline);
+    absl::StatusOr<GenerateCall> call = Codec().DecodeGenerate(message, caller_, now_, kNoDeadline);
     if (!call.ok()) return call.status();
     return call->request;
   }
@@ -48,6 +48,7 @@ class RequestCodecTest : public ::testing::Test {
   ByteTokenizer tokenizer_;
   ModelConfig model_;
   RequestLimits limits_;
+  Caller caller_;
   TimePoint now_ = TimePoint(std::chrono::seconds(1000));
 };
 
@@ -204,6 +205,45 @@ std::vector<BadRequest> BadRequests() {
   };
 }
 
+TEST_F(RequestCodecTest, TheTenantAndItsHighestPriorityGoWithTheRequest) {
+  caller_.tenant = TenantId(4);
+  caller_.max_priority = 3;
+  v1::GenerateRequest message = Text("ab");
+  EXPECT_EQ(Decode(message)->tenant, TenantId(4));
+  const std::pair<uint32_t, int32_t> cases[] = {{0, 0}, {2, 2}, {3, 3}, {4, 3}, {4294967295u, 3}};
+  EXPECT_EQ(Decode(message)->priority, 0);
+  for (const auto& [asked, given] : cases) {
+    message.set_priority(asked);
+    EXPECT_EQ(Decode(message)->priority, given) << asked;
+  }
+}
+
+TEST_F(RequestCodecTest, ATenantsLimitsHoldWhereTheyAreTighter) {
+  v1::GenerateRequest message = Text("abcd");  // 5 tokens
+  caller_.max_output_tokens = 10;
+  EXPECT_EQ(Decode(message)->sampling.max_tokens, 10);
+  caller_.max_output_tokens = 1000;
+  EXPECT_EQ(Decode(message)->sampling.max_tokens, 20);
+  message.set_max_tokens(61);
+  EXPECT_THAT(Decode(message).status().ToString(), HasSubstr("from 1 to 60"));
+  caller_.max_output_tokens = 10;
+  message.set_max_tokens(11);
+  EXPECT_THAT(Decode(message).status().ToString(), HasSubstr("from 1 to 10 for this tenant"));
+  message.set_max_tokens(10);
+  EXPECT_EQ(Decode(message)->sampling.max_tokens, 10);
+
+  caller_.max_context_tokens = 14;
+  EXPECT_THAT(Decode(message).status().ToString(),
+              HasSubstr("after a prompt of 5 tokens this tenant's context of 14 has room for 9"));
+  caller_.max_context_tokens = 15;
+  EXPECT_TRUE(Decode(message).ok());
+  caller_.max_context_tokens = 5;
+  EXPECT_THAT(Decode(message).status().ToString(),
+              HasSubstr("prompt has 5 tokens; this tenant's context of 5 leaves no room"));
+  caller_.max_context_tokens = 1000;
+  EXPECT_TRUE(Decode(message).ok());
+}
+
 TEST_F(RequestCodecTest, ABadFieldIsRefusedWithItsNameValueAndRange) {
   for (const BadRequest& bad : BadRequests()) {
     v1::GenerateRequest message = Text("ok");
@@ -257,7 +297,8 @@ TEST_F(RequestCodecTest, TheDeadlineIsTheCallsOwnTheDefaultOrTheCap) {
         Case{seconds(5), seconds(7), t + seconds(2), t + seconds(2)}}) {
     limits_.default_deadline = c.fallback;
     limits_.max_deadline = c.cap;
-    EXPECT_EQ(Codec().DecodeGenerate(Text("a"), now_, c.client)->request.deadline, c.expected);
+    EXPECT_EQ(Codec().DecodeGenerate(Text("a"), caller_, now_, c.client)->request.deadline,
+              c.expected);
   }
 }
 

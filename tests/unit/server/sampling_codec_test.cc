@@ -37,7 +37,7 @@ class SamplingCodecTest : public ::testing::Test {
 
   absl::StatusOr<GenerateCall> Decode() const {
     return RequestCodec(&model_, &tokenizer_, 100, limits_)
-        .DecodeGenerate(message_, TimePoint(std::chrono::seconds(1000)), kNoDeadline);
+        .DecodeGenerate(message_, Caller(), TimePoint(std::chrono::seconds(1000)), kNoDeadline);
   }
   SamplingParams Sampling() const {
     const absl::StatusOr<GenerateCall> call = Decode();

@@ -42,14 +42,13 @@ TEST(ServeOptionsTest, WithoutATenantThereIsOneThatSaysNothingOfItself) {
   EXPECT_THAT(MakeClientOptions(options, *plan).tenant_headers[0], IsEmpty());
 }
 
-TEST(ServeOptionsTest, ATenantsNameKeyAndPriorityTravelAsHeaders) {
+TEST(ServeOptionsTest, ATenantsNameAndKeyTravelAsHeaders) {
   const ServeOptions options =
       Parse({"--tenant", "name=a,rate=1,key=k,priority=2", "--tenant", "name=b,concurrency=2"});
   const auto plan = MakeLoadPlan(options);
   ASSERT_TRUE(plan.ok()) << plan.status();
   const ClientOptions client = MakeClientOptions(options, *plan);
-  const ClientOptions::Headers first = {
-      {"x-quire-tenant", "a"}, {"authorization", "Bearer k"}, {"x-quire-priority", "2"}};
+  const ClientOptions::Headers first = {{"x-quire-tenant", "a"}, {"authorization", "Bearer k"}};
   EXPECT_EQ(client.tenant_headers[0], first);
   EXPECT_EQ(client.tenant_headers[1], (ClientOptions::Headers{{"x-quire-tenant", "b"}}));
   EXPECT_EQ(client.priorities[0], 2);
@@ -73,6 +72,9 @@ TEST(ServeOptionsTest, WhatMakesNoSenseIsNamed) {
               HasSubstr("'X-Tenant' is no header's name"));
   EXPECT_THAT(PlanError({"--rate", "1", "--tenant-header", "tenant-bin"}),
               HasSubstr("is no header's name"));
+  EXPECT_THAT(PlanError({"--rate", "1", "--tenant", "name=a,priority=-1"}),
+              HasSubstr("a priority of -1 is not 0 or more"));
+  EXPECT_EQ(PlanError({"--api", "openai", "--rate", "1", "--tenant", "name=a,priority=-1"}), "");
   EXPECT_THROW(Parse({"--rate", "1", "--concurrency", "1"}), CLI::ParseError);
   EXPECT_THROW(Parse({"--api", "http"}), CLI::ParseError);
   EXPECT_THROW(Parse({"--warmup", "-1"}), CLI::ParseError);

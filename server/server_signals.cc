@@ -1,4 +1,4 @@
-#include "server/shutdown_signals.h"
+#include "server/server_signals.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -14,23 +14,24 @@ namespace {
 // Wakes the waiting thread so that it can end.
 constexpr int kWakeSignal = SIGUSR2;
 
-sigset_t WatchedSignals() {
+sigset_t WatchedSignals(bool reloads) {
   sigset_t signals;
   sigemptyset(&signals);
   for (int signal : {SIGINT, SIGTERM, kWakeSignal}) sigaddset(&signals, signal);
+  if (reloads) sigaddset(&signals, SIGHUP);
   return signals;
 }
 
 }  // namespace
 
-ShutdownSignals::ShutdownSignals() {
-  const sigset_t signals = WatchedSignals();
+ServerSignals::ServerSignals(bool reloads) : reloads_(reloads) {
+  const sigset_t signals = WatchedSignals(reloads_);
   const int error = pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   QUIRE_CHECK(error == 0) << "pthread_sigmask: error " << error;
   thread_ = std::thread([this] { Run(); });
 }
 
-ShutdownSignals::~ShutdownSignals() {
+ServerSignals::~ServerSignals() {
   {
     MutexLock lock(&mu_);
     stopping_ = true;
@@ -39,24 +40,31 @@ ShutdownSignals::~ShutdownSignals() {
   thread_.join();
 }
 
-void ShutdownSignals::Arm(std::function<void()> hurry) {
+void ServerSignals::Arm(std::function<void()> hurry) {
   MutexLock lock(&mu_);
   hurry_ = std::move(hurry);
 }
 
-void ShutdownSignals::Trigger(ShutdownReason reason) {
+void ServerSignals::End(ServerEvent why) {
   MutexLock lock(&mu_);
-  if (!reason_.has_value()) reason_ = reason;
+  if (!end_.has_value()) end_ = why;
 }
 
-ShutdownReason ShutdownSignals::Await() {
+bool ServerSignals::ending() const {
   MutexLock lock(&mu_);
-  mu_.Await([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return reason_.has_value(); });
-  return *reason_;
+  return end_.has_value();
 }
 
-void ShutdownSignals::Run() {
-  const sigset_t signals = WatchedSignals();
+ServerEvent ServerSignals::Await() {
+  MutexLock lock(&mu_);
+  mu_.Await([this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return end_.has_value() || reload_; });
+  if (end_.has_value()) return *end_;
+  reload_ = false;
+  return ServerEvent::kReload;
+}
+
+void ServerSignals::Run() {
+  const sigset_t signals = WatchedSignals(reloads_);
   while (true) {
     int signal = 0;
     if (sigwait(&signals, &signal) != 0) continue;
@@ -68,13 +76,16 @@ void ShutdownSignals::Run() {
   }
 }
 
-void ShutdownSignals::OnSignal(int signal) {
+void ServerSignals::OnSignal(int signal) {
   MutexLock lock(&mu_);
-  if (!hurry_) std::_Exit(128 + signal);
-  if (reason_.has_value()) {
+  if (signal == SIGHUP) {
+    reload_ = true;
+  } else if (!hurry_) {
+    std::_Exit(128 + signal);
+  } else if (end_.has_value()) {
     hurry_();
   } else {
-    reason_ = ShutdownReason::kSignal;
+    end_ = ServerEvent::kShutdown;
   }
 }
 

@@ -1,0 +1,95 @@
+#include "server/cli/admin_command.h"
+
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_join.h"
+#include "quire/v1/admin.grpc.pb.h"
+#include "server/cli/server_connection.h"
+#include "server/cli/tenant_table.h"
+#include "server/cli/text_format.h"
+
+namespace quire::cli {
+namespace {
+
+using Stub = v1::AdminService::Stub;
+
+void PrintLoad(const v1::GetLoadResponse& load) {
+  const auto bytes = [](uint64_t count) { return FormatBytes(static_cast<int64_t>(count)); };
+  std::cout << "running   " << load.running_requests() << " requests\n"
+            << "waiting   " << load.waiting_requests() << " requests, " << load.waiting_tokens()
+            << " prompt tokens\n"
+            << "KV cache  " << bytes(load.kv_used_bytes()) << " used, "
+            << bytes(load.kv_cached_bytes()) << " cached, " << bytes(load.kv_total_bytes())
+            << " in all\n"
+            << "draining  " << (load.draining() ? "yes" : "no") << '\n';
+}
+
+void PrintRoster(const v1::ListTenantsResponse& response) {
+  std::vector<v1::TenantConfig> rows;
+  std::vector<std::string> refused;
+  for (const v1::Tenant& tenant : response.tenants()) {
+    if (tenant.configured()) {
+      rows.push_back(tenant.config());
+    } else if (tenant.id() != 0) {
+      refused.push_back(tenant.config().name());
+    }
+  }
+  PrintTenants(rows, std::cout);
+  if (!refused.empty()) {
+    std::cout << "no longer configured: " << absl::StrJoin(refused, ", ") << '\n';
+  }
+}
+
+int Run(const ServerOptions& server, grpc::Status (*call)(Stub*, grpc::ClientContext*)) {
+  grpc::ClientContext context;
+  SetDeadline(server, &context);
+  const auto stub = v1::AdminService::NewStub(Connect(server));
+  const absl::Status outcome = ExplainRpc(server, call(stub.get(), &context));
+  return outcome.ok() ? kExitOk : ReportError("quire admin", outcome);
+}
+
+grpc::Status Load(Stub* stub, grpc::ClientContext* context) {
+  v1::GetLoadResponse response;
+  grpc::Status status = stub->GetLoad(context, {}, &response);
+  if (status.ok()) PrintLoad(response);
+  return status;
+}
+
+grpc::Status Tenants(Stub* stub, grpc::ClientContext* context) {
+  v1::ListTenantsResponse response;
+  grpc::Status status = stub->ListTenants(context, {}, &response);
+  if (status.ok()) PrintRoster(response);
+  return status;
+}
+
+grpc::Status Drain(Stub* stub, grpc::ClientContext* context) {
+  v1::DrainResponse response;
+  return stub->Drain(context, {}, &response);
+}
+
+}  // namespace
+
+Command AddAdminCommand(CLI::App* root) {
+  auto server = std::make_shared<ServerOptions>(ServerOptions{.timeout_seconds = 5});
+  CLI::App* app = root->add_subcommand("admin", "What a server is doing, and its end");
+  app->require_subcommand(1);
+  app->add_option("--server", server->server, "host:port of the server's --admin-listen")
+      ->required();
+  app->add_option("--deadline", server->timeout_seconds, "Give up after so many seconds")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  CLI::App* load = app->add_subcommand("load", "Requests and KV memory")->fallthrough();
+  CLI::App* tenants =
+      app->add_subcommand("tenants", "Who may send requests, and what each is owed");
+  tenants->fallthrough();
+  app->add_subcommand("drain", "End the server as SIGTERM does")->fallthrough();
+  return {app, [=] {
+            if (load->parsed()) return Run(*server, Load);
+            return Run(*server, tenants->parsed() ? Tenants : Drain);
+          }};
+}
+
+}  // namespace quire::cli

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <ostream>
+#include <vector>
+
+#include "quire/v1/config.pb.h"
+
+namespace quire::cli {
+
+// One row a tenant, one column for each field that any of them has.
+void PrintTenants(const std::vector<v1::TenantConfig>& tenants, std::ostream& out);
+
+}  // namespace quire::cli

@@ -1,0 +1,57 @@
+#include "server/rpc/admin_service.h"
+
+#include "server/auth/tenant_file.h"
+
+namespace quire::server {
+namespace {
+
+grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  reactor->Finish(grpc::Status::OK);
+  return reactor;
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* AdminService::GetLoad(grpc::CallbackServerContext* context,
+                                                const v1::GetLoadRequest* /*request*/,
+                                                v1::GetLoadResponse* response) {
+  const EngineStats stats = services_.engine->Stats();
+  response->set_waiting_requests(static_cast<uint32_t>(stats.waiting));
+  response->set_waiting_tokens(static_cast<uint64_t>(stats.waiting_tokens));
+  response->set_running_requests(static_cast<uint32_t>(stats.running));
+  uint64_t used = 0;
+  uint64_t cached = 0;
+  for (const KvClassSnapshot& blocks : stats.kv.classes) {
+    used += static_cast<uint64_t>(blocks.active_blocks + blocks.fenced_blocks) * blocks.block_bytes;
+    cached += static_cast<uint64_t>(blocks.cached_blocks) * blocks.block_bytes;
+  }
+  response->set_kv_used_bytes(used);
+  response->set_kv_cached_bytes(cached);
+  response->set_kv_total_bytes(stats.kv.arena_bytes);
+  response->set_draining(services_.signals->ending());
+  return Answer(context);
+}
+
+grpc::ServerUnaryReactor* AdminService::ListTenants(grpc::CallbackServerContext* context,
+                                                    const v1::ListTenantsRequest* /*request*/,
+                                                    v1::ListTenantsResponse* response) {
+  const TenantRoster roster = services_.tenants->roster();
+  response->set_tenant_metadata_key(roster.metadata_key);
+  for (const TenantRoster::Entry& entry : roster.entries) {
+    v1::Tenant* const tenant = response->add_tenants();
+    tenant->set_id(static_cast<uint32_t>(response->tenants_size() - 1));
+    tenant->set_configured(entry.configured);
+    *tenant->mutable_config() = EncodeTenant(entry.settings);
+  }
+  return Answer(context);
+}
+
+grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* context,
+                                              const v1::DrainRequest* /*request*/,
+                                              v1::DrainResponse* /*response*/) {
+  services_.signals->End(ServerEvent::kShutdown);
+  return Answer(context);
+}
+
+}  // namespace quire::server

@@ -1,0 +1,37 @@
+#pragma once
+
+#include "core/engine/engine.h"
+#include "quire/v1/admin.grpc.pb.h"
+#include "server/auth/tenant_directory.h"
+#include "server/server_signals.h"
+
+namespace quire::server {
+
+// What the admin service tells of and acts on. It owns none of it; all outlives its server.
+struct AdminServices {
+  const Engine* engine = nullptr;
+  const TenantDirectory* tenants = nullptr;
+  ServerSignals* signals = nullptr;
+};
+
+// The RPCs of quire.v1.AdminService. Each answers at once, on gRPC's callback threads. Stateless;
+// any thread.
+class AdminService final : public v1::AdminService::CallbackService {
+ public:
+  explicit AdminService(const AdminServices& services) : services_(services) {}
+
+  grpc::ServerUnaryReactor* GetLoad(grpc::CallbackServerContext* context,
+                                    const v1::GetLoadRequest* request,
+                                    v1::GetLoadResponse* response) override;
+  grpc::ServerUnaryReactor* ListTenants(grpc::CallbackServerContext* context,
+                                        const v1::ListTenantsRequest* request,
+                                        v1::ListTenantsResponse* response) override;
+  grpc::ServerUnaryReactor* Drain(grpc::CallbackServerContext* context,
+                                  const v1::DrainRequest* request,
+                                  v1::DrainResponse* response) override;
+
+ private:
+  const AdminServices services_;
+};
+
+}  // namespace quire::server

@@ -1,0 +1,97 @@
+"""The admin service: load, tenants, drain."""
+
+import os
+import subprocess
+import unittest
+
+import grpc
+
+from quire.v1 import admin_pb2, admin_pb2_grpc
+from quire_server import TIMEOUT, Answer, QuireServer, run_to_end
+from tenant_files import KEY, TENANTS, ConfigFile
+
+ADMIN = ("--admin-listen", "127.0.0.1:0")
+
+
+def quire_admin(server, *arguments):
+    """What `quire admin` printed, which must have worked."""
+    done = subprocess.run(
+        [os.environ["QUIRE_CLI"], "admin", *arguments, "--server", server.admin_address],
+        capture_output=True, text=True, timeout=TIMEOUT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class AdminTest(unittest.TestCase):
+    def connect(self, server):
+        channel = grpc.insecure_channel(server.admin_address, [("grpc.enable_http_proxy", 0)])
+        self.addCleanup(channel.close)
+        return admin_pb2_grpc.AdminServiceStub(channel)
+
+    def test_the_load_is_what_runs_and_waits(self):
+        with QuireServer(*ADMIN, "--max-running", "1", "--kv-memory", "64M") as server:
+            admin = self.connect(server)
+
+            def load():
+                return admin.GetLoad(admin_pb2.GetLoadRequest(), timeout=TIMEOUT)
+
+            idle = load()
+            self.assertEqual((idle.running_requests, idle.waiting_requests), (0, 0))
+            self.assertEqual(idle.kv_used_bytes, 0)
+            self.assertFalse(idle.draining)
+            # One after the other: calls that wait for the connection go out in any order.
+            calls = [server.generate(max_tokens=1900, ignore_eos=True)]
+            Answer(calls[0]).read(at_most=1)
+            calls += [server.generate(max_tokens=1900, ignore_eos=True) for _ in range(40)]
+            while (busy := load()).waiting_requests < 2:
+                pass  # each is a round trip; its deadline ends the test
+            self.assertEqual(busy.running_requests, 1)
+            self.assertGreater(busy.waiting_tokens, 0)
+            self.assertGreater(busy.kv_used_bytes, 0)
+            self.assertLess(busy.kv_used_bytes, busy.kv_total_bytes)
+            self.assertLessEqual(busy.kv_total_bytes, 64 << 20)
+            self.assertRegex(quire_admin(server, "load"), r"waiting +[1-9]\d* requests, \d+ prompt")
+            for call in calls:
+                call.cancel()
+
+    def test_tenants_are_listed_as_they_are_configured(self):
+        with ConfigFile(TENANTS) as file, QuireServer(*ADMIN, "--config", file.path) as server:
+            listed = self.connect(server).ListTenants(admin_pb2.ListTenantsRequest(),
+                                                      timeout=TIMEOUT)
+            self.assertEqual(listed.tenant_metadata_key, KEY)
+            self.assertEqual([(t.id, t.config.name, t.configured) for t in listed.tenants],
+                             [(0, "default", False), (1, "acme", True), (2, "guest", True)])
+            self.assertEqual(listed.tenants[1].config.weight, 2)
+            self.assertEqual(listed.tenants[1].config.kv_reserved, str(1 << 20))
+            rows = [line.split() for line in quire_admin(server, "tenants").splitlines()]
+            self.assertEqual([row[0] for row in rows], ["name", "acme", "guest"])
+
+    def test_a_drain_lets_what_runs_finish_and_ends_the_server(self):
+        server = QuireServer(*ADMIN, "--drain-timeout", "100s")
+        admin = self.connect(server)
+        answers = [Answer(server.generate(max_tokens=1900, ignore_eos=True)) for _ in range(16)]
+        for answer in answers:
+            answer.read(at_most=1)
+        self.assertEqual(quire_admin(server, "drain"), "")
+        self.assertTrue(admin.GetLoad(admin_pb2.GetLoadRequest(), timeout=TIMEOUT).draining)
+        admin.Drain(admin_pb2.DrainRequest(), timeout=TIMEOUT)  # once more changes nothing
+        for answer in answers:
+            answer.read()
+            self.assertEqual(answer.code, grpc.StatusCode.OK)
+            self.assertEqual(len(answer.ids), 1900)
+        self.assertEqual(server.wait(), 0)
+
+    def test_there_is_none_unless_it_is_asked_for_and_none_beyond_loopback(self):
+        with QuireServer() as server:
+            self.assertIsNone(server.admin_address)
+            with self.assertRaises(grpc.RpcError) as error:
+                admin_pb2_grpc.AdminServiceStub(server.channel).Drain(admin_pb2.DrainRequest(),
+                                                                      timeout=TIMEOUT)
+            self.assertEqual(error.exception.code(), grpc.StatusCode.UNIMPLEMENTED)
+        code, log = run_to_end("--admin-listen", "0.0.0.0:0")
+        self.assertEqual(code, 1)
+        self.assertIn("--admin-listen: 0.0.0.0:0 can be reached from other machines", log)
+
+
+if __name__ == "__main__":
+    unittest.main()
