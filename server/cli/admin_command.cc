@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "quire/v1/admin.grpc.pb.h"
 #include "server/cli/server_connection.h"
@@ -43,6 +44,20 @@ void PrintRoster(const v1::ListTenantsResponse& response) {
   }
 }
 
+void PrintUsage(const v1::GetTenantUsageResponse& response) {
+  TextTable table({"name", "running", "waiting", "KV", "accepted", "rejected", "prompt tokens",
+                   "cached", "generated", "preemptions"});
+  for (const v1::TenantUsage& usage : response.tenants()) {
+    table.AddRow({usage.name(), absl::StrCat(usage.running_requests()),
+                  absl::StrCat(usage.waiting_requests()),
+                  FormatBytes(static_cast<int64_t>(usage.kv_bytes())),
+                  absl::StrCat(usage.accepted_requests()), absl::StrCat(usage.rejected_requests()),
+                  absl::StrCat(usage.prompt_tokens()), absl::StrCat(usage.cached_tokens()),
+                  absl::StrCat(usage.generated_tokens()), absl::StrCat(usage.preemptions())});
+  }
+  table.Print(std::cout);
+}
+
 int Run(const ServerOptions& server, grpc::Status (*call)(Stub*, grpc::ClientContext*)) {
   grpc::ClientContext context;
   SetDeadline(server, &context);
@@ -62,6 +77,13 @@ grpc::Status Tenants(Stub* stub, grpc::ClientContext* context) {
   v1::ListTenantsResponse response;
   grpc::Status status = stub->ListTenants(context, {}, &response);
   if (status.ok()) PrintRoster(response);
+  return status;
+}
+
+grpc::Status Usage(Stub* stub, grpc::ClientContext* context) {
+  v1::GetTenantUsageResponse response;
+  grpc::Status status = stub->GetTenantUsage(context, {}, &response);
+  if (status.ok()) PrintUsage(response);
   return status;
 }
 
@@ -85,9 +107,12 @@ Command AddAdminCommand(CLI::App* root) {
   CLI::App* tenants =
       app->add_subcommand("tenants", "Who may send requests, and what each is owed");
   tenants->fallthrough();
+  CLI::App* usage = app->add_subcommand("usage", "What each tenant has and has had");
+  usage->fallthrough();
   app->add_subcommand("drain", "End the server as SIGTERM does")->fallthrough();
   return {app, [=] {
             if (load->parsed()) return Run(*server, Load);
+            if (usage->parsed()) return Run(*server, Usage);
             return Run(*server, tenants->parsed() ? Tenants : Drain);
           }};
 }

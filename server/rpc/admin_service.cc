@@ -47,6 +47,27 @@ grpc::ServerUnaryReactor* AdminService::ListTenants(grpc::CallbackServerContext*
   return Answer(context);
 }
 
+grpc::ServerUnaryReactor* AdminService::GetTenantUsage(grpc::CallbackServerContext* context,
+                                                       const v1::GetTenantUsageRequest* /*request*/,
+                                                       v1::GetTenantUsageResponse* response) {
+  for (const TenantStats& stats : services_.engine->Tenants()) {
+    v1::TenantUsage* const usage = response->add_tenants();
+    usage->set_id(static_cast<uint32_t>(response->tenants_size() - 1));
+    usage->set_name(stats.name);
+    usage->set_waiting_requests(static_cast<uint32_t>(stats.load.waiting));
+    usage->set_waiting_tokens(static_cast<uint64_t>(stats.load.waiting_tokens));
+    usage->set_running_requests(static_cast<uint32_t>(stats.load.running));
+    usage->set_kv_bytes(static_cast<uint64_t>(stats.load.kv_bytes));
+    usage->set_accepted_requests(stats.accepted);
+    usage->set_rejected_requests(stats.rejected);
+    usage->set_prompt_tokens(stats.prompt_tokens);
+    usage->set_cached_tokens(stats.cached_tokens);
+    usage->set_generated_tokens(stats.generated_tokens);
+    usage->set_preemptions(stats.load.preempted);
+  }
+  return Answer(context);
+}
+
 grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* context,
                                               const v1::DrainRequest* /*request*/,
                                               v1::DrainResponse* /*response*/) {

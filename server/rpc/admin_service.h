@@ -26,6 +26,9 @@ class AdminService final : public v1::AdminService::CallbackService {
   grpc::ServerUnaryReactor* ListTenants(grpc::CallbackServerContext* context,
                                         const v1::ListTenantsRequest* request,
                                         v1::ListTenantsResponse* response) override;
+  grpc::ServerUnaryReactor* GetTenantUsage(grpc::CallbackServerContext* context,
+                                           const v1::GetTenantUsageRequest* request,
+                                           v1::GetTenantUsageResponse* response) override;
   grpc::ServerUnaryReactor* Drain(grpc::CallbackServerContext* context,
                                   const v1::DrainRequest* request,
                                   v1::DrainResponse* response) override;

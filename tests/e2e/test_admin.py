@@ -66,6 +66,19 @@ class AdminTest(unittest.TestCase):
             rows = [line.split() for line in quire_admin(server, "tenants").splitlines()]
             self.assertEqual([row[0] for row in rows], ["name", "acme", "guest"])
 
+    def test_usage_is_counted_by_tenant(self):
+        with ConfigFile(TENANTS) as file, QuireServer(*ADMIN, "--config", file.path) as server:
+            call = server.generate(metadata=[(KEY, "guest")], max_tokens=5, ignore_eos=True)
+            self.assertEqual(len(Answer(call).read().ids), 5)
+            usage = self.connect(server).GetTenantUsage(admin_pb2.GetTenantUsageRequest(),
+                                                        timeout=TIMEOUT)
+            self.assertEqual([(t.id, t.name, t.accepted_requests, t.generated_tokens)
+                              for t in usage.tenants],
+                             [(0, "default", 0, 0), (1, "acme", 0, 0), (2, "guest", 1, 5)])
+            self.assertGreater(usage.tenants[2].prompt_tokens, 0)
+            rows = [line.split() for line in quire_admin(server, "usage").splitlines()]
+            self.assertEqual([row[0] for row in rows], ["name", "default", "acme", "guest"])
+
     def test_a_drain_lets_what_runs_finish_and_ends_the_server(self):
         server = QuireServer(*ADMIN, "--drain-timeout", "100s")
         admin = self.connect(server)

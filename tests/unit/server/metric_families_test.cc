@@ -176,6 +176,8 @@ TEST(MetricFamiliesTest, EachCounterReachesItsOwnSeries) {
   snapshot.rejected_invalid = 1000;
   snapshot.rejected_streams = 10000;
   snapshot.rejected_unauthenticated = 100000;
+  snapshot.engine.rejected_tenant_queue_full = 2;
+  snapshot.engine.rejected_deadline = 20;
   snapshot.engine.prefill_steps = 1;
   snapshot.engine.decode_steps = 10;
   snapshot.engine.mixed_steps = 100;
@@ -194,6 +196,8 @@ TEST(MetricFamiliesTest, EachCounterReachesItsOwnSeries) {
   EXPECT_EQ(value("quire_admission_rejections_total", "reason", "invalid"), 1000);
   EXPECT_EQ(value("quire_admission_rejections_total", "reason", "streams"), 10000);
   EXPECT_EQ(value("quire_admission_rejections_total", "reason", "unauthenticated"), 100000);
+  EXPECT_EQ(value("quire_admission_rejections_total", "reason", "tenant_queue_full"), 2);
+  EXPECT_EQ(value("quire_admission_rejections_total", "reason", "deadline"), 20);
   EXPECT_EQ(value("quire_steps_total", "kind", "prefill"), 1);
   EXPECT_EQ(value("quire_steps_total", "kind", "decode"), 10);
   EXPECT_EQ(value("quire_steps_total", "kind", "mixed"), 100);
