@@ -25,6 +25,7 @@ struct TextFlags {
   std::string admin_listen = "off";
   std::string reflection = "auto";
   std::string drain_timeout = "30s";
+  std::string priority_ageing = "10s";
   std::string default_deadline = "0";
   std::string max_deadline = "0";
   std::string max_message_bytes = "4M";
@@ -89,7 +90,7 @@ void AddModelFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
       ->check(CLI::IsMember({16, 32, 64, 128, 256, 512}));
 }
 
-void AddEngineFlags(CLI::App& app, EngineOptions& engine) {
+void AddEngineFlags(CLI::App& app, EngineOptions& engine, TextFlags& text) {
   FlagGroup flags(app, "Batching and queue");
   flags.AddNumber("--max-step-tokens", engine.max_step_tokens, 1, 1 << 20,
                   "Query tokens that a step computes");
@@ -100,6 +101,18 @@ void AddEngineFlags(CLI::App& app, EngineOptions& engine) {
                   "Requests that may wait; more are refused with RESOURCE_EXHAUSTED");
   flags.AddNumber("--max-queued-tokens", engine.max_queued_tokens, int64_t{1}, int64_t{1} << 40,
                   "Prompt tokens that may wait; more are refused with RESOURCE_EXHAUSTED");
+  flags.AddSwitch("--overcommit", engine.overcommit,
+                  "Promise KV memory as it is used, not what a request may need in the end: more "
+                  "run at a time, and where memory runs out the newest are preempted and computed "
+                  "again");
+  flags.AddNumber("--max-preemptions", engine.max_preemptions, 0, 1000,
+                  "Times that a request is preempted with --overcommit; then it waits until all it "
+                  "may need is there");
+  flags.Add("--priority-ageing", "TIME", text.priority_ageing,
+            "Time of waiting that a step of priority is worth, within a tenant");
+  flags.AddNumber("--max-prefix-wait", engine.max_prefix_wait_steps, 0, 1 << 20,
+                  "Steps that a request waits for another that computes what both begin with; 0: "
+                  "each computes it");
   flags.AddNumber("--max-context", engine.max_context_tokens, 0, 1 << 24,
                   "Tokens of prompt and answer together; 0: what the model allows");
 }
@@ -214,6 +227,8 @@ absl::Status ReadSizesAndTimes(const TextFlags& text, ServerConfig* config) {
                                   &config->requests.prompt_bytes));
   QUIRE_RETURN_IF_ERROR(
       ReadFlag("--drain-timeout", text.drain_timeout, ParseDuration, &config->drain_timeout));
+  QUIRE_RETURN_IF_ERROR(
+      ReadFlag("--priority-ageing", text.priority_ageing, ParseDuration, &config->engine.ageing));
   QUIRE_RETURN_IF_ERROR(ReadFlag("--default-deadline", text.default_deadline, ParseDuration,
                                  &config->requests.default_deadline));
   return ReadFlag("--max-deadline", text.max_deadline, ParseDuration,
@@ -294,7 +309,7 @@ absl::StatusOr<std::optional<ServerConfig>> ParseCommandLine(int argc, const cha
   app.option_defaults()->always_capture_default();
   app.set_version_flag("--version", "quire-server " QUIRE_VERSION);
   AddModelFlags(app, config, text);
-  AddEngineFlags(app, config.engine);
+  AddEngineFlags(app, config.engine, text);
   AddRequestFlags(app, config.requests, text);
   AddNetworkFlags(app, config, text);
   AddTenantFlags(app, config);

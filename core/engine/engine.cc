@@ -111,6 +111,8 @@ bool Engine::Step() {
 
 void Engine::Handle(EngineInbox::Messages messages) {
   if (messages.tenants.has_value()) ApplyTenants(*std::move(messages.tenants));
+  for (const EngineInbox::Flush& flush : messages.flushes) kv_->FlushPrefixes(flush.tenant);
+  for (const EngineInbox::CheckDone& done : messages.checks) done(Violations());
   for (Request& request : messages.submits) Enqueue(std::move(request));
   for (RequestId id : messages.cancels) {
     // Unknown ids have ended already: a cancel may cross the last token.

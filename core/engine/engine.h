@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -45,9 +46,9 @@ struct EngineDependencies {
 // Before launch a step can be rolled back; after it, it completes or the device has failed. With a
 // runner of in-flight depth d, up to d steps are running when the next one is planned.
 //
-// Threads: Submit, Cancel, SetTenants, NextRequestId, StopAccepting, AbortAll, Wake, Stats,
-// Tenants, live_requests and failed from any thread; everything else from the engine thread alone
-// (see EngineLoop).
+// Threads: Submit, Cancel, SetTenants, FlushPrefixes, CheckInvariants, NextRequestId,
+// StopAccepting, AbortAll, Wake, Stats, Tenants, live_requests and failed from any thread;
+// everything else from the engine thread alone (see EngineLoop).
 class Engine {
  public:
   Engine(const EngineOptions& options, EngineDependencies dependencies);
@@ -77,6 +78,14 @@ class Engine {
   // tenant would lose its place.
   absl::Status SetTenants(TenantTable tenants);
 
+  // Nothing that was computed before is found by requests that start after, of one tenant or of
+  // all. InvalidArgument for a tenant that does not exist.
+  absl::Status FlushPrefixes(std::optional<TenantId> tenant);
+  // Recounts what scheduler and KV cache keep, between two steps. `done` gets what does not agree,
+  // none when all is well, or Unavailable once the loop has ended. It is called on the engine
+  // thread, which must not wait there.
+  void CheckInvariants(EngineInbox::CheckDone done) { inbox_.CheckInvariants(std::move(done)); }
+
   // Refuses new requests from now on.
   void StopAccepting() {
     inbox_.Close("the server is draining; send the request elsewhere", "DRAINING");
@@ -98,6 +107,8 @@ class Engine {
   // have a step to run, but for those that wait for their tenant's token rate.
   void WaitForWork();
   void Wake() { inbox_.Wake(); }  // any thread
+  // The last call of the engine thread.
+  void End() { inbox_.End(); }
 
   // For tests and invariant checks, between steps.
   const Scheduler& scheduler() const { return scheduler_; }
@@ -118,6 +129,7 @@ class Engine {
   absl::Status CheckFits(const Request& request, int64_t kv_limit) const;
   void Handle(EngineInbox::Messages messages);
   void ApplyTenants(TenantTable tenants);
+  std::vector<std::string> Violations() const;
   void Enqueue(Request request);
   void ExpireDeadlines();
   void AdmitWaiting();

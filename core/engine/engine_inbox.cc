@@ -93,6 +93,32 @@ void EngineInbox::SetTenants(TenantTable tenants) {
   messages_.tenants = std::move(tenants);
 }
 
+void EngineInbox::FlushPrefixes(std::optional<TenantId> tenant) {
+  MutexLock lock(&mu_);
+  messages_.flushes.push_back({tenant});
+}
+
+void EngineInbox::CheckInvariants(CheckDone done) {
+  {
+    MutexLock lock(&mu_);
+    if (!ended_) {
+      messages_.checks.push_back(std::move(done));
+      return;
+    }
+  }
+  done(absl::UnavailableError("the engine has ended"));
+}
+
+void EngineInbox::End() {
+  std::vector<CheckDone> checks;
+  {
+    MutexLock lock(&mu_);
+    ended_ = true;
+    checks = std::exchange(messages_.checks, {});
+  }
+  for (const CheckDone& done : checks) done(absl::UnavailableError("the engine has ended"));
+}
+
 absl::StatusOr<int64_t> EngineInbox::KvLimit(TenantId tenant, int64_t kv_bytes) const {
   MutexLock lock(&mu_);
   if (tenant.value() >= accounts_.size()) {

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,14 +26,23 @@ namespace quire {
 // pushing never blocks on the engine.
 class EngineInbox {
  public:
+  // Of one tenant or of all.
+  struct Flush {
+    std::optional<TenantId> tenant;
+  };
+  // Gets what does not agree, or why it was not looked.
+  using CheckDone = std::function<void(absl::StatusOr<std::vector<std::string>>)>;
   struct Messages {
     std::optional<TenantTable> tenants;
     std::vector<Request> submits;
     std::vector<RequestId> cancels;
+    std::vector<Flush> flushes;
+    std::vector<CheckDone> checks;
     bool abort_all = false;
 
     bool empty() const {
-      return submits.empty() && cancels.empty() && !tenants.has_value() && !abort_all;
+      return submits.empty() && cancels.empty() && flushes.empty() && checks.empty() &&
+             !tenants.has_value() && !abort_all;
     }
   };
   // Requests that were refused, by reason.
@@ -61,6 +71,9 @@ class EngineInbox {
   void Cancel(RequestId id);
   void AbortAll();
   void SetTenants(TenantTable tenants);
+  void FlushPrefixes(std::optional<TenantId> tenant);
+  // `done` is called once, at once where nobody takes messages any more.
+  void CheckInvariants(CheckDone done);
   // The most KV that a request of the tenant may need, of `kv_bytes` in all: its limit, and what
   // the floors of prefix caches leave. InvalidArgument for a tenant that does not exist.
   absl::StatusOr<int64_t> KvLimit(TenantId tenant, int64_t kv_bytes) const;
@@ -76,6 +89,9 @@ class EngineInbox {
   // Sleeps until there is a message, Wake() was called, or for `at_most`. Engine thread.
   void Wait(Duration at_most);
   void Wake();
+  // Nobody takes messages any more: checks that wait, and those to come, are answered so. Engine
+  // thread.
+  void End();
   Rejections rejections() const;
   Rejections rejections(TenantId tenant) const;
 
@@ -108,6 +124,7 @@ class EngineInbox {
   Queued queued_ ABSL_GUARDED_BY(mu_);
   QueueForecast forecast_ ABSL_GUARDED_BY(mu_);
   bool wake_ ABSL_GUARDED_BY(mu_) = false;
+  bool ended_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 }  // namespace quire

@@ -23,10 +23,11 @@ void EngineLoop::Run() {
     {
       MutexLock lock(&mu_);
       idle = idle_ = engine_->live_requests() == 0;
-      if (idle && stop_) return;
+      if (idle && stop_) break;
     }
     if (!worked) engine_->WaitForWork();
   }
+  engine_->End();
 }
 
 void EngineLoop::Drain(Duration grace) {

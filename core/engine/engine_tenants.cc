@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -37,6 +38,27 @@ absl::Status Engine::SetTenants(TenantTable tenants) {
   num_tenants_ = tenants.size();
   inbox_.SetTenants(std::move(tenants));
   return absl::OkStatus();
+}
+
+absl::Status Engine::FlushPrefixes(std::optional<TenantId> tenant) {
+  if (tenant.has_value()) {
+    QUIRE_RETURN_IF_ERROR(inbox_.KvLimit(*tenant, kv_bytes_).status());
+  }
+  inbox_.FlushPrefixes(tenant);
+  return absl::OkStatus();
+}
+
+std::vector<std::string> Engine::Violations() const {
+  std::vector<std::string> violations = kv_->CheckInvariants();
+  for (std::string& violation : scheduler_.CheckInvariants()) {
+    violations.push_back(std::move(violation));
+  }
+  const auto live = static_cast<size_t>(scheduler_.num_running() + scheduler_.num_waiting());
+  if (live != live_.size()) {
+    violations.push_back(
+        absl::StrCat(live_.size(), " live requests, of which the scheduler knows ", live));
+  }
+  return violations;
 }
 
 void Engine::ApplyTenants(TenantTable tenants) {

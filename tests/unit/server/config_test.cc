@@ -129,6 +129,13 @@ TEST(ConfigTest, FlagsReachTheirFields) {
                                          "2K",
                                          "--output-threads",
                                          "2",
+                                         "--overcommit",
+                                         "--max-preemptions",
+                                         "6",
+                                         "--priority-ageing",
+                                         "4s",
+                                         "--max-prefix-wait",
+                                         "0",
                                          "--drain-timeout",
                                          "1m"});
   EXPECT_EQ(config.model_name, "n");
@@ -146,6 +153,10 @@ TEST(ConfigTest, FlagsReachTheirFields) {
   EXPECT_EQ(config.engine.max_queued_requests, 8);
   EXPECT_EQ(config.engine.max_queued_tokens, 700);
   EXPECT_EQ(config.engine.max_context_tokens, 77);
+  EXPECT_TRUE(config.engine.overcommit);
+  EXPECT_EQ(config.engine.max_preemptions, 6);
+  EXPECT_EQ(config.engine.ageing, std::chrono::seconds(4));
+  EXPECT_EQ(config.engine.max_prefix_wait_steps, 0);
   EXPECT_EQ(config.requests.default_max_tokens, 5);
   EXPECT_EQ(config.requests.max_tokens, 6);
   EXPECT_EQ(config.requests.prompt_bytes, 1024u);
@@ -202,7 +213,8 @@ TEST(ConfigTest, AWrongValueIsRefusedWithItsFlagAndValue) {
       {"--reflection", "maybe"},     {"--max-message-bytes", "5T"},
       {"--max-message-bytes", "1"},  {"--max-connection-streams", "0"},
       {"--max-stream-buffer", "1"},  {"--output-threads", "0"},
-      {"--drain-timeout", "soon"}};
+      {"--drain-timeout", "soon"},   {"--max-preemptions", "-1"},
+      {"--priority-ageing", "x"},    {"--max-prefix-wait", "-1"}};
   for (const auto& [flag, value] : cases) {
     const auto config = Parse({"--model", "m", flag, value});
     ASSERT_FALSE(config.ok()) << flag << " " << value;

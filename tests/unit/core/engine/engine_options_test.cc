@@ -37,6 +37,10 @@ TEST(EngineOptionsTest, TheEdgesOfEveryFieldAreAccepted) {
       {"max_queued_requests", [](EngineOptions* o) { o->max_queued_requests = 1; }},
       {"max_queued_tokens", [](EngineOptions* o) { o->max_queued_tokens = 1; }},
       {"max_context_tokens", [](EngineOptions* o) { o->max_context_tokens = 2; }},
+      {"max_preemptions", [](EngineOptions* o) { o->max_preemptions = 0; }},
+      {"ageing", [](EngineOptions* o) { o->ageing = Duration::zero(); }},
+      {"ageing", [](EngineOptions* o) { o->ageing = std::chrono::hours(24); }},
+      {"max_prefix_wait_steps", [](EngineOptions* o) { o->max_prefix_wait_steps = 0; }},
   };
   for (const Case& c : cases) EXPECT_TRUE(Validate(c).ok()) << c.field << ": " << Validate(c);
 }
@@ -55,6 +59,10 @@ TEST(EngineOptionsTest, WhatLiesBeyondIsRefusedWithFieldAndValue) {
       {"max_queued_requests.*, not 0", [](EngineOptions* o) { o->max_queued_requests = 0; }},
       {"max_queued_tokens.*, not 0", [](EngineOptions* o) { o->max_queued_tokens = 0; }},
       {"max_context_tokens.*, not 1", [](EngineOptions* o) { o->max_context_tokens = 1; }},
+      {"max_preemptions.*, not -1", [](EngineOptions* o) { o->max_preemptions = -1; }},
+      {"ageing.*, not -1", [](EngineOptions* o) { o->ageing = Duration(-1); }},
+      {"ageing.*, not ", [](EngineOptions* o) { o->ageing = std::chrono::hours(25); }},
+      {"max_prefix_wait_steps.*, not -1", [](EngineOptions* o) { o->max_prefix_wait_steps = -1; }},
   };
   for (const Case& c : cases) {
     const absl::Status status = Validate(c);
