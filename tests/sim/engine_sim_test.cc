@@ -50,7 +50,7 @@ struct Coverage {
   uint64_t penalised = 0, delayed_ends = 0, avoided_words = 0, restricted = 0, scored = 0;
   uint64_t prefix_hits = 0, evicted_blocks = 0, shared_steps = 0;
   uint64_t loans = 0, preempted = 0, rate_waits = 0, impossible = 0;
-  uint64_t tenant_queue_full = 0, reloads = 0, fair_steps = 0, prefix_waits = 0;
+  uint64_t steps = 0, tenant_queue_full = 0, reloads = 0, fair_steps = 0, prefix_waits = 0;
 
   void Add(const EngineStats& stats, bool failed) {
     for (size_t i = 0; i < finished.size(); ++i) finished[i] += stats.finished[i];
@@ -76,6 +76,7 @@ class Simulation {
       if (Chance(plan_.reload_share)) Reload();
       h_.clock.Advance(std::chrono::microseconds(Uniform(100, 5000)));
       const bool worked = h_.engine.Step();
+      ++steps_;
       CheckStep(worked);
       if (::testing::Test::HasFailure()) return;
       if (!worked && submitted_count_ == plan_.requests && h_.engine.live_requests() == 0) break;
@@ -86,6 +87,7 @@ class Simulation {
   void AddTo(Coverage* coverage) {
     coverage->Add(h_.engine.Stats(), h_.engine.failed());
     coverage->shared_steps += shared_steps_;
+    coverage->steps += steps_;
     coverage->rate_waits += rate_waits_;
     coverage->reloads += reloads_;
     coverage->fair_steps += fairness_.steps();
@@ -434,7 +436,7 @@ class Simulation {
   int submitted_count_ = 0;
   uint64_t shared_steps_ = 0;  // in which a block was in two tables
   FairnessWatch fairness_;
-  uint64_t reloads_ = 0, rate_waits_ = 0, prefix_waits_ = 0;
+  uint64_t steps_ = 0, reloads_ = 0, rate_waits_ = 0, prefix_waits_ = 0;
   std::map<RequestId, Submitted> accepted_;
 };
 
@@ -456,10 +458,10 @@ TEST(EngineSimulation, EveryInvariantHoldsUnderRandomLoad) {
     if (::testing::Test::HasFailure()) return;
     simulation.AddTo(&coverage);
   }
-  std::cout << "loans " << coverage.loans << ", preempted " << coverage.preempted
-            << ", prefix hits " << coverage.prefix_hits << ", waits " << coverage.prefix_waits
-            << ", rate waits " << coverage.rate_waits << ", fair steps " << coverage.fair_steps
-            << ", impossible " << coverage.impossible << "\n";
+  std::cout << coverage.steps << " steps, loans " << coverage.loans << ", preempted "
+            << coverage.preempted << ", prefix hits " << coverage.prefix_hits << ", waits "
+            << coverage.prefix_waits << ", rate waits " << coverage.rate_waits << ", fair steps "
+            << coverage.fair_steps << ", impossible " << coverage.impossible << "\n";
   if (seeds < 100) return;
   for (FinishReason reason : {FinishReason::kStop, FinishReason::kLength, FinishReason::kCancelled,
                               FinishReason::kDeadline, FinishReason::kError}) {
