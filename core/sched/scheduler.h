@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -131,7 +132,11 @@ class Scheduler {
     TimePoint kv_changed_at{};
     TenantLoad counters;
   };
-  // Waits for the first `tokens` tokens of its producer's KV.
+  // For the first `tokens` tokens of the producer's KV.
+  struct PrefixWait {
+    SequenceId producer;
+    int64_t tokens = 0;
+  };
   struct Waiter {
     SequenceId sequence;
     TenantId tenant;
@@ -164,7 +169,8 @@ class Scheduler {
   bool SomebodyReclaims(TenantId but) const;
   bool SharePrefixes(const Sequence& a, const Sequence& b) const;
   std::string ScopeOf(const Sequence& sequence) const;
-  bool WaitForPrefix(const Sequence& sequence);
+  std::optional<PrefixWait> PrefixToWaitFor(const Sequence& sequence) const;
+  void Park(const Sequence& sequence, const PrefixWait& wait);
   bool IsCovered(TenantId id, const Sequence& sequence) const;
   Sequence* Start(TenantId id, SequenceId sequence_id, bool loan);
   int32_t SharePrefix(const Sequence& sequence);

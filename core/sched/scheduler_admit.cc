@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -96,9 +97,12 @@ Scheduler::Attempt Scheduler::TryAdmit(TenantId id, StepId last_launched,
   const bool fits = Fits(blocks, &after);
   const bool covered = shares_.IsWithinReserve(id, bytes);
   if (!fits && !covered) return Attempt::kBlocked;
-  // Who waits for a prefix wants a place soon: no use in looking beyond those there are.
-  if (num_running() + num_parked_ >= options_.max_running_sequences) return Attempt::kNothing;
-  if (WaitForPrefix(head)) return Attempt::kChanged;
+  if (const auto wait = PrefixToWaitFor(head); wait.has_value()) {
+    // Who waits wants a place soon: no use in looking far beyond those there are.
+    if (num_parked_ >= options_.max_running_sequences) return Attempt::kNothing;
+    Park(head, *wait);
+    return Attempt::kChanged;
+  }
   if (!fits && !ReclaimFor(blocks, last_launched, &after)) return Attempt::kBlocked;
   const KvGrant grant = shares_.Decide(id, bytes, /*fits=*/true, FreeOfFloors(after),
                                        /*limited=*/false);
@@ -196,15 +200,15 @@ int32_t Scheduler::SharePrefix(const Sequence& sequence) {
       ScopeOf(sequence), sequence.request().tenant));
 }
 
-// Parks the head of a queue where a running sequence is about to compute more of what it begins
-// with than can be found now.
-bool Scheduler::WaitForPrefix(const Sequence& sequence) {
-  const int64_t left = options_.max_prefix_wait_steps - sequence.prefix_wait();
+// Where a running sequence is about to compute more of what this one begins with than can be found
+// now: as much as a good part of a step, or waiting for the next one would be the slower way.
+std::optional<Scheduler::PrefixWait> Scheduler::PrefixToWaitFor(const Sequence& sequence) const {
   const int64_t block_tokens = kv_->PrefixBlockTokens();
-  if (left <= 0 || block_tokens == 0) return false;
+  if (sequence.prefix_wait() >= options_.max_prefix_wait_steps || block_tokens == 0) {
+    return std::nullopt;
+  }
   const auto known = sequence.tokens().first(static_cast<size_t>(sequence.ReusableTokens()));
-  const Sequence* producer = nullptr;
-  int64_t most = 0;
+  PrefixWait wait;
   for (const auto& running : running_) {
     const Sequence& other = *running->sequence;
     if (!running->prefill || !SharePrefixes(sequence, other)) continue;
@@ -213,19 +217,24 @@ bool Scheduler::WaitForPrefix(const Sequence& sequence) {
     const int64_t common =
         std::min<int64_t>(differ.first - known.begin(), static_cast<int64_t>(known.size()) - 1);
     const int64_t tokens = common / block_tokens * block_tokens;
-    if (tokens > std::max(most, kv_->PublishedTokens(other.id()))) {
-      most = tokens;
-      producer = &other;
+    if (tokens > std::max(wait.tokens, kv_->PublishedTokens(other.id()))) {
+      wait = {other.id(), tokens};
     }
   }
-  if (producer == nullptr || kv_->FindPrefix(known, ScopeOf(sequence)) >= most) return false;
+  if (wait.tokens == 0) return std::nullopt;
+  const int64_t saved = wait.tokens - kv_->FindPrefix(known, ScopeOf(sequence));
+  if (saved < std::max<int64_t>(options_.max_step_tokens / 4, 1)) return std::nullopt;
+  return wait;
+}
+
+void Scheduler::Park(const Sequence& sequence, const PrefixWait& wait) {
   const TenantId tenant = sequence.request().tenant;
   TenantOf(sequence).queue.Park(sequence.id());
   ++num_parked_;
-  waiters_[producer->id()].push_back({sequence.id(), tenant, most, round_});
-  wait_ends_.emplace(round_ + left, producer->id());
+  waiters_[wait.producer].push_back({sequence.id(), tenant, wait.tokens, round_});
+  const int64_t left = options_.max_prefix_wait_steps - sequence.prefix_wait();
+  wait_ends_.emplace(round_ + left, wait.producer);
   Refresh(tenant);
-  return true;
 }
 
 void Scheduler::WakeWaiters(SequenceId producer, int64_t tokens) {
