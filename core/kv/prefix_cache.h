@@ -73,7 +73,7 @@ class PrefixCache {
   // By TenantId; tenants beyond have none.
   void SetQuotas(std::vector<Quota> quotas);
   // Erases and returns a block of the owner's beyond its ceiling, the longest unused first.
-  std::optional<BlockId> EvictBeyondCeiling(TenantId owner);
+  std::optional<BlockId> EvictBeyondCeiling(TenantId id);
   // The same for all that are unused, of one owner or of all, and erases what is in use, too.
   std::vector<BlockId> Flush(std::optional<TenantId> owner);
   TenantId OwnerOf(BlockId block) const { return entries_.at(block.value()).owner; }
@@ -114,8 +114,8 @@ class PrefixCache {
 
   Owner& OwnerAt(TenantId owner);
   // What is ordered by the owner is taken out before it changes, and put back after.
-  void TakeOut(TenantId owner);
-  void PutBack(TenantId owner);
+  void TakeOut(TenantId id);
+  void PutBack(TenantId id);
   BlockId Evict(uint32_t block);
 
   Entry& EntryOf(BlockId block);

@@ -87,7 +87,7 @@ void Scheduler::PushWaiting(std::unique_ptr<Sequence> sequence) {
       std::clamp(sequence->request().priority, 0, PolicyOf(*sequence).max_priority);
   ++num_waiting_;
   waiting_tokens_ += sequence->prompt_tokens();
-  TenantOf(*sequence).queue.Push(std::move(sequence), priority);
+  tenants_[tenant.value()].queue.Push(std::move(sequence), priority);
   Refresh(tenant);
 }
 

@@ -97,7 +97,7 @@ class Scheduler {
   int64_t num_waiting() const { return num_waiting_; }
   int64_t waiting_tokens() const { return waiting_tokens_; }
   int64_t num_tenants() const { return static_cast<int64_t>(tenants_.size()); }
-  TenantLoad Load(TenantId tenant) const;
+  TenantLoad Load(TenantId id) const;
   // When a tenant that waits for its token rate may go on; kNoDeadline where none does.
   TimePoint NextOpening() const;
 

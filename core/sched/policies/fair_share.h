@@ -39,16 +39,16 @@ class FairShare {
 
   // By TenantId; each > 0. At least as many as before.
   void SetWeights(const std::vector<double>& weights);
-  void SetEligible(TenantId tenant, bool eligible);
+  void SetEligible(TenantId id, bool eligible);
   // `cost` was computed for the tenant, eligible or not; below 0 it is a refund.
-  void Charge(TenantId tenant, double cost);
+  void Charge(TenantId id, double cost);
   // So much more is going to be computed for it; below 0: so much less.
-  void Expect(TenantId tenant, double cost);
+  void Expect(TenantId id, double cost);
 
   bool IsEligible(TenantId tenant) const { return tenants_.at(tenant.value()).IsEligible(); }
   double counter(TenantId tenant) const { return counters_.at(tenant.value()); }
   uint64_t since(TenantId tenant) const { return tenants_.at(tenant.value()).since; }
-  Turn turn(TenantId tenant) const;
+  Turn turn(TenantId id) const;
   double weight(TenantId tenant) const { return tenants_.at(tenant.value()).weight; }
   // Of the eligible tenants, in no order.
   std::vector<Turn> turns() const;
@@ -59,7 +59,7 @@ class FairShare {
   double received_of_due(TenantId tenant) const {
     return tenants_.at(tenant.value()).received_of_due;
   }
-  double due(TenantId tenant) const;
+  double due(TenantId id) const;
 
  private:
   static constexpr size_t kNotEligible = std::numeric_limits<size_t>::max();
