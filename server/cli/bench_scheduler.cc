@@ -28,8 +28,8 @@ KvLayout Layout() {
 }
 
 size_t ArenaBytes(int32_t running) {
-  const auto blocks = static_cast<size_t>((kPromptTokens + kAnswerTokens) / kBlockTokens + 1);
-  return 2 * static_cast<size_t>(running) * blocks * Layout().BlockBytes();
+  constexpr size_t kBlocks = (kPromptTokens + kAnswerTokens) / kBlockTokens + 1;
+  return 2 * static_cast<size_t>(running) * kBlocks * Layout().BlockBytes();
 }
 
 // The scheduler and the block manager, driven as the engine drives them.

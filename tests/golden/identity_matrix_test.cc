@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstddef>
 #include <iostream>
 #include <random>
@@ -100,8 +101,9 @@ class Matrix {
   }
 
   std::vector<Answer> Run(std::vector<Request> requests, int when) {
-    std::vector<RequestId> ids;
-    for (const Request& request : requests) ids.push_back(request.id);
+    std::vector<RequestId> ids(requests.size());
+    std::transform(requests.begin(), requests.end(), ids.begin(),
+                   [](const Request& request) { return request.id; });
     Engine& engine = harness_.engine();
     EXPECT_TRUE(engine.Submit(std::move(requests)).ok());
     if (setting_.preempted && when > 0) {

@@ -1,5 +1,7 @@
 #include "tests/model_check/kv_state_reader.h"
 
+#include <map>
+
 namespace quire {
 
 using testing::StateKey;
@@ -56,10 +58,15 @@ void KvStateReader::AddPrefix(const KvCacheManager& kv, StateKey* key) {
   const KvClassCache& cache = *kv.classes_[0];
   const PrefixCache& prefix = cache.prefix_;
   key->Add(prefix.unused_);
-  for (uint32_t block = prefix.oldest_; block != PrefixCache::kNone;
-       block = prefix.entries_[block].newer) {
-    key->AddBlock(PlaceOf(kv, BlockId(block)));
+  // In the order of all owners' together.
+  std::map<uint64_t, uint32_t> unused;
+  for (const PrefixCache::Owner& owner : prefix.owners_) {
+    for (uint32_t block = owner.oldest; block != PrefixCache::kNone;
+         block = prefix.entries_[block].newer) {
+      unused.emplace(prefix.entries_[block].unused_since, block);
+    }
   }
+  for (const auto& [since, block] : unused) key->AddBlock(PlaceOf(kv, BlockId(block)));
   std::vector<BlockId> block_at(cache.arena_slab_.size() * cache.blocks_per_slab(), kNoBlock);
   for (uint32_t b = 0; b < block_at.size(); ++b) {
     if (cache.arena_slab_[static_cast<size_t>(cache.pool_.SlotOf(BlockId(b)))] < 0) continue;
@@ -76,6 +83,7 @@ void KvStateReader::AddPrefix(const KvCacheManager& kv, StateKey* key) {
     key->AddNode(1, entry.id);
     key->AddNode(1, entry.parent);
     key->Add(entry.unused ? 1 : 0);
+    key->Add(static_cast<int64_t>(entry.owner.value()));
     for (char c : entry.scope) key->Add(c);
     key->Add(entry.tokens.empty() ? 0 : entry.tokens[0]);
   }
