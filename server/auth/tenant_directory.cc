@@ -101,11 +101,9 @@ absl::StatusOr<Caller> TenantDirectory::ResolveLocked(
         absl::StrCat("the call has ", names.size(), " values of ", key, "; it must have one"));
   }
   const auto known = names.empty() ? ids_.end() : ids_.find(names[0]);
-  if (known != ids_.end()) {
-    const TenantRoster::Entry& entry = roster_.entries[known->second.value()];
-    if (entry.configured) return CallerOf(known->second, entry.settings);
-    return Unauthenticated("TENANT_REMOVED", absl::StrCat("the tenant ", Quoted(names[0]),
-                                                          " is no longer configured"));
+  const bool is_known = known != ids_.end();
+  if (is_known && roster_.entries[known->second.value()].configured) {
+    return CallerOf(known->second, roster_.entries[known->second.value()].settings);
   }
   const TenantRoster::Entry& others = roster_.entries[0];
   if (others.configured) return CallerOf(TenantId(0), others.settings);
@@ -113,6 +111,10 @@ absl::StatusOr<Caller> TenantDirectory::ResolveLocked(
     return Unauthenticated(
         "TENANT_MISSING",
         absl::StrCat("the call has no ", key, "; this server wants to know whose each call is"));
+  }
+  if (is_known) {
+    return Unauthenticated("TENANT_REMOVED", absl::StrCat("the tenant ", Quoted(names[0]),
+                                                          " is no longer configured"));
   }
   return Unauthenticated("TENANT_UNKNOWN",
                          absl::StrCat("the tenant ", Quoted(names[0]), " is not configured here"));

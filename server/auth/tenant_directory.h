@@ -28,7 +28,7 @@ struct Caller {
 struct TenantRoster {
   struct Entry {
     TenantSettings settings;
-    bool configured = true;  // else its calls are refused
+    bool configured = true;  // else no new call is this tenant's
   };
   std::vector<Entry> entries;  // by TenantId; the first is the default tenant
   std::string metadata_key;
@@ -51,8 +51,9 @@ struct TenantChanges {
 //   roster = MakeRoster(config); engine.SetTenants(roster.Table()); Install(roster)
 //
 // in this order, so that the engine knows every id that comes out of here. A name keeps its id as
-// long as the process lives. Names that are not listed share the default tenant's id, so outsiders
-// cannot make the number of tenants grow.
+// long as the process lives. Names that are not listed, or no longer, share the default tenant's id
+// where there is one and are refused otherwise, so outsiders cannot make the number of tenants
+// grow.
 //
 // Thread-safe, but only one thread at a time may bring in a configuration. Resolve takes the lock
 // for one look-up.

@@ -189,8 +189,11 @@ class ReloadTest(unittest.TestCase):
             stream.read()
             self.assertEqual(stream.code, grpc.StatusCode.OK)
             self.assertEqual(len(stream.ids), 1900)
+            file.write({"tenant_metadata_key": KEY, "default_tenant": {"max_output_tokens": 2}})
+            self.assertIn("added: 1, removed: 2", self.reload(server))
+            self.assertIn("from 1 to 2", ask(server, "acme").read().call.details())
             file.write(TENANTS)
-            self.assertIn("added: 1, removed: 1, changed: 1", self.reload(server))
+            self.assertIn("added: 2, removed: 1, changed: 0", self.reload(server))
             self.assertEqual(ask(server, "acme").read().code, grpc.StatusCode.OK)
 
     def test_a_bad_file_leaves_all_as_it_was(self):

@@ -112,7 +112,7 @@ TEST(TenantDirectoryTest, UnknownNamesShareTheDefaultTenantWhereThereIsOne) {
 TEST(TenantDirectoryTest, ANameKeepsItsIdThroughEveryConfiguration) {
   TenantDirectory directory;
   Change(&directory, Config({Tenant("a"), Tenant("b")}));
-  Change(&directory, Config({Tenant("c"), Tenant("b")}, /*has_default=*/true));
+  Change(&directory, Config({Tenant("c"), Tenant("b")}));
   EXPECT_EQ(IdOf(directory, "b"), 2u);
   EXPECT_EQ(IdOf(directory, "c"), 3u);
   ExpectRefused(Resolve(directory, {"a"}), "TENANT_REMOVED", "'a' is no longer configured");
@@ -120,6 +120,19 @@ TEST(TenantDirectoryTest, ANameKeepsItsIdThroughEveryConfiguration) {
   EXPECT_EQ(IdOf(directory, "a"), 1u);
   EXPECT_EQ(Resolve(directory, {"a"})->max_priority, 9);
   ExpectRefused(Resolve(directory, {"c"}), "TENANT_REMOVED", "'c'");
+}
+
+TEST(TenantDirectoryTest, ARemovedTenantsCallsAreThoseOfAnyUnknownName) {
+  TenantDirectory directory;
+  Change(&directory, Config({Tenant("a", 3)}));
+  Change(&directory, Config({}, /*has_default=*/true));
+  EXPECT_EQ(IdOf(directory, "a"), 0u);
+  EXPECT_EQ(Resolve(directory, {"a"})->max_priority, 7);
+  Change(&directory, Config({}));
+  ExpectRefused(Resolve(directory, {"a"}), "TENANT_REMOVED", "'a'");
+  Change(&directory, Config({Tenant("a", 3)}, /*has_default=*/true));
+  EXPECT_EQ(IdOf(directory, "a"), 1u);
+  EXPECT_EQ(Resolve(directory, {"a"})->max_priority, 3);
 }
 
 TEST(TenantDirectoryTest, ARemovedTenantKeepsItsLimitsAndNothingIsSetAsideForIt) {
