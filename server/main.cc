@@ -193,8 +193,8 @@ absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
   if (exporter != nullptr) {
     Engine& engine = model->engine();
     exporter->Add(std::make_shared<EngineCollector>(
-        DescribeForMetrics(*model), [&engine] { return engine.Stats(); }, &counters, &streams,
-        &clock));
+        DescribeForMetrics(*model), [&engine] { return engine.Stats(); },
+        [&engine] { return engine.Tenants(); }, &counters, &streams, &clock));
     exporter->Add(std::make_shared<ProcessMetrics>());
     Log(absl::StrCat("metrics on http://", exporter->address().ToString(), "/metrics"));
   }

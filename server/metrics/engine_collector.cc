@@ -6,10 +6,12 @@
 namespace quire::server {
 
 EngineCollector::EngineCollector(MetricLabels labels, std::function<EngineStats()> read_stats,
+                                 std::function<std::vector<TenantStats>()> read_tenants,
                                  const ServerCounters* counters, const LiveStreams* streams,
                                  const Clock* clock)
     : labels_(std::move(labels)),
       read_stats_(std::move(read_stats)),
+      read_tenants_(std::move(read_tenants)),
       counters_(counters),
       streams_(streams),
       clock_(clock) {}
@@ -21,6 +23,7 @@ std::vector<prometheus::MetricFamily> EngineCollector::Collect() const {
 MetricSnapshot EngineCollector::TakeSnapshot() const {
   MetricSnapshot snapshot;
   snapshot.engine = read_stats_();
+  snapshot.tenants = read_tenants_();
   snapshot.rejected_unauthenticated = counters_->rejected_unauthenticated;
   snapshot.rejected_invalid = counters_->rejected_invalid;
   snapshot.rejected_streams = counters_->rejected_streams;

@@ -16,8 +16,9 @@ namespace quire::server {
 // engine is held beyond that copy. Collect runs on the exporter's threads.
 class EngineCollector final : public prometheus::Collectable {
  public:
-  // `read_stats` is called at each scrape. The pointers must outlive the collector.
+  // Both functions are called at each scrape. The pointers must outlive the collector.
   EngineCollector(MetricLabels labels, std::function<EngineStats()> read_stats,
+                  std::function<std::vector<TenantStats>()> read_tenants,
                   const ServerCounters* counters, const LiveStreams* streams, const Clock* clock);
 
   std::vector<prometheus::MetricFamily> Collect() const override;
@@ -27,6 +28,7 @@ class EngineCollector final : public prometheus::Collectable {
 
   const MetricLabels labels_;
   const std::function<EngineStats()> read_stats_;
+  const std::function<std::vector<TenantStats>()> read_tenants_;
   const ServerCounters* const counters_;
   const LiveStreams* const streams_;
   const Clock* const clock_;

@@ -84,6 +84,27 @@ void AddKvFamilies(const std::string& model, const KvSnapshot& kv,
   }
 }
 
+void AddTenantFamilies(const std::string& model, const std::vector<TenantStats>& tenants,
+                       std::vector<MetricFamily>* families) {
+  std::vector<const TenantStats*> named;
+  std::vector<const TenantStats*> others;
+  for (const TenantStats& tenant : tenants) {
+    const bool is_named = named.size() < kMaxTenantLabels && tenant.name != kOtherTenants;
+    (is_named ? named : others).push_back(&tenant);
+  }
+  for (const TenantMetricSeries& series : TenantMetricTable()) {
+    const auto add = [&](const std::string& tenant, double value) {
+      std::vector<ClientMetric::Label> labels = {{"model", model}, {"tenant", tenant}};
+      if (series.reason != nullptr) labels.push_back({"reason", series.reason});
+      AddValue(series, std::move(labels), value, families);
+    };
+    for (const TenantStats* tenant : named) add(tenant->name, series.value(*tenant));
+    double sum = 0;
+    for (const TenantStats* tenant : others) sum += series.value(*tenant);
+    if (!others.empty()) add(kOtherTenants, sum);
+  }
+}
+
 void AddKvInfo(const MetricLabels& labels, const KvSnapshot& kv,
                std::vector<MetricFamily>* families) {
   for (int32_t c = 0; c < kv.num_classes; ++c) {
@@ -138,6 +159,7 @@ std::vector<MetricFamily> BuildMetricFamilies(const MetricLabels& labels,
   AddPlainFamilies(labels.model, snapshot, &families);
   AddHistograms(labels.model, snapshot.engine, &families);
   AddKvFamilies(labels.model, snapshot.engine.kv, &families);
+  AddTenantFamilies(labels.model, snapshot.tenants, &families);
   AddKvInfo(labels, snapshot.engine.kv, &families);
   families.push_back(InfoFamily(
       "quire_build_info", "The running program; the value is 1.",

@@ -23,6 +23,7 @@ struct MetricLabels {
 // Everything one scrape reports, read once so that its numbers belong together.
 struct MetricSnapshot {
   EngineStats engine;
+  std::vector<TenantStats> tenants;  // by TenantId
   uint64_t rejected_unauthenticated = 0;
   uint64_t rejected_invalid = 0;
   uint64_t rejected_streams = 0;
@@ -30,6 +31,12 @@ struct MetricSnapshot {
   int64_t open_streams = 0;
   double last_step_unix_seconds = 0;  // 0: no step yet
 };
+
+// Tenants with series of their own: the first by id, that is in the order in which they were
+// configured. With about 30 series each, more would be a burden for whoever stores them.
+inline constexpr size_t kMaxTenantLabels = 100;
+// What the others are added up under, and a tenant of that name with them.
+inline constexpr char kOtherTenants[] = "other";
 
 // All quire_* families. Pure: names, help and meaning are in the tables of the .cc file.
 std::vector<prometheus::MetricFamily> BuildMetricFamilies(const MetricLabels& labels,

@@ -27,8 +27,19 @@ struct KvMetricSeries {
   double (*value)(const KvClassSnapshot&);
 };
 
+// One counter or gauge that every tenant has, as a series labelled with the tenant. Values of
+// several tenants may be added up.
+struct TenantMetricSeries {
+  const char* name;
+  prometheus::MetricType type;
+  const char* help;    // as above
+  const char* reason;  // null: no such label
+  double (*value)(const TenantStats&);
+};
+
 // Every counter and gauge that Quire exports, but for the *_info families.
 std::span<const MetricSeries> MetricTable();
 std::span<const KvMetricSeries> KvMetricTable();
+std::span<const TenantMetricSeries> TenantMetricTable();
 
 }  // namespace quire::server

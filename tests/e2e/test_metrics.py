@@ -4,6 +4,7 @@ import math
 import unittest
 
 from quire_server import Answer, QuireServer
+from tenant_files import KEY, ConfigFile
 
 
 class MetricsTest(unittest.TestCase):
@@ -57,6 +58,66 @@ class MetricsTest(unittest.TestCase):
         self.assertEqual(self.metrics.value("quire_inter_token_latency_seconds_count"), 95)
         self.assertEqual(self.metrics.value("quire_step_duration_seconds_count"),
                          self.metrics.total("quire_steps_total"))
+
+
+class TenantMetricsTest(unittest.TestCase):
+    """Two tenants that have worked, and one that cannot."""
+
+    @classmethod
+    def setUpClass(cls):
+        names = ["a", 'b"\\', "refused"]
+        cls.b = 'b\\"\\\\'  # as a label
+        tenants = [{"name": name} for name in names]
+        tenants[2]["kv_limit"] = "1"
+        config = {"tenant_metadata_key": KEY, "tenants": tenants}
+        with ConfigFile(config) as file, QuireServer("--config", file.path) as server:
+            for name, max_tokens in [("a", 20), (names[1], 25), ("a", 40), (names[1], 25),
+                                     ("refused", 1)]:
+                Answer(server.generate("Anna has 3 apples. " * 20, metadata=[(KEY, name)],
+                                       max_tokens=max_tokens, ignore_eos=True)).read()
+            cls.metrics = server.metrics_at_rest()
+
+    def of(self, name, **labels):
+        """The value of tenant a, and of tenant b."""
+        return [self.metrics.value(name, tenant=tenant, **labels) for tenant in ("a", self.b)]
+
+    def test_each_tenant_has_what_it_did(self):
+        self.assertEqual(self.of("quire_tenant_requests_accepted_total"), [2, 2])
+        self.assertEqual(self.of("quire_tenant_requests_finished_total", reason="length"), [2, 2])
+        self.assertEqual(self.of("quire_tenant_generated_tokens_total"), [60, 50])
+        for name in ["cached_tokens_total", "kv_byte_seconds_total", "prefix_cache_bytes",
+                     "fair_due_tokens_total"]:
+            for value in self.of("quire_tenant_" + name):
+                self.assertGreater(value, 0, name)
+        for name, samples in self.metrics.samples.items():
+            for labels, value in samples.items():
+                if dict(labels).get("tenant") in ("default", "refused"):
+                    refused = ("refused" in dict(labels)["tenant"] and
+                               name == "quire_tenant_admission_rejections_total")
+                    self.assertEqual(value, int(refused), (name, labels))
+
+    def test_tenants_add_up_to_the_totals(self):
+        total = self.metrics.total
+        for name in ["requests_accepted_total", "requests_finished_total", "requests_running",
+                     "requests_waiting", "queued_tokens", "generated_tokens_total",
+                     "admission_rejections_total"]:
+            self.assertEqual(total("quire_tenant_" + name), total("quire_" + name), name)
+        self.assertEqual(total("quire_tenant_requests_started_total"),
+                         total("quire_request_queue_seconds_count"))
+        self.assertAlmostEqual(total("quire_tenant_queue_seconds_total"),
+                               total("quire_request_queue_seconds_sum"), places=6)
+        self.assertEqual(total("quire_tenant_cached_tokens_total"),
+                         total("quire_prefix_cache_hit_tokens_total"))
+        computed = total("quire_prompt_tokens_total")
+        self.assertEqual(
+            total("quire_tenant_prompt_tokens_total") - total("quire_tenant_cached_tokens_total"),
+            computed)
+        self.assertEqual(total("quire_tenant_cost_tokens_total"),
+                         computed + 2 * total("quire_generated_tokens_total"))
+        kept = sum(value * self.metrics.value("quire_kv_block_bytes")
+                   for labels, value in self.metrics.samples["quire_kv_blocks"].items()
+                   if dict(labels)["state"] == "cached")
+        self.assertEqual(total("quire_tenant_prefix_cache_bytes"), kept)
 
 
 if __name__ == "__main__":

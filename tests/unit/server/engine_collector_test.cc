@@ -21,6 +21,8 @@ double ValueOf(const EngineCollector& collector, const std::string& name) {
   return -1;
 }
 
+std::vector<TenantStats> NoTenants() { return {}; }
+
 TEST(EngineCollectorTest, EveryScrapeReadsTheEngineOnce) {
   FixedClock clock;
   ServerCounters counters;
@@ -33,7 +35,7 @@ TEST(EngineCollectorTest, EveryScrapeReadsTheEngineOnce) {
         stats.accepted = static_cast<uint64_t>(++reads);
         return stats;
       },
-      &counters, &streams, &clock);
+      NoTenants, &counters, &streams, &clock);
   EXPECT_EQ(ValueOf(collector, "quire_requests_accepted_total"), 1);
   EXPECT_EQ(ValueOf(collector, "quire_requests_accepted_total"), 2);
 }
@@ -45,9 +47,25 @@ TEST(EngineCollectorTest, FrontEndCountersAreReported) {
   LiveStreams streams(1);
   ASSERT_TRUE(streams.Add(std::make_shared<OutputStream>(nullptr, 1)).ok());
   const EngineCollector collector(
-      {}, [] { return EngineStats(); }, &counters, &streams, &clock);
+      {}, [] { return EngineStats(); }, NoTenants, &counters, &streams, &clock);
   EXPECT_EQ(ValueOf(collector, "quire_slow_readers_total"), 3);
   EXPECT_EQ(ValueOf(collector, "quire_streams_open"), 1);
+}
+
+TEST(EngineCollectorTest, EveryScrapeReadsTheTenants) {
+  FixedClock clock;
+  ServerCounters counters;
+  LiveStreams streams(1);
+  uint64_t loans = 4;
+  const auto read_tenants = [&loans] {
+    TenantStats tenant{.name = "a"};
+    tenant.load.loans = loans++;
+    return std::vector<TenantStats>{tenant};
+  };
+  const EngineCollector collector(
+      {}, [] { return EngineStats(); }, read_tenants, &counters, &streams, &clock);
+  EXPECT_EQ(ValueOf(collector, "quire_tenant_loans_total"), 4);
+  EXPECT_EQ(ValueOf(collector, "quire_tenant_loans_total"), 5);
 }
 
 TEST(EngineCollectorTest, TheLastStepIsReportedInUnixTimeOrZero) {
@@ -56,7 +74,7 @@ TEST(EngineCollectorTest, TheLastStepIsReportedInUnixTimeOrZero) {
   LiveStreams streams(1);
   EngineStats stats;
   const EngineCollector collector(
-      {}, [&stats] { return stats; }, &counters, &streams, &clock);
+      {}, [&stats] { return stats; }, NoTenants, &counters, &streams, &clock);
   EXPECT_EQ(ValueOf(collector, "quire_engine_last_step_timestamp_seconds"), 0);
   stats.last_step = clock.Now() - std::chrono::seconds(7);
   const double unix_now =

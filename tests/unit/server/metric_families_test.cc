@@ -17,9 +17,10 @@ using ::testing::StartsWith;
 
 MetricLabels Labels() { return {"demo", "cpu", "bf16", "4", "2", "64", "1.2.3"}; }
 
-// As if the model had one cache class, unless the snapshot says more.
+// As if the model had one cache class and one tenant, unless the snapshot says more.
 std::map<std::string, prometheus::MetricFamily> Families(MetricSnapshot snapshot) {
   snapshot.engine.kv.num_classes = std::max(snapshot.engine.kv.num_classes, 1);
+  if (snapshot.tenants.empty()) snapshot.tenants = {{.name = "default"}};
   std::map<std::string, prometheus::MetricFamily> families;
   for (auto& family : BuildMetricFamilies(Labels(), snapshot)) {
     EXPECT_TRUE(families.emplace(family.name, family).second) << family.name << " comes twice";
@@ -74,10 +75,32 @@ TEST(MetricFamiliesTest, EveryFamilyIsThere) {
                            "quire_inter_token_latency_seconds",
                            "quire_request_duration_seconds",
                            "quire_step_duration_seconds",
-                           "quire_build_info"}) {
+                           "quire_build_info",
+                           "quire_tenant_requests_running",
+                           "quire_tenant_requests_waiting",
+                           "quire_tenant_queued_tokens",
+                           "quire_tenant_requests_accepted_total",
+                           "quire_tenant_requests_finished_total",
+                           "quire_tenant_admission_rejections_total",
+                           "quire_tenant_requests_started_total",
+                           "quire_tenant_queue_seconds_total",
+                           "quire_tenant_prompt_tokens_total",
+                           "quire_tenant_cached_tokens_total",
+                           "quire_tenant_generated_tokens_total",
+                           "quire_tenant_kv_bytes",
+                           "quire_tenant_kv_byte_seconds_total",
+                           "quire_tenant_prefix_cache_bytes",
+                           "quire_tenant_prefix_cache_lost_blocks_total",
+                           "quire_tenant_prefix_cache_taken_blocks_total",
+                           "quire_tenant_cost_tokens_total",
+                           "quire_tenant_fair_received_tokens_total",
+                           "quire_tenant_fair_due_tokens_total",
+                           "quire_tenant_loans_total",
+                           "quire_tenant_preemptions_total",
+                           "quire_tenant_recomputed_tokens_total"}) {
     EXPECT_EQ(families.count(name), 1u) << name;
   }
-  EXPECT_EQ(families.size(), 33u) << "a family is not in this list";
+  EXPECT_EQ(families.size(), 55u) << "a family is not in this list";
 }
 
 TEST(MetricFamiliesTest, EveryFamilyHasHelpTheModelLabelAndDistinctSeries) {
