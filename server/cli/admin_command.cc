@@ -2,9 +2,11 @@
 
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "quire/v1/admin.grpc.pb.h"
@@ -58,7 +60,14 @@ void PrintUsage(const v1::GetTenantUsageResponse& response) {
   table.Print(std::cout);
 }
 
-int Run(const ServerOptions& server, grpc::Status (*call)(Stub*, grpc::ClientContext*)) {
+void PrintViolations(const v1::CheckInvariantsResponse& response) {
+  for (const std::string& violation : response.violations()) std::cout << violation << '\n';
+  if (response.violations().empty()) std::cout << "no violations\n";
+}
+
+using Call = absl::FunctionRef<grpc::Status(Stub*, grpc::ClientContext*)>;
+
+int Run(const ServerOptions& server, Call call) {
   grpc::ClientContext context;
   SetDeadline(server, &context);
   const auto stub = v1::AdminService::NewStub(Connect(server));
@@ -87,6 +96,24 @@ grpc::Status Usage(Stub* stub, grpc::ClientContext* context) {
   return status;
 }
 
+grpc::Status Flush(Stub* stub, grpc::ClientContext* context,
+                   const std::optional<std::string>& tenant) {
+  v1::FlushPrefixCacheRequest request;
+  if (tenant.has_value()) request.set_tenant(*tenant);
+  v1::FlushPrefixCacheResponse response;
+  return stub->FlushPrefixCache(context, request, &response);
+}
+
+int RunInvariants(const ServerOptions& server) {
+  v1::CheckInvariantsResponse response;
+  const int exit = Run(server, [&](Stub* stub, grpc::ClientContext* context) {
+    return stub->CheckInvariants(context, {}, &response);
+  });
+  if (exit != kExitOk) return exit;
+  PrintViolations(response);
+  return response.violations().empty() ? kExitOk : kExitError;
+}
+
 grpc::Status Drain(Stub* stub, grpc::ClientContext* context) {
   v1::DrainResponse response;
   return stub->Drain(context, {}, &response);
@@ -109,11 +136,24 @@ Command AddAdminCommand(CLI::App* root) {
   tenants->fallthrough();
   CLI::App* usage = app->add_subcommand("usage", "What each tenant has and has had");
   usage->fallthrough();
+  auto flushed = std::make_shared<std::optional<std::string>>();
+  CLI::App* flush =
+      app->add_subcommand("flush", "Have prompts to come computed anew: empty the prefix cache");
+  flush->fallthrough();
+  flush->add_option("--tenant", *flushed, "Only what was computed for this tenant");
+  CLI::App* invariants = app->add_subcommand(
+      "invariants", "What does not agree in the server's accounts; exit code 1 if anything");
+  invariants->fallthrough();
   app->add_subcommand("drain", "End the server as SIGTERM does")->fallthrough();
   return {app, [=] {
             if (load->parsed()) return Run(*server, Load);
             if (usage->parsed()) return Run(*server, Usage);
-            return Run(*server, tenants->parsed() ? Tenants : Drain);
+            if (tenants->parsed()) return Run(*server, Tenants);
+            if (invariants->parsed()) return RunInvariants(*server);
+            if (!flush->parsed()) return Run(*server, Drain);
+            return Run(*server, [&](Stub* stub, grpc::ClientContext* context) {
+              return Flush(stub, context, *flushed);
+            });
           }};
 }
 

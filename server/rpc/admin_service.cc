@@ -1,14 +1,33 @@
 #include "server/rpc/admin_service.h"
 
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "server/auth/tenant_file.h"
+#include "server/rpc/status_codec.h"
 
 namespace quire::server {
 namespace {
 
-grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context) {
+grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
+                                 const absl::Status& status = absl::OkStatus()) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  reactor->Finish(grpc::Status::OK);
+  reactor->Finish(ToGrpcStatus(status));
   return reactor;
+}
+
+absl::StatusOr<TenantId> FindTenant(const TenantRoster& roster, const std::string& name) {
+  for (size_t i = 0; i < roster.entries.size(); ++i) {
+    if (roster.entries[i].settings.policy.name == name) {
+      return TenantId(static_cast<uint32_t>(i));
+    }
+  }
+  return absl::NotFoundError(absl::StrCat("the server knows no tenant ", Quoted(name),
+                                          "; ListTenants names those that it knows"));
 }
 
 }  // namespace
@@ -66,6 +85,33 @@ grpc::ServerUnaryReactor* AdminService::GetTenantUsage(grpc::CallbackServerConte
     usage->set_preemptions(stats.load.preempted);
   }
   return Answer(context);
+}
+
+grpc::ServerUnaryReactor* AdminService::FlushPrefixCache(
+    grpc::CallbackServerContext* context, const v1::FlushPrefixCacheRequest* request,
+    v1::FlushPrefixCacheResponse* /*response*/) {
+  if (!request->has_tenant()) {
+    return Answer(context, services_.engine->FlushPrefixes(std::nullopt));
+  }
+  const absl::StatusOr<TenantId> tenant =
+      FindTenant(services_.tenants->roster(), request->tenant());
+  if (!tenant.ok()) return Answer(context, tenant.status());
+  return Answer(context, services_.engine->FlushPrefixes(*tenant));
+}
+
+grpc::ServerUnaryReactor* AdminService::CheckInvariants(
+    grpc::CallbackServerContext* context, const v1::CheckInvariantsRequest* /*request*/,
+    v1::CheckInvariantsResponse* response) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  // Both are there until the reactor finishes, even when the client has gone away.
+  services_.engine->CheckInvariants(
+      [reactor, response](const absl::StatusOr<std::vector<std::string>>& violations) {
+        if (violations.ok()) {
+          response->mutable_violations()->Assign(violations->begin(), violations->end());
+        }
+        reactor->Finish(ToGrpcStatus(violations.status()));
+      });
+  return reactor;
 }
 
 grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* context,

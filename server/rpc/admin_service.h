@@ -9,13 +9,13 @@ namespace quire::server {
 
 // What the admin service tells of and acts on. It owns none of it; all outlives its server.
 struct AdminServices {
-  const Engine* engine = nullptr;
+  Engine* engine = nullptr;
   const TenantDirectory* tenants = nullptr;
   ServerSignals* signals = nullptr;
 };
 
-// The RPCs of quire.v1.AdminService. Each answers at once, on gRPC's callback threads. Stateless;
-// any thread.
+// The RPCs of quire.v1.AdminService. Each answers at once, on gRPC's callback threads, but for
+// CheckInvariants: it answers between two steps, on the engine's. Stateless; any thread.
 class AdminService final : public v1::AdminService::CallbackService {
  public:
   explicit AdminService(const AdminServices& services) : services_(services) {}
@@ -29,6 +29,12 @@ class AdminService final : public v1::AdminService::CallbackService {
   grpc::ServerUnaryReactor* GetTenantUsage(grpc::CallbackServerContext* context,
                                            const v1::GetTenantUsageRequest* request,
                                            v1::GetTenantUsageResponse* response) override;
+  grpc::ServerUnaryReactor* FlushPrefixCache(grpc::CallbackServerContext* context,
+                                             const v1::FlushPrefixCacheRequest* request,
+                                             v1::FlushPrefixCacheResponse* response) override;
+  grpc::ServerUnaryReactor* CheckInvariants(grpc::CallbackServerContext* context,
+                                            const v1::CheckInvariantsRequest* request,
+                                            v1::CheckInvariantsResponse* response) override;
   grpc::ServerUnaryReactor* Drain(grpc::CallbackServerContext* context,
                                   const v1::DrainRequest* request,
                                   v1::DrainResponse* response) override;

@@ -1,5 +1,6 @@
 """The admin service: load, tenants, drain."""
 
+import concurrent.futures
 import os
 import subprocess
 import unittest
@@ -13,13 +14,19 @@ from tenant_files import KEY, TENANTS, ConfigFile
 ADMIN = ("--admin-listen", "127.0.0.1:0")
 
 
+def run_admin(address, *arguments):
+    """(exit code, stdout, stderr) of `quire admin`."""
+    done = subprocess.run(
+        [os.environ["QUIRE_CLI"], "admin", *arguments, "--server", address],
+        capture_output=True, text=True, timeout=TIMEOUT)
+    return done.returncode, done.stdout, done.stderr
+
+
 def quire_admin(server, *arguments):
     """What `quire admin` printed, which must have worked."""
-    done = subprocess.run(
-        [os.environ["QUIRE_CLI"], "admin", *arguments, "--server", server.admin_address],
-        capture_output=True, text=True, timeout=TIMEOUT)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    code, out, err = run_admin(server.admin_address, *arguments)
+    assert code == 0, err
+    return out
 
 
 class AdminTest(unittest.TestCase):
@@ -78,6 +85,67 @@ class AdminTest(unittest.TestCase):
             self.assertGreater(usage.tenants[2].prompt_tokens, 0)
             rows = [line.split() for line in quire_admin(server, "usage").splitlines()]
             self.assertEqual([row[0] for row in rows], ["name", "default", "acme", "guest"])
+
+    def test_a_flush_has_prompts_computed_anew(self):
+        def found(name):
+            call = server.generate("Anna has 3 apples. " * 20, metadata=[(KEY, name)],
+                                   max_tokens=1)
+            return Answer(call).read().usage.cached_tokens
+
+        config = {"tenant_metadata_key": KEY, "tenants": [{"name": "a"}, {"name": "b"}]}
+        with ConfigFile(config) as file, QuireServer(*ADMIN, "--config", file.path) as server:
+            admin = self.connect(server)
+            self.assertEqual([found(name) for name in "ab"], [0, 0])
+            whole = found("a")
+            self.assertGreater(whole, 50)
+            admin.FlushPrefixCache(admin_pb2.FlushPrefixCacheRequest(tenant="a"), timeout=TIMEOUT)
+            self.assertEqual([found(name) for name in "ab"], [0, whole])
+            self.assertEqual(quire_admin(server, "flush", "--tenant", "b"), "")
+            self.assertEqual([found(name) for name in "ab"], [whole, 0])
+            self.assertEqual(quire_admin(server, "flush"), "")
+            self.assertEqual([found(name) for name in "ab"], [0, 0])
+            quire_admin(server, "flush", "--tenant", "default")  # it has nothing
+            self.assertEqual([found(name) for name in "ab"], [whole, whole])
+            for name in ["nobody", ""]:
+                with self.assertRaises(grpc.RpcError) as error:
+                    admin.FlushPrefixCache(admin_pb2.FlushPrefixCacheRequest(tenant=name),
+                                           timeout=TIMEOUT)
+                self.assertEqual(error.exception.code(), grpc.StatusCode.NOT_FOUND)
+                self.assertIn(f"no tenant '{name}'", error.exception.details())
+                code, _, err = run_admin(server.admin_address, "flush", "--tenant", name)
+                self.assertEqual(code, 1)
+                self.assertIn("NOT_FOUND", err)
+            self.assertEqual([found(name) for name in "ab"], [whole, whole])
+
+    def test_a_working_server_agrees_with_itself(self):
+        with QuireServer(*ADMIN) as server:
+            admin = self.connect(server)
+
+            def violations():
+                return list(admin.CheckInvariants(admin_pb2.CheckInvariantsRequest(),
+                                                  timeout=TIMEOUT).violations)
+
+            self.assertEqual(violations(), [])
+            calls = [server.generate(max_tokens=1900, ignore_eos=True) for _ in range(8)]
+            for call in calls:
+                Answer(call).read(at_most=1)
+            self.assertEqual(violations(), [])
+            self.assertEqual(quire_admin(server, "invariants"), "no violations\n")
+            for call in calls:
+                call.cancel()
+
+    def test_violations_are_printed_and_fail_the_command(self):
+        class Broken(admin_pb2_grpc.AdminServiceServicer):
+            def CheckInvariants(self, request, context):
+                return admin_pb2.CheckInvariantsResponse(violations=["one", "two and three"])
+
+        server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(Broken(), server)
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        self.addCleanup(lambda: server.stop(None).wait())
+        code, out, err = run_admin(f"127.0.0.1:{port}", "invariants")
+        self.assertEqual((code, out, err), (1, "one\ntwo and three\n", ""))
 
     def test_a_drain_lets_what_runs_finish_and_ends_the_server(self):
         server = QuireServer(*ADMIN, "--drain-timeout", "100s")
