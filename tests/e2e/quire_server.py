@@ -21,6 +21,7 @@ import health_pb2_grpc  # noqa: E402
 import reflection_pb2  # noqa: E402,F401
 import reflection_pb2_grpc  # noqa: E402,F401
 import status_pb2  # noqa: E402,F401
+from quire.v1 import admin_pb2, admin_pb2_grpc  # noqa: E402,F401
 from quire.v1 import inference_pb2 as pb  # noqa: E402
 from quire.v1 import inference_pb2_grpc  # noqa: E402
 

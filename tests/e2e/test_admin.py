@@ -7,8 +7,7 @@ import unittest
 
 import grpc
 
-from quire.v1 import admin_pb2, admin_pb2_grpc
-from quire_server import TIMEOUT, Answer, QuireServer, run_to_end
+from quire_server import TIMEOUT, Answer, QuireServer, admin_pb2, admin_pb2_grpc, run_to_end
 from tenant_files import KEY, TENANTS, ConfigFile
 
 ADMIN = ("--admin-listen", "127.0.0.1:0")
