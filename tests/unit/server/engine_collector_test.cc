@@ -58,7 +58,7 @@ TEST(EngineCollectorTest, EveryScrapeReadsTheTenants) {
   LiveStreams streams(1);
   uint64_t loans = 4;
   const auto read_tenants = [&loans] {
-    TenantStats tenant{.name = "a"};
+    TenantStats tenant;
     tenant.load.loans = loans++;
     return std::vector<TenantStats>{tenant};
   };

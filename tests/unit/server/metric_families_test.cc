@@ -20,7 +20,7 @@ MetricLabels Labels() { return {"demo", "cpu", "bf16", "4", "2", "64", "1.2.3"};
 // As if the model had one cache class and one tenant, unless the snapshot says more.
 std::map<std::string, prometheus::MetricFamily> Families(MetricSnapshot snapshot) {
   snapshot.engine.kv.num_classes = std::max(snapshot.engine.kv.num_classes, 1);
-  if (snapshot.tenants.empty()) snapshot.tenants = {{.name = "default"}};
+  if (snapshot.tenants.empty()) snapshot.tenants.resize(1);
   std::map<std::string, prometheus::MetricFamily> families;
   for (auto& family : BuildMetricFamilies(Labels(), snapshot)) {
     EXPECT_TRUE(families.emplace(family.name, family).second) << family.name << " comes twice";

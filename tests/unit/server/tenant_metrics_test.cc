@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "server/metrics/metric_families.h"
 
 namespace quire::server {
@@ -23,7 +24,7 @@ std::string LabelOf(const ClientMetric& metric, const std::string& name) {
 std::vector<MetricFamily> TenantFamilies(std::vector<TenantStats> tenants) {
   MetricSnapshot snapshot;
   snapshot.tenants = std::move(tenants);
-  std::vector<MetricFamily> families = BuildMetricFamilies({.model = "demo"}, snapshot);
+  std::vector<MetricFamily> families = BuildMetricFamilies({}, snapshot);
   std::erase_if(families, [](const MetricFamily& family) {
     return family.name.rfind("quire_tenant_", 0) != 0;
   });
@@ -47,7 +48,7 @@ std::map<std::string, double> Values(const std::vector<TenantStats>& tenants,
 std::vector<TenantStats> Tenants(size_t count) {
   std::vector<TenantStats> tenants(count);
   for (size_t i = 0; i < count; ++i) {
-    tenants[i].name = "t" + std::to_string(i);
+    tenants[i].name = absl::StrCat("t", i);
     tenants[i].accepted = i;
   }
   return tenants;
@@ -55,30 +56,29 @@ std::vector<TenantStats> Tenants(size_t count) {
 
 // Every counter of a tenant has a value of its own.
 TenantStats Distinct() {
-  TenantStats tenant{.name = "a",
-                     .accepted = 1,
-                     .rejected = 2,
-                     .started = 3,
-                     .queue_seconds = 4.5,
-                     .prompt_tokens = 5,
-                     .cached_tokens = 6,
-                     .generated_tokens = 7};
-  for (size_t i = 0; i < kNumFinishReasons; ++i) tenant.finished[i] = 100 + i;
-  tenant.load = {.waiting = 8,
-                 .waiting_tokens = 9,
-                 .running = 10,
-                 .kv_bytes = 11,
-                 .prefix_bytes = 12,
-                 .kv_byte_seconds = 13.5,
-                 .cost = 14.5,
-                 .cost_of_due = 15.5,
-                 .due = 16.5,
-                 .loans = 17,
-                 .preempted = 18,
-                 .prefix_blocks_lost = 19,
-                 .prefix_blocks_taken = 20,
-                 .recomputed_tokens = 21};
-  return tenant;
+  return {.name = "a",
+          .accepted = 1,
+          .rejected = 2,
+          .finished = {100, 101, 102, 103, 104, 105},
+          .started = 3,
+          .queue_seconds = 4.5,
+          .prompt_tokens = 5,
+          .cached_tokens = 6,
+          .generated_tokens = 7,
+          .load = {.waiting = 8,
+                   .waiting_tokens = 9,
+                   .running = 10,
+                   .kv_bytes = 11,
+                   .prefix_bytes = 12,
+                   .kv_byte_seconds = 13.5,
+                   .cost = 14.5,
+                   .cost_of_due = 15.5,
+                   .due = 16.5,
+                   .loans = 17,
+                   .preempted = 18,
+                   .prefix_blocks_lost = 19,
+                   .prefix_blocks_taken = 20,
+                   .recomputed_tokens = 21}};
 }
 
 TEST(TenantMetricsTest, EachCounterReachesItsOwnSeries) {
@@ -87,7 +87,7 @@ TEST(TenantMetricsTest, EachCounterReachesItsOwnSeries) {
     for (const ClientMetric& metric : family.metric) {
       EXPECT_EQ(LabelOf(metric, "tenant"), "a") << family.name;
       const std::string reason = LabelOf(metric, "reason");
-      values[family.name + (reason.empty() ? "" : "/" + reason)] =
+      values[absl::StrCat(family.name, reason.empty() ? "" : "/", reason)] =
           metric.counter.value + metric.gauge.value;
     }
   }
