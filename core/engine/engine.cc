@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,11 @@
 #include "core/sample/sampling_rules.h"
 
 namespace quire {
+namespace {
+
+constexpr Duration kAllTenantsPeriod = std::chrono::seconds(1);
+
+}  // namespace
 
 Engine::Engine(const EngineOptions& options, EngineDependencies dependencies)
     : options_(options),
@@ -101,12 +107,14 @@ bool Engine::Step() {
   const auto depth = static_cast<size_t>(runner_->in_flight_depth());
   const bool complete = launched ? in_flight_.size() > depth : !in_flight_.empty();
   if (complete) CompleteOldest();
+  const bool rests = !launched && !complete;
+  if (rests || now_ - all_tenants_counted_ >= kAllTenantsPeriod) CountAllTenants();
   PublishStats();
   DeliverEvents();
   // Published with the next step, as publishing and delivering are part of it.
   stats_.forward_seconds += ToSeconds(runner_time_);
   stats_.schedule_seconds += ToSeconds(clock_->Now() - began - runner_time_);
-  return launched || complete;
+  return !rests;
 }
 
 void Engine::Handle(EngineInbox::Messages messages) {

@@ -157,6 +157,7 @@ class Engine {
   void PublishTenants();
   // The tenant's counters, to be published with this step.
   TenantStats& Count(TenantId tenant);
+  void CountAllTenants();
 
   const EngineOptions options_;
   int64_t longest_request_ = 0;  // prompt and generated tokens; constant
@@ -192,6 +193,7 @@ class Engine {
   };
   std::vector<TenantCounters> tenant_counters_;  // by TenantId
   std::vector<TenantId> changed_tenants_;
+  TimePoint all_tenants_counted_{};
   Duration runner_time_{};  // of this step: launching and waiting for the device
   TimePoint now_{};         // read twice a step: before planning and after completion
 };

@@ -10,6 +10,16 @@
 // Who may send requests, and what each is owed.
 
 namespace quire {
+namespace {
+
+// A token that was computed for nothing is refunded; what has been reported of it stays.
+void NeverFall(const TenantLoad& before, TenantLoad* now) {
+  now->cost = std::max(now->cost, before.cost);
+  now->cost_of_due = std::max(now->cost_of_due, before.cost_of_due);
+  now->due = std::max(now->due, before.due);
+}
+
+}  // namespace
 
 absl::Status Engine::SetTenants(TenantTable tenants) {
   QUIRE_RETURN_IF_ERROR(ValidateTenants(tenants));
@@ -94,13 +104,21 @@ TenantStats& Engine::Count(TenantId tenant) {
   return counters.stats;
 }
 
+// What others do changes a tenant's load as well: what it is due, what of its prefixes is kept.
+// That is too much for each step, but not once in a while and before the engine rests.
+void Engine::CountAllTenants() {
+  for (uint32_t i = 0; i < scheduler_.tenants().size(); ++i) Count(TenantId(i));
+  all_tenants_counted_ = now_;
+}
+
 void Engine::PublishTenants() {
   std::vector<std::pair<TenantId, TenantStats>> changed;
   changed.reserve(changed_tenants_.size());
   for (const TenantId id : changed_tenants_) {
     TenantCounters& counters = tenant_counters_[id.value()];
     counters.changed = false;
-    counters.stats.load = scheduler_.Load(id);
+    const TenantLoad before = std::exchange(counters.stats.load, scheduler_.Load(id));
+    NeverFall(before, &counters.stats.load);
     changed.emplace_back(id, counters.stats);
   }
   changed_tenants_.clear();

@@ -62,6 +62,15 @@ TEST_P(EnginePrefixTest, OnlyWhatIsNewIsComputed) {
   EXPECT_EQ(h_.engine.Stats().kv.prefix_queried_tokens, 200u);
 }
 
+TEST_P(EnginePrefixTest, AFlushIsSeenInTheLoadOfATenantThatRests) {
+  Serve(Prompt(100));
+  EXPECT_GT(h_.engine.Tenants()[0].load.prefix_bytes, 0);
+  ASSERT_TRUE(h_.engine.FlushPrefixes(std::nullopt).ok());
+  h_.engine.Step();
+  EXPECT_EQ(h_.engine.Tenants()[0].load.prefix_bytes, 0);
+  EXPECT_EQ(Serve(Prompt(100)), 0);
+}
+
 TEST_P(EnginePrefixTest, TheNextTurnOfAConversationFindsTheAnswerToo) {
   std::vector<TokenId> prompt = Prompt(60);
   Serve(prompt);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <utility>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -164,6 +165,47 @@ TEST_P(EngineStatsTest, TimeOutsideTheRunnerHoldsTheDeliveryOfEvents) {
   e.RunUntilIdle();
   EXPECT_NEAR(e.engine.Stats().schedule_seconds, .015, 1e-9);
   EXPECT_NEAR(e.engine.Stats().forward_seconds, 0, 1e-9);
+}
+
+TEST_P(EngineStatsTest, WhatATenantWasChargedNeverFalls) {
+  EndlessRunner runner(GetParam());
+  BareEngine e(&runner);
+  const RequestId id = e.Submit(e.MakeRequest({1}, 100));
+  for (int i = 0; i < 5; ++i) e.engine.Step();
+  const TenantLoad before = e.engine.Tenants()[0].load;
+  e.engine.Cancel(id);
+  e.RunUntilIdle();
+  EXPECT_EQ(e.engine.Stats().discarded_tokens, static_cast<uint64_t>(GetParam())) << "refunded";
+  const TenantLoad after = e.engine.Tenants()[0].load;
+  EXPECT_GE(after.cost, before.cost);
+  EXPECT_GE(after.cost_of_due, before.cost_of_due);
+  EXPECT_GE(after.due, before.due);
+}
+
+TEST_P(EngineStatsTest, ATenantThatOnlyWaitsIsSeenToBeDueMore) {
+  EndlessRunner runner(GetParam());
+  EngineOptions engine = BareEngine::DefaultOptions();
+  engine.max_running_requests = 1;
+  BareEngine e(&runner, engine);
+  TenantTable tenants(2);
+  tenants[0].name = "a";
+  tenants[1].name = "b";
+  ASSERT_TRUE(e.engine.SetTenants(tenants).ok());
+  e.Submit(e.MakeRequest({1}, 100));
+  e.engine.Step();
+  Request request = e.MakeRequest({1}, 100);
+  request.tenant = TenantId(1);
+  e.Submit(std::move(request));
+  double due = 0;
+  for (int second = 0; second < 3; ++second) {
+    e.clock.Advance(std::chrono::seconds(1));
+    e.engine.Step();
+    const TenantStats waits = e.engine.Tenants()[1];
+    EXPECT_EQ(waits.started, 0u);
+    EXPECT_GT(waits.load.due, std::exchange(due, waits.load.due));
+  }
+  e.engine.AbortAll();
+  e.RunUntilIdle();
 }
 
 INSTANTIATE_TEST_SUITE_P(Depths, EngineStatsTest, ::testing::Values(0, 1),
