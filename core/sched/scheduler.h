@@ -164,7 +164,7 @@ class Scheduler {
   int64_t FreeOfFloors(const KvBudget& budget) const {
     return budget.PassingFloors().FreeBytes() - kv_->FloorBytes();
   }
-  bool Fits(const KvBlockCounts& blocks, KvBudget* after) const;
+  bool Fits(const KvBlockCounts& blocks, bool covered, KvBudget* after) const;
   bool ReclaimFor(const KvBlockCounts& blocks, StepId last_launched, KvBudget* after);
   bool SomebodyReclaims(TenantId but) const;
   bool SharePrefixes(const Sequence& a, const Sequence& b) const;
@@ -182,6 +182,7 @@ class Scheduler {
   void Provide(Running* running, StepId last_launched);
   int64_t ExtendedTokens(const Running& running) const;
   KvGrant TryExtend(Running* running);
+  bool AsksBeyondReserve(const Running& running) const;
   bool FitsOnceReleased(const Running& running) const;
   Running* VictimFor(const Running& running, KvGrant grant) const;
   void Preempt(Running* running, StepId last_launched);

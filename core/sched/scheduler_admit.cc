@@ -26,6 +26,11 @@ void Scheduler::BeginRound(TimePoint now) {
   while (!openings_.empty() && openings_.begin()->first <= now) {
     const TenantId id = openings_.begin()->second;
     openings_.erase(openings_.begin());
+    // What runs has gone on taking tokens.
+    if (const TimePoint opens = tenants_[id.value()].bucket.OpenAt(now); opens > now) {
+      openings_.emplace(opens, id);
+      continue;
+    }
     tenants_[id.value()].closed = false;
     Refresh(id);
   }
@@ -94,8 +99,8 @@ Scheduler::Attempt Scheduler::TryAdmit(TenantId id, StepId last_launched,
   const KvBlockCounts blocks = kv_->PromiseFor(TokensToPromise(head));
   const int64_t bytes = kv_->BytesOf(blocks);
   KvBudget after;
-  const bool fits = Fits(blocks, &after);
   const bool covered = shares_.IsWithinReserve(id, bytes);
+  const bool fits = Fits(blocks, covered, &after);
   if (!fits && !covered) return Attempt::kBlocked;
   if (const auto wait = PrefixToWaitFor(head); wait.has_value()) {
     // Who waits wants a place soon: no use in looking far beyond those there are.
@@ -119,12 +124,12 @@ int64_t Scheduler::TokensToPromise(const Sequence& sequence) const {
   return std::min<int64_t>(most, static_cast<int64_t>(sequence.tokens().size()) + 1);
 }
 
-bool Scheduler::Fits(const KvBlockCounts& blocks, KvBudget* after) const {
+bool Scheduler::Fits(const KvBlockCounts& blocks, bool covered, KvBudget* after) const {
   *after = kv_->Budget();
   // Floors that were raised since it started are not to stop the only sequence for good.
   if (running_.empty()) *after = after->PassingFloors();
   if (!after->TryTake(blocks)) return false;
-  if (!options_.overcommit || running_.empty()) return true;
+  if (!options_.overcommit || covered || running_.empty()) return true;
   // Each running sequence is to find the block it will want next.
   return after->FreeBytes() >= num_running() * kv_->BytesOf(kv_->PromiseFor(1));
 }
@@ -141,7 +146,7 @@ bool Scheduler::ReclaimFor(const KvBlockCounts& blocks, StepId last_launched, Kv
     const auto newest = std::find_if(running_.rbegin(), running_.rend(),
                                      [](const auto& running) { return running->loan; });
     Preempt(newest->get(), last_launched);
-    if (Fits(blocks, after)) return true;
+    if (Fits(blocks, /*covered=*/true, after)) return true;
   }
   return false;
 }
@@ -169,7 +174,7 @@ Sequence* Scheduler::Start(TenantId id, SequenceId sequence_id, bool loan) {
     ++tenant.counters.loans;
   }
   running->outstanding_cost =
-      sequence.NewPromptTokens(sequence.RunnableTokens()) * kPrefillTokenCost;
+      sequence.NewPromptTokens(sequence.prefill_tokens() - sequence.launched()) * kPrefillTokenCost;
   fair_.Expect(id, running->outstanding_cost);
   ++tenant.running;
   ++tenant.prefilling;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
@@ -68,6 +69,13 @@ KvGrant Scheduler::TryExtend(Running* running) {
   return grant;
 }
 
+bool Scheduler::AsksBeyondReserve(const Running& running) const {
+  const Sequence& sequence = *running.sequence;
+  const int64_t more = kv_->BytesOf(kv_->MorePromised(sequence.id(), ExtendedTokens(running)));
+  return sequence.RunnableTokens() > RunnableTokens(running) &&
+         !shares_.IsWithinReserve(sequence.request().tenant, more);
+}
+
 bool Scheduler::FitsOnceReleased(const Running& running) const {
   return kv_->Budget(/*fenced=*/false)
       .TryTake(kv_->MorePromised(running.sequence->id(), ExtendedTokens(running)));
@@ -75,13 +83,14 @@ bool Scheduler::FitsOnceReleased(const Running& running) const {
 
 // At a tenant's own limit one of its own goes. Else first what is on loan; then what is newer than
 // who needs the room, has not been preempted too often, and is not within its tenant's reserve.
-// With several cache classes slabs that are used but partly may leave no room although the bytes
-// are there: then the oldest sequence of all passes over reserves, or nobody could go on.
+// The oldest sequence of all passes over a reserve where that does not help who it is for, or
+// nobody could go on: where more than the reserve is asked for, and with several cache classes,
+// where slabs that are used but partly may leave no room although the bytes are there.
 Scheduler::Running* Scheduler::VictimFor(const Running& running, KvGrant grant) const {
   const TenantId tenant = running.sequence->request().tenant;
   Running* firm = nullptr;
   bool newer = true;
-  const bool whatever_it_takes = kv_->num_classes() > 1 && running_.front().get() == &running;
+  const bool oldest = running_.front().get() == &running;
   for (auto it = running_.rbegin(); it != running_.rend(); ++it) {
     Running& other = **it;
     if (&other == &running) {
@@ -91,9 +100,11 @@ Scheduler::Running* Scheduler::VictimFor(const Running& running, KvGrant grant) 
     const TenantId owner = other.sequence->request().tenant;
     const bool own = owner == tenant;
     if (grant == KvGrant::kOverLimit && !own) continue;
-    if (other.loan) return &other;
+    // Loans do not push each other out in turns.
+    if (other.loan && (newer || !running.loan)) return &other;
     if (newer && firm == nullptr && other.sequence->preemptions() < options_.max_preemptions &&
-        (own || whatever_it_takes || !shares_.IsWithinReserve(owner))) {
+        (own || !shares_.IsWithinReserve(owner) ||
+         (oldest && (kv_->num_classes() > 1 || AsksBeyondReserve(other))))) {
       firm = &other;
     }
   }
@@ -109,6 +120,8 @@ void Scheduler::Preempt(Running* running, StepId last_launched) {
   ++tenants_[id.value()].counters.preempted;
   preempted_.push_back(id);
   Enqueue(std::move(sequence));
+  // What is left of the tenant's may be within its reserve now.
+  if (num_loans_ > 0) SettleLoans();
 }
 
 // Out of the running ones, with its KV and all that is counted for it.
@@ -161,6 +174,7 @@ std::vector<std::string> Scheduler::CheckInvariants() const {
     count.outstanding += running->outstanding_cost;
     loans += running->loan ? 1 : 0;
     expect("prefill", sequence.InPrefill() ? 1 : 0, running->prefill ? 1 : 0);
+    if (running->outstanding_cost < 0) violations.push_back("more was computed than expected");
     const auto live = live_.find(sequence.id());
     if (live == live_.end() || live->second.running != running.get()) {
       violations.push_back("a running sequence is not live");
@@ -173,6 +187,8 @@ std::vector<std::string> Scheduler::CheckInvariants() const {
     expect("running of a tenant", counts[i].running, tenant.running);
     expect("prefilling of a tenant", counts[i].prefilling, tenant.prefilling);
     expect("KV of a tenant", counts[i].bytes, shares_.used(id));
+    expect("expected of a tenant", std::llround(counts[i].outstanding),
+           std::llround(fair_.expected(id)));
     expect("eligible", fair_.IsEligible(id) ? 1 : 0, tenant.prefilling > 0 || MayStart(id) ? 1 : 0);
     waiting += tenant.queue.size();
     waiting_tokens += tenant.queue.prompt_tokens();

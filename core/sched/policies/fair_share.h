@@ -47,6 +47,7 @@ class FairShare {
 
   bool IsEligible(TenantId tenant) const { return tenants_.at(tenant.value()).IsEligible(); }
   double counter(TenantId tenant) const { return counters_.at(tenant.value()); }
+  double expected(TenantId tenant) const { return tenants_.at(tenant.value()).expected; }
   uint64_t since(TenantId tenant) const { return tenants_.at(tenant.value()).since; }
   Turn turn(TenantId id) const;
   double weight(TenantId tenant) const { return tenants_.at(tenant.value()).weight; }

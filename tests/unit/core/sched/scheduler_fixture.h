@@ -5,21 +5,36 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "core/kv/kv_cache_manager.h"
 #include "core/sched/scheduler.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace quire {
 
 inline constexpr TimePoint kStart = TimePoint(std::chrono::seconds(1));
+inline constexpr int64_t kBlockBytes = 256;  // of 16 tokens
+
+inline TenantTable MakeTenants(size_t count) {
+  TenantTable tenants(count);
+  for (size_t i = 0; i < count; ++i) tenants[i].name = absl::StrCat("t", i);
+  return tenants;
+}
 
 // A scheduler over `blocks` KV blocks of 16 tokens, driven as the engine drives it.
 class SchedulerFixture {
  public:
   SchedulerFixture(const SchedulerOptions& options, int32_t blocks)
-      : arena_(static_cast<size_t>(blocks) * 256, 256),
+      : arena_(static_cast<size_t>(blocks * kBlockBytes), kBlockBytes),
         kv_({Layout()}, &arena_, options.max_step_tokens),
         scheduler_(options, &kv_) {}
+  ~SchedulerFixture() {
+    EXPECT_THAT(scheduler_.CheckInvariants(), ::testing::IsEmpty());
+    EXPECT_THAT(kv_.CheckInvariants(), ::testing::IsEmpty());
+  }
+  SchedulerFixture(const SchedulerFixture&) = delete;
+  SchedulerFixture& operator=(const SchedulerFixture&) = delete;
 
   SequenceId Enqueue(int32_t prompt_tokens, int32_t max_tokens, int32_t prompt_logprobs = -1) {
     Request request;
@@ -56,6 +71,20 @@ class SchedulerFixture {
     return plan;
   }
 
+  // A whole step with nothing else on its way; sequences that have all their tokens are released.
+  StepPlan Step(TimePoint now = kStart) {
+    Admit(now);
+    scheduler_.MakeRoom(StepId(next_step_));
+    StepPlan plan = Launch();
+    Commit(plan, 1);
+    for (const SequenceStep& s : plan.sequences) {
+      const Sequence& sequence = *scheduler_.Find(s.sequence);
+      const bool ends = sequence.generated_tokens() == sequence.request().sampling.max_tokens;
+      if (ends) Release(s.sequence);
+    }
+    return plan;
+  }
+
   // Commits `token` for every sequence that the plan samples.
   void Commit(const StepPlan& plan, TokenId token) {
     kv_.StepCompleted(plan.id);
@@ -71,6 +100,20 @@ class SchedulerFixture {
   }
 
   void Release(SequenceId id) { EXPECT_EQ(scheduler_.Release(id, StepId(next_step_))->id(), id); }
+
+  // How many sequences of each tenant were preempted since it was asked last.
+  std::vector<int> TakePreempted() {
+    std::vector<int> preempted(scheduler_.tenants().size());
+    for (const TenantId id : scheduler_.TakePreempted()) ++preempted[id.value()];
+    return preempted;
+  }
+  // By id, or nullptr where it has ended or was preempted, which gives it another.
+  const Sequence* Find(SequenceId id) const { return scheduler_.Find(id); }
+  bool Runs(SequenceId id) const {
+    return Find(id) != nullptr && Find(id)->status() == RequestStatus::kRunning;
+  }
+  TenantLoad Load(uint32_t tenant) const { return scheduler_.Load(TenantId(tenant)); }
+  int64_t FreeBlocks() const { return kv_.Budget().FreeBytes() / kBlockBytes; }
 
   Scheduler& scheduler() { return scheduler_; }
   KvCacheManager& kv() { return kv_; }
