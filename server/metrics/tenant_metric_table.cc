@@ -45,28 +45,25 @@ const TenantMetricSeries kTable[] = {
      "unauthenticated, streams) is nobody's. Growing: the tenant sends more than it gets computed.",
      nullptr, [](T t) { return double(t.rejected); }},
     {"quire_tenant_requests_started_total", kCounter,
-     "Requests that have begun to run. Divides quire_tenant_queue_seconds_total.", nullptr,
-     [](T t) { return double(t.started); }},
+     "Requests that have begun to run. They divide quire_tenant_queue_seconds_total to the mean "
+     "wait.",
+     nullptr, [](T t) { return double(t.started); }},
     {"quire_tenant_queue_seconds_total", kCounter,
-     "From arrival to the first step, of requests that have begun to run. By started requests it "
-     "is "
-     "the mean wait.",
-     nullptr, [](T t) { return t.queue_seconds; }},
+     "From arrival to the first step, of requests that have begun to run.", nullptr,
+     [](T t) { return t.queue_seconds; }},
     {"quire_tenant_prompt_tokens_total", kCounter,
      "Tokens of the prompts that have begun to run, computed or found.", nullptr,
      [](T t) { return double(t.prompt_tokens); }},
     {"quire_tenant_cached_tokens_total", kCounter,
-     "Of those, tokens whose keys and values were found and not computed. Few although prompts "
-     "begin "
-     "alike: give the tenant a larger prefix_cache_floor.",
+     "Of those, tokens whose keys and values were found and not computed. Few, though its prompts "
+     "begin alike: give the tenant a larger prefix_cache_floor.",
      nullptr, [](T t) { return double(t.cached_tokens); }},
     {"quire_tenant_generated_tokens_total", kCounter, "Tokens generated and delivered.", nullptr,
      [](T t) { return double(t.generated_tokens); }},
 
     {"quire_tenant_kv_bytes", kGauge,
      "KV memory promised to what runs; what is shared counts in full. At kv_limit, the tenant "
-     "waits "
-     "for itself; above kv_reserved, it uses what others leave.",
+     "waits for itself; above kv_reserved, it uses what others leave.",
      nullptr, [](T t) { return double(t.load.kv_bytes); }},
     {"quire_tenant_kv_byte_seconds_total", kCounter,
      "KV memory promised, times how long: its rate is the memory that the tenant held on average.",
@@ -77,8 +74,7 @@ const TenantMetricSeries kTable[] = {
      nullptr, [](T t) { return double(t.load.prefix_bytes); }},
     {"quire_tenant_prefix_cache_lost_blocks_total", kCounter,
      "Cached blocks of the tenant that were given up for other tenants. Growing while its hits "
-     "fall: "
-     "raise its prefix_cache_floor, or lower the others' prefix_cache_ceiling.",
+     "fall: raise its prefix_cache_floor, or lower the others' prefix_cache_ceiling.",
      nullptr, [](T t) { return double(t.load.prefix_blocks_lost); }},
     {"quire_tenant_prefix_cache_taken_blocks_total", kCounter,
      "Cached blocks of other tenants that were given up for this one: who pushes others out.",
@@ -86,8 +82,7 @@ const TenantMetricSeries kTable[] = {
 
     {"quire_tenant_cost_tokens_total", kCounter,
      "Computed for the tenant: a prompt token costs 1, a generated one 2, found and recomputed "
-     "ones "
-     "nothing. Its share of the sum over tenants is its share of the machine.",
+     "ones nothing. Its share of the sum over tenants is its share of the machine.",
      nullptr, [](T t) { return t.load.cost; }},
     {"quire_tenant_fair_received_tokens_total", kCounter,
      "Of that, what was computed while the tenant had work that waited for nothing but its turn.",
