@@ -334,14 +334,16 @@ class Simulation {
   void CheckFairness() {
     const EngineOptions& options = plan_.options.engine;
     const KvClassSnapshot kv = h_.kv.Snapshot().classes[0];
+    int64_t batch = int64_t{options.max_running_requests} * options.max_context_tokens;
+    // A sequence's last token needs no KV, and behind a window none is kept.
+    if (plan_.options.model.windows[0] == 0) {
+      batch = std::min(batch, kv.total_blocks * kv.block_tokens + options.max_running_requests);
+    }
     ASSERT_EQ(
-        fairness_.Look(
-            h_.engine.scheduler(),
-            {.longest_prompt = options.max_context_tokens,
-             .batch_tokens = std::min<int64_t>(
-                 kv.total_blocks * kv.block_tokens,
-                 int64_t{options.max_running_requests} * options.max_context_tokens),
-             .step_tokens = int64_t{options.max_step_tokens} * (plan_.options.model.depth + 1)}),
+        fairness_.Look(h_.engine.scheduler(), {.longest_prompt = options.max_context_tokens,
+                                               .batch_tokens = batch,
+                                               .step_tokens = int64_t{options.max_step_tokens} *
+                                                              (plan_.options.model.depth + 1)}),
         "");
   }
 

@@ -19,7 +19,7 @@ class FairnessWatch {
  public:
   struct Sizes {
     int64_t longest_prompt = 0;
-    int64_t batch_tokens = 0;  // that the KV of all running sequences can hold
+    int64_t batch_tokens = 0;  // that all running sequences can have between them
     int64_t step_tokens = 0;   // of all steps on their way
   };
 
