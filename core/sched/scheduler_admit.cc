@@ -87,6 +87,7 @@ Scheduler::Attempt Scheduler::AdmitCovered(StepId last_launched, std::vector<Seq
     const Sequence* const head = tenants_[turn.tenant.value()].queue.Front();
     if (head == nullptr || !IsCovered(turn.tenant, *head)) continue;
     const Attempt attempt = TryAdmit(turn.tenant, last_launched, started);
+    if (attempt == Attempt::kStarted) ++tenants_[turn.tenant.value()].counters.ahead;
     if (attempt == Attempt::kStarted || attempt == Attempt::kChanged) return Attempt::kChanged;
   }
   return Attempt::kNothing;

@@ -17,6 +17,8 @@ struct TenantLoad {
   double cost_of_due = 0;  // while it had work that waited for nothing but its turn
   double due = 0;          // its share of all that was computed in that time
   uint64_t loans = 0;      // sequences started on KV that others' reserves may want back
+  uint64_t ahead = 0;      // sequences started on its reserve while others, whose turn it was,
+                           // waited for KV
   uint64_t preempted = 0;
   uint64_t prefix_blocks_lost = 0;   // kept ones that were given up for other tenants
   uint64_t prefix_blocks_taken = 0;  // of other tenants, that were given up for it

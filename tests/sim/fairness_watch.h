@@ -13,8 +13,8 @@
 namespace quire::testing {
 
 // Compares, after every step, what was computed for each two tenants. While both stay eligible and
-// nobody borrows KV or is preempted, the difference by weight stays within the bound of theorem 4.4
-// of the VTC paper, and what the steps on their way cost.
+// nobody borrows KV, goes ahead on a reserve or is preempted, the difference by weight stays within
+// the bound of theorem 4.4 of the VTC paper, and what the steps on their way cost.
 class FairnessWatch {
  public:
   struct Sizes {
@@ -29,7 +29,7 @@ class FairnessWatch {
     uint64_t disturbances = 0;
     for (uint32_t i = 0; i < tenants; ++i) {
       const TenantLoad load = scheduler.Load(TenantId(i));
-      disturbances += load.loans + load.preempted;
+      disturbances += load.loans + load.ahead + load.preempted;
     }
     if (disturbances != disturbances_) Forget();
     disturbances_ = disturbances;
