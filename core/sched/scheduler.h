@@ -107,6 +107,7 @@ class Scheduler {
   std::vector<std::string> CheckInvariants() const;
 
  private:
+  friend class SchedulerStateReader;  // of tests/model_check
   struct Running {
     std::unique_ptr<Sequence> sequence;
     int64_t promised_tokens = 0;

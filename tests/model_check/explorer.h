@@ -45,6 +45,9 @@ class Explorer {
   size_t num_states() const { return states_.size(); }
   size_t num_transitions() const { return num_transitions_; }
   uint32_t events() const { return events_; }
+  // The most actions that a state is away from an idle one, by its shortest way of progress: the
+  // only one, where no state enables several.
+  size_t longest_to_idle() const { return longest_to_idle_; }
   // Actions to the states that are farthest away.
   size_t depth() const { return PathTo(static_cast<uint32_t>(states_.size()) - 1).size(); }
 
@@ -98,7 +101,7 @@ class Explorer {
   }
 
   // Walks progress backwards from the idle states.
-  std::string FindStuck() const {
+  std::string FindStuck() {
     std::vector<std::vector<uint32_t>> before(states_.size());
     for (const auto& [from, to] : progress_) before[to].push_back(from);
     std::vector<bool> ends(states_.size(), false);
@@ -111,9 +114,10 @@ class Explorer {
       if (states_[s].idle) reach(s);
     }
     while (!reached.empty()) {
-      const uint32_t state = reached.back();
-      reached.pop_back();
-      for (uint32_t s : before[state]) reach(s);
+      for (uint32_t state : std::exchange(reached, {})) {
+        for (uint32_t s : before[state]) reach(s);
+      }
+      if (!reached.empty()) ++longest_to_idle_;
     }
     for (uint32_t s = 0; s < states_.size(); ++s) {
       if (!ends[s]) return "it never comes to rest from here\n" + Trace(PathTo(s));
@@ -137,6 +141,7 @@ class Explorer {
   absl::flat_hash_map<decltype(std::declval<const World&>().Key()), uint32_t> ids_;
   std::vector<std::pair<uint32_t, uint32_t>> progress_;  // from, to
   size_t num_transitions_ = 0;
+  size_t longest_to_idle_ = 0;
   uint32_t events_ = 0;
   std::vector<Action> walking_;
 };

@@ -21,6 +21,13 @@ int32_t ContentAt(const KvScenario& scenario, const KvRequest& request, size_t p
 
 }  // namespace
 
+KvLayout SmallLayout() {
+  KvLayout layout;
+  layout.block_tokens = kBlockTokens;
+  layout.layers = {{.kv_groups = 1, .head_dim = 4}};
+  return layout;
+}
+
 KvScenario& KvScenario::Add(std::string_view scope, std::string_view blocks, int64_t prompt_tokens,
                             std::vector<int64_t> stops) {
   KvRequest request;

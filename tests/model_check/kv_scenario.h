@@ -8,10 +8,13 @@
 #include <vector>
 
 #include "core/base/ids.h"
+#include "core/kv/kv_layout.h"
 
 namespace quire::testing {
 
 inline constexpr int32_t kBlockTokens = 16;
+// One layer, one group: a block takes 256 bytes.
+KvLayout SmallLayout();
 
 // A request of a scenario, and what its KV must be.
 struct KvRequest {

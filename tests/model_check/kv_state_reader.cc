@@ -2,6 +2,8 @@
 
 #include <map>
 
+#include "absl/hash/hash.h"
+
 namespace quire {
 
 using testing::StateKey;
@@ -15,15 +17,17 @@ void KvStateReader::LetHashesCollide(KvCacheManager* kv) {
   kv->classes_[0]->prefix_ = PrefixCache([](const PrefixCache::Key&) -> uint64_t { return 0; });
 }
 
-void KvStateReader::AddTo(const KvCacheManager& kv, size_t num_sequences, StateKey* key) {
-  AddSequences(kv, num_sequences, key);
+void KvStateReader::AddTo(const KvCacheManager& kv, std::span<const SequenceId> sequences,
+                          StateKey* key) {
+  AddSequences(kv, sequences, key);
   AddPool(kv, key);
   AddPrefix(kv, key);
 }
 
-void KvStateReader::AddSequences(const KvCacheManager& kv, size_t num_sequences, StateKey* key) {
-  for (size_t r = 0; r < num_sequences; ++r) {
-    const auto it = kv.sequences_.find(SequenceId(r));
+void KvStateReader::AddSequences(const KvCacheManager& kv, std::span<const SequenceId> sequences,
+                                 StateKey* key) {
+  for (const SequenceId id : sequences) {
+    const auto it = kv.sequences_.find(id);
     key->Add(it != kv.sequences_.end() ? 1 : 0);
     if (it == kv.sequences_.end()) continue;
     const BlockTable& table = it->second.tables[0];
@@ -85,7 +89,8 @@ void KvStateReader::AddPrefix(const KvCacheManager& kv, StateKey* key) {
     key->Add(entry.unused ? 1 : 0);
     key->Add(static_cast<int64_t>(entry.owner.value()));
     for (char c : entry.scope) key->Add(c);
-    key->Add(entry.tokens.empty() ? 0 : entry.tokens[0]);
+    key->Add(entry.owner.value());
+    key->Add(static_cast<int64_t>(absl::HashOf(entry.tokens)));
   }
 }
 

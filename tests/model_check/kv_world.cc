@@ -8,14 +8,6 @@
 namespace quire::testing {
 namespace {
 
-// One layer, one group: a block takes 256 bytes.
-KvLayout Layout() {
-  KvLayout layout;
-  layout.block_tokens = kBlockTokens;
-  layout.layers = {{.kv_groups = 1, .head_dim = 4}};
-  return layout;
-}
-
 // A request is in a step with none of its tokens, up to its next stop, or with all of its prompt.
 constexpr size_t kChoices = 3;
 
@@ -23,9 +15,9 @@ constexpr size_t kChoices = 3;
 
 KvWorld::KvWorld(const KvScenario& scenario)
     : scenario_(scenario),
-      arena_(Layout().BlockBytes() * static_cast<size_t>(scenario.num_blocks()),
-             Layout().BlockBytes() * static_cast<size_t>(scenario.blocks_per_slab)),
-      kv_({Layout()}, &arena_, /*in_flight_tokens=*/kBlockTokens),
+      arena_(SmallLayout().BlockBytes() * static_cast<size_t>(scenario.num_blocks()),
+             SmallLayout().BlockBytes() * static_cast<size_t>(scenario.blocks_per_slab)),
+      kv_({SmallLayout()}, &arena_, /*in_flight_tokens=*/kBlockTokens),
       shadow_(&scenario) {
   if (!kv_.EnablePrefixCache()) violations_.push_back("no prefix cache");
   KvStateReader::LetHashesCollide(&kv_);
@@ -235,7 +227,9 @@ void KvWorld::CheckPrefixes(std::vector<std::string>* violations) const {
 
 StateKey::Digest KvWorld::Key() const {
   StateKey key(scenario_.blocks_per_slab);
-  KvStateReader::AddTo(kv_, scenario_.requests.size(), &key);
+  std::vector<SequenceId> sequences;
+  for (size_t r = 0; r < scenario_.requests.size(); ++r) sequences.emplace_back(r);
+  KvStateReader::AddTo(kv_, sequences, &key);
   shadow_.AddTo(&key);
   return key.digest();
 }
