@@ -14,6 +14,11 @@ void SchedulerChecks::Report(const Parts&... parts) {
 
 void SchedulerChecks::Admission(const SchedulerFacts& before, const SchedulerFacts& after) {
   if (at_rest_) NobodyWaitsInVain(after);
+  for (size_t r = 0; r < submitted_.size(); ++r) {
+    if (after.Started(r, before) && before.tenants[TenantOf(r)].ahead_of_rate) {
+      Report("request ", r, " starts ahead of its tenant's rate");
+    }
+  }
   InOrder(before, after);
   NobodyPassesTheBlocked(before, after);
   LoansAreSettled(before, after);
@@ -125,28 +130,41 @@ void SchedulerChecks::Room(const SchedulerFacts& before, const SchedulerFacts& a
   for (const size_t r : before.running) {
     if (!after.Preempted(r, before)) continue;
     if (!scenario_.options.overcommit) Report("request ", r, " is preempted for no reason");
-    if (!WasOnLoan(r, before, after)) MayBeVictim(r, before);
+    MayBeVictim(r, WasOnLoan(r, before, after), before);
   }
   if (scenario_.options.overcommit && at_rest_) TheOldestGoesOn(after);
 }
 
-// Of one that is not on loan.
-void SchedulerChecks::MayBeVictim(size_t r, const SchedulerFacts& before) {
+// A loan goes for what is older, or firm; what is firm for what is older. Not what a tenant's
+// reserve covers, but where it lacks more than that and stands in the way of the oldest.
+void SchedulerChecks::MayBeVictim(size_t r, bool loan, const SchedulerFacts& before) {
+  bool older_lacks = false, own_older_lacks = false, firm_lacks = false, is_older = true;
+  for (const size_t other : before.running) {
+    if (other == r) is_older = false;
+    if (other == r || !before.requests[other].lacks) continue;
+    older_lacks = older_lacks || is_older;
+    own_older_lacks = own_older_lacks || (is_older && TenantOf(other) == TenantOf(r));
+    firm_lacks = firm_lacks || !before.requests[other].loan;
+  }
+  if (!older_lacks && !(loan && firm_lacks)) Report("request ", r, " is preempted for nobody");
+  if (loan) return;
   if (before.requests[r].preemptions >= scenario_.options.max_preemptions) {
     Report("request ", r, " is preempted once too often");
   }
-  bool older_lacks = false, own_older_lacks = false;
-  for (const size_t older : before.running) {
-    if (older == r) break;
-    if (!before.requests[older].lacks) continue;
-    older_lacks = true;
-    own_older_lacks = own_older_lacks || TenantOf(older) == TenantOf(r);
-  }
-  if (!older_lacks) Report("request ", r, " is preempted, and no older one lacks anything");
-  const TenantId id = scenario_.requests[r].tenant;
-  if (!own_older_lacks && before.tenants[id.value()].used <= scenario_.ReserveOf(id)) {
+  const bool stands_in_the_way = before.requests[before.running[0]].lacks && AsksForMore(r, before);
+  if (!own_older_lacks && HoldsReserve(r, before) && !stands_in_the_way) {
     Report("request ", r, " is preempted within its tenant's reserve");
   }
+}
+
+bool SchedulerChecks::HoldsReserve(size_t r, const SchedulerFacts& facts) const {
+  return facts.tenants[TenantOf(r)].used <= scenario_.ReserveOf(scenario_.requests[r].tenant);
+}
+
+// Than its tenant's reserve.
+bool SchedulerChecks::AsksForMore(size_t r, const SchedulerFacts& facts) const {
+  const int64_t reserve = scenario_.ReserveOf(scenario_.requests[r].tenant);
+  return facts.requests[r].lacks && facts.tenants[TenantOf(r)].used + 1 > reserve;
 }
 
 // Unless all that are newer are beyond its reach, and then they have all that they may need.
@@ -157,13 +175,12 @@ void SchedulerChecks::TheOldestGoesOn(const SchedulerFacts& after) {
   const int64_t limit = scenario_.LimitOf(tenant);
   const Tenant& of = after.tenants[tenant.value()];
   const bool at_limit = limit > 0 && of.running > 1 && of.used >= limit;
-  if (at_rest_ && after.running.size() == 1) Report("the only one that runs lacks KV");
+  if (after.running.size() == 1) Report("the only one that runs lacks KV");
   for (const size_t r : after.running) {
     if (r == oldest) continue;
     const TenantId owner = scenario_.requests[r].tenant;
     if (at_limit && owner != tenant) continue;
-    const bool reserved =
-        owner != tenant && after.tenants[owner.value()].used <= scenario_.ReserveOf(owner);
+    const bool reserved = owner != tenant && HoldsReserve(r, after) && !AsksForMore(r, after);
     const bool spent = after.requests[r].preemptions >= scenario_.options.max_preemptions;
     if (after.requests[r].loan || (!reserved && !spent)) {
       Report("request ", oldest, ", the oldest, lacks KV beside request ", r);

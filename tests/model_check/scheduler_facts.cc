@@ -22,7 +22,8 @@ Place PlaceOf(const SchedulerScenario& scenario, const std::vector<SubmittedRequ
 
 SchedulerFacts SchedulerFacts::Of(const SchedulerScenario& scenario,
                                   const std::vector<SubmittedRequest>& submitted,
-                                  const Scheduler& scheduler, const KvCacheManager& kv) {
+                                  const Scheduler& scheduler, const KvCacheManager& kv,
+                                  TimePoint now) {
   SchedulerFacts facts;
   facts.requests.resize(submitted.size());
   facts.tenants.resize(scenario.tenants.size());
@@ -71,6 +72,7 @@ SchedulerFacts SchedulerFacts::Of(const SchedulerScenario& scenario,
     facts.floors += scenario.FloorOf(id);
     facts.free -= std::min(scenario.FloorOf(id), kv.PrefixUseOf(id).unused_bytes / kBlockBytes);
     tenant.loans = scheduler.Load(id).loans;
+    tenant.ahead_of_rate = SchedulerStateReader::IsAheadOfRate(scheduler, id, now);
     tenant.eligible = scheduler.fair_share().IsEligible(id);
     tenant.turn = scheduler.fair_share().turn(id);
     if (!tenant.head.has_value()) continue;

@@ -40,11 +40,12 @@ struct SchedulerFacts {
     std::optional<size_t> head;  // the request that is to start next
     bool may_start = false;      // it waits for nothing but its turn
     bool covered = false;        // by the reserve
+    bool ahead_of_rate = false;
   };
 
   static SchedulerFacts Of(const SchedulerScenario& scenario,
                            const std::vector<SubmittedRequest>& submitted,
-                           const Scheduler& scheduler, const KvCacheManager& kv);
+                           const Scheduler& scheduler, const KvCacheManager& kv, TimePoint now);
 
   bool Preempted(size_t r, const SchedulerFacts& before) const {
     return requests[r].preemptions > before.requests[r].preemptions;

@@ -87,6 +87,23 @@ SchedulerScenario OvercommitTwice() {
   return s;
 }
 
+// The oldest lacks what one within its reserve has, and that one lacks more than its reserve.
+SchedulerScenario OvercommitBothLack() {
+  SchedulerScenario s = Scenario("OvercommitBothLack", {Tenant("a", 2), Tenant("b")},
+                                 World::kPreempted | World::kSatOut);
+  s.options.overcommit = true;
+  return s.Add(0, "AA", 30, 5).Add(1, "B", 14, 5).Add(1, "C", 15, 3);
+}
+
+SchedulerScenario OvercommitBothBorrow() {
+  SchedulerScenario s = Scenario("OvercommitBothBorrow", {Tenant("a", 3), Tenant("b")},
+                                 World::kLoanPreempted | World::kSatOut);
+  s.blocks = 4;
+  s.options.overcommit = true;
+  s.options.max_preemptions = 1;
+  return s.Add(0, "A", 14, 3).Add(1, "BB", 30, 5).Add(1, "C", 14, 20);
+}
+
 SchedulerScenario Limits() {
   SchedulerScenario s = Scenario("Limits", {Tenant("a", 0, 2), Tenant("b")}, World::kCapped);
   s.tenants[1].max_running = 1;
@@ -178,8 +195,9 @@ INSTANTIATE_TEST_SUITE_P(
     , SchedulerModelCheck,
     ::testing::Combine(::testing::Values(ReserveOfOne(), ReserveOfTwo(), BothReserve(),
                                          OvercommitOnce(), OvercommitReserve(), OvercommitTwice(),
-                                         Limits(), OvercommitLimits(), SharedPrompt(),
-                                         SharedByThree(), Floors(), Rates(), Priorities()),
+                                         OvercommitBothLack(), OvercommitBothBorrow(), Limits(),
+                                         OvercommitLimits(), SharedPrompt(), SharedByThree(),
+                                         Floors(), Rates(), Priorities()),
                        ::testing::Values(0, 1)),
     [](const auto& named) {
       return std::get<0>(named.param).name + "Depth" + std::to_string(std::get<1>(named.param));

@@ -98,7 +98,7 @@ void SchedulerStateReader::AddShares(const Scheduler& scheduler, const Context& 
       counter = std::max(counter, -owed);
     }
     key->Add(Exact(counter));
-    key->Add(Exact((fair.turn(id).counter - fair.counter(id)) * fair.weight(id)));
+    key->Add(Exact(fair.expected(id)));
     key->Add(fair.IsEligible(id) ? 1 : 0);
     if (fair.IsEligible(id)) since.emplace_back(fair.since(id), t);
   }

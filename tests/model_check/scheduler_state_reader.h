@@ -31,6 +31,10 @@ class SchedulerStateReader {
   static bool IsClosed(const Scheduler& scheduler, TenantId tenant) {
     return scheduler.tenants_[tenant.value()].closed;
   }
+  static bool IsAheadOfRate(const Scheduler& scheduler, TenantId tenant, TimePoint now) {
+    TokenBucket bucket = scheduler.tenants_[tenant.value()].bucket;
+    return bucket.OpenAt(now) > now;
+  }
 
   // What the scheduler does not know.
   struct Context {

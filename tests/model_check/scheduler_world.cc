@@ -100,7 +100,7 @@ void SchedulerWorld::Step() {
 }
 
 SchedulerFacts SchedulerWorld::Facts() const {
-  return SchedulerFacts::Of(scenario_, submitted_, scheduler_, kv_);
+  return SchedulerFacts::Of(scenario_, submitted_, scheduler_, kv_, now_);
 }
 
 void SchedulerWorld::Admit() {
@@ -280,8 +280,8 @@ std::vector<std::string> SchedulerWorld::Violations() const {
   const FairShare& fair = scheduler_.fair_share();
   for (uint32_t t = 0; t < costs_.size(); ++t) {
     const TenantId id(t);
-    const double is = (fair.turn(id).counter - fair.counter(id)) * fair.weight(id);
-    if (is != expected[t]) violations.push_back(absl::StrCat("tenant ", t, " is to cost ", is));
+    if (fair.expected(id) == expected[t]) continue;
+    violations.push_back(absl::StrCat("tenant ", t, " is to cost ", fair.expected(id)));
   }
   CheckWaits(&violations);
   if (live == 0 && in_flight_.empty() && !kv_.Snapshot().AllFree()) {
