@@ -268,6 +268,7 @@ class Simulation {
     if (Chance(0.2)) rules->min_tokens = Uniform(1, record.max_tokens);
     if (Chance(0.2)) rules->prompt_logprobs = Uniform(0, 3);
     if (Chance(0.2)) rules->top_logprobs = Uniform(1, 3);
+    if (Chance(0.2)) rules->seed = static_cast<uint64_t>(Uniform(1, 1000));
     if (Chance(0.1)) {
       for (int n = Uniform(1, 5); n > 0; --n) rules->allowed_token_ids.push_back(Uniform(0, 999));
       if (Chance(0.2)) rules->logit_bias = {{rules->allowed_token_ids[0], -100}};

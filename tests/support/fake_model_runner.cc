@@ -62,6 +62,7 @@ kernels::SampledToken FakeModelRunner::Sample(const BatchInput& input,
     if (last >= 0) history.push_back(last);
     hash = Penalised(hash, history, row.history_generated + (last >= 0 ? 1 : 0));
   }
+  hash = Seeded(hash, row.seed, row.counter);
   const auto edits = part(input.edits, row.edits_start, row.edits_count);
   return DrawToken(options_, hash, part(input.allowed, row.allowed_start, row.allowed_count),
                    [&](TokenId id) {

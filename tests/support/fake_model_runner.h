@@ -22,7 +22,7 @@ namespace quire::testing {
 // test can predict every token with ExpectedToken(). Every cache class holds all cells; in one with
 // a window, cells behind it are not looked at, and what is seen must agree with the other classes.
 // Sampling rules count too: a row draws nothing that its edits or allowed ids exclude, and
-// penalties mix the history it was given into the draw.
+// penalties mix the history it was given into the draw, a seed the token's index.
 //
 // With depth 1 a step is computed when it is completed, as on a device that runs behind the host,
 // and a launch that names a block which an unfinished step of another sequence still uses is

@@ -71,6 +71,10 @@ uint64_t Penalised(uint64_t hash, std::span<const TokenId> history, int32_t gene
   return hash ^ Mix(digest);
 }
 
+uint64_t Seeded(uint64_t hash, uint64_t seed, uint64_t counter) {
+  return seed == 0 ? hash : hash ^ Mix(Mix(seed) + counter);
+}
+
 std::optional<TokenId> ExpectedToken(const FakeModelOptions& model, std::span<const TokenId> prefix,
                                      size_t prompt_tokens, const SamplingParams& params) {
   uint64_t hash = kEmptyPrefix;
@@ -81,6 +85,7 @@ std::optional<TokenId> ExpectedToken(const FakeModelOptions& model, std::span<co
   } else if (params.frequency_penalty != 0 || params.presence_penalty != 0) {
     hash = Penalised(hash, prefix.subspan(prompt_tokens), generated);
   }
+  hash = Seeded(hash, params.seed, static_cast<uint64_t>(generated));
   const auto excluded = [&](TokenId id) {
     const bool ends =
         (id == model.eos && !params.ignore_eos) || Contains(params.stop_token_ids, id);

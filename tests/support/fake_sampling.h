@@ -43,6 +43,8 @@ kernels::TokenLogprob AlternativeAt(const FakeModelOptions& model, uint64_t pref
 
 // What penalties make of a hash: it depends on the ids they look at and how many are generated.
 uint64_t Penalised(uint64_t hash, std::span<const TokenId> history, int32_t generated);
+// What a seed other than 0 makes of it: another draw for each of the sequence's tokens.
+uint64_t Seeded(uint64_t hash, uint64_t seed, uint64_t counter);
 
 // The token after `prefix`, of which the first `prompt_tokens` are the prompt; nullopt where the
 // model's output is not finite or the rules leave nothing.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <utility>
@@ -25,6 +26,7 @@ class RecordingSink final : public OutputSink {
   };
 
   void Deliver(std::vector<TokenEvent> events) override {
+    if (on_deliver) on_deliver();
     for (TokenEvent& event : events) {
       Record& record = records_[event.request];
       if (record.terminals > 0) ++record.events_after_terminal;
@@ -40,6 +42,8 @@ class RecordingSink final : public OutputSink {
       }
     }
   }
+
+  std::function<void()> on_deliver;
 
   const Record& of(RequestId id) { return records_[id]; }
   Record take(RequestId id) { return std::move(records_[id]); }

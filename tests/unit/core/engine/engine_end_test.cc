@@ -51,6 +51,16 @@ TEST_P(EngineEndTest, LengthEndsOkWithAllTokens) {
   ExpectClean(&h);
 }
 
+TEST_P(EngineEndTest, ARequestIsLiveUntilItsEndIsDelivered) {
+  int64_t live = 0;
+  EngineHarness h(Options());
+  h.sink.on_deliver = [&] { live = h.engine.live_requests(); };
+  Submit(&h, h.MakeRequest({5}, 1));
+  ASSERT_TRUE(h.RunUntilIdle());
+  EXPECT_EQ(live, 1);
+  EXPECT_EQ(h.engine.live_requests(), 0);
+}
+
 TEST_P(EngineEndTest, ASingleTokenIsAWholeAnswer) {
   EngineHarness h(Options());
   const RequestId id = Submit(&h, h.MakeRequest({5}, 1));

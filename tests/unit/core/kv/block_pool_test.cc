@@ -40,6 +40,15 @@ TEST(BlockPoolTest, HandsOutEveryBlockOnce) {
   EXPECT_EQ(CountsOf(pool), (Counts{0, 5, 0}));
 }
 
+TEST(BlockPoolTest, TheSlabThatABlockCameBackToIsTakenFromNext) {
+  BlockPool pool(2, 3);
+  for (int i = 0; i < 3; ++i) pool.AddSlab();
+  const std::vector<BlockId> blocks = Take(&pool, 2);  // a whole slab
+  pool.Release(blocks[0]);
+  pool.Free(blocks[0]);
+  EXPECT_EQ(Take(&pool, 1)[0], blocks[0]) << "so that the others stay empty";
+}
+
 TEST(BlockPoolTest, AllocateIsAllOrNothing) {
   BlockPool pool = OneSlab(3);
   std::vector<BlockId> blocks = Take(&pool, 1);

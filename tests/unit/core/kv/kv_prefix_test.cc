@@ -194,6 +194,25 @@ TEST_F(KvPrefixTest, WhatIsForgottenIsNotFoundNorKept) {
   EXPECT_EQ(Snapshot().cached_blocks, 2);
 }
 
+TEST_F(KvPrefixTest, WhatWasBegunBeforeAFlushIsNotFoundAfterIt) {
+  kv().Admit(kA, 40);
+  kv().SharePrefix(kA, Tokens(40), "");
+  cache_.Grow(kA, 10);
+  kv().FlushPrefixes(std::nullopt);
+  cache_.Grow(kA, 40);
+  kv().Publish(kA, Tokens(40));
+  EXPECT_EQ(kv().FindPrefix(Tokens(40), ""), 0);
+}
+
+TEST_F(KvPrefixTest, AFlushFreesWhatNobodyUses) {
+  Prefill(kA, Tokens(40));
+  kv().Free(kA, kNoStep);
+  ASSERT_EQ(Snapshot().cached_blocks, 2);
+  kv().FlushPrefixes(TenantId());
+  EXPECT_EQ(Snapshot().free_blocks, Snapshot().total_blocks);
+  EXPECT_EQ(kv().FindPrefix(Tokens(40), ""), 0);
+}
+
 TEST_F(KvPrefixTest, AReservationThatDiesLeavesTheSharedBlocks) {
   Prefill(kA, Tokens(40));
   kv().Admit(kB, 40);

@@ -131,6 +131,22 @@ TEST_F(SchedulerPrefixWaitTest, TenantsWaitForEachOtherOnlyWithinAGroup) {
   EXPECT_EQ(Cached(c), 48);
 }
 
+TEST_F(SchedulerPrefixWaitTest, AGroupsNameAndASaltAreNotRunTogether) {
+  TenantTable tenants = MakeTenants(4);
+  tenants[2].sharing_group = "a";
+  tenants[3].sharing_group = "ab";
+  f_.scheduler().SetTenants(tenants);
+  Request before = MakeRequest(60, 2), after = MakeRequest(60, 3);
+  before.cache_salt = "bc";
+  after.cache_salt = "c";
+  f_.Enqueue(std::move(before));
+  f_.Admit();
+  for (int i = 0; i < 4; ++i) Step();
+  const SequenceId id = f_.Enqueue(std::move(after));
+  f_.Admit();
+  EXPECT_EQ(Cached(id), 0);
+}
+
 TEST_F(SchedulerPrefixWaitTest, AScoredPromptIsComputedWhole) {
   Enqueue(60);
   Request request = MakeRequest(60);
