@@ -62,6 +62,14 @@ TEST_P(EnginePrefixTest, OnlyWhatIsNewIsComputed) {
   EXPECT_EQ(h_.engine.Stats().kv.prefix_queried_tokens, 200u);
 }
 
+TEST_P(EnginePrefixTest, WhoWaitsForAPrefixStartsWhenItIsThere) {
+  Submit(h_.MakeRequest(Prompt(100), 30));
+  const RequestId second = Submit(h_.MakeRequest(Prompt(100, 2), 1));
+  for (int i = 0; i < 10; ++i) h_.engine.Step();
+  ASSERT_EQ(h_.sink.of(second).terminals, 1) << "and not when the other ends";
+  EXPECT_EQ(h_.sink.of(second).finish->cached_tokens, 96);
+}
+
 TEST_P(EnginePrefixTest, AFlushIsSeenInTheLoadOfATenantThatRests) {
   Serve(Prompt(100));
   EXPECT_GT(h_.engine.Tenants()[0].load.prefix_bytes, 0);

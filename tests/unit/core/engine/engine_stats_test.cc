@@ -176,6 +176,9 @@ TEST_P(EngineStatsTest, WhatATenantWasChargedNeverFalls) {
   e.engine.Cancel(id);
   e.RunUntilIdle();
   EXPECT_EQ(e.engine.Stats().discarded_tokens, static_cast<uint64_t>(GetParam())) << "refunded";
+  const auto generated = static_cast<double>(e.engine.Stats().generated_tokens);
+  EXPECT_EQ(e.engine.scheduler().fair_share().received(TenantId()),
+            kPrefillTokenCost + generated * kSampledTokenCost);
   const TenantLoad after = e.engine.Tenants()[0].load;
   EXPECT_GE(after.cost, before.cost);
   EXPECT_GE(after.cost_of_due, before.cost_of_due);

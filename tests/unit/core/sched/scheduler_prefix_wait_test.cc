@@ -131,6 +131,29 @@ TEST_F(SchedulerPrefixWaitTest, TenantsWaitForEachOtherOnlyWithinAGroup) {
   EXPECT_EQ(Cached(c), 48);
 }
 
+TEST_F(SchedulerPrefixWaitTest, TheBlockOfItsLastTokenIsNotWaitedFor) {
+  Enqueue(64);
+  const SequenceId second = Enqueue(64);
+  f_.Admit();
+  for (int i = 0; i < 3; ++i) Step();
+  EXPECT_THAT(f_.Admit(), ElementsAre(second)) << "it computes that one itself";
+  EXPECT_EQ(Cached(second), 48);
+}
+
+class SchedulerLargeStepTest : public SchedulerPrefixWaitTest {
+ protected:
+  SchedulerLargeStepTest()
+      : SchedulerPrefixWaitTest({.max_step_tokens = 128, .max_running_sequences = 8}) {}
+};
+
+TEST_F(SchedulerLargeStepTest, WhatIsASmallPartOfAStepIsNotWaitedFor) {
+  const SequenceId a = Enqueue(31), b = Enqueue(31), c = Enqueue(32);
+  EXPECT_THAT(f_.Admit(), ElementsAre(a, b, c));
+  const SequenceId d = Enqueue(32);
+  EXPECT_THAT(f_.Admit(), IsEmpty()) << "a quarter is";
+  EXPECT_FALSE(f_.Runs(d));
+}
+
 TEST_F(SchedulerPrefixWaitTest, AGroupsNameAndASaltAreNotRunTogether) {
   TenantTable tenants = MakeTenants(4);
   tenants[2].sharing_group = "a";
