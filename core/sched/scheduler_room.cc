@@ -26,7 +26,8 @@ void Scheduler::MakeRoom(StepId last_launched) {
 }
 
 // Promises it the block of its next token. Each round frees something or ends: then it sits out
-// steps until others have ended, which the oldest never has to, as it may preempt them.
+// steps until others have ended. The oldest has to only where those that it may not preempt have
+// all that they ask for, and so will end.
 void Scheduler::Provide(Running* running, StepId last_launched) {
   while (true) {
     const KvGrant grant = TryExtend(running);
