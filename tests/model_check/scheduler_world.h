@@ -75,9 +75,9 @@ class SchedulerWorld {
   void MakeRoom();
   bool Launch();
   void Complete();
-  void Commit(const InFlight& step);
+  void Commit(const InFlight& completed);
   SchedulerFacts Facts() const;
-  size_t RequestOf(SequenceId sequence) const;  // its number, or that of none
+  size_t RequestOf(SequenceId id) const;  // its number, or that of none
   void NoteEvents(const SchedulerFacts& before, const SchedulerFacts& after);
   void CheckBlocks(const InFlight& step);
   void CheckCosts();

@@ -12,7 +12,6 @@
 namespace quire::server {
 namespace {
 
-using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 MetricLabels Labels() { return {"demo", "cpu", "bf16", "4", "2", "64", "1.2.3"}; }

@@ -88,6 +88,7 @@ TEST_P(EngineEndTest, ARowThatIsNotFiniteFailsAloneAndInternal) {
   options.model.nan_period = 40;
   EngineHarness h(options);
   std::vector<std::pair<RequestId, TokenId>> requests;
+  requests.reserve(30);
   for (TokenId first = 0; first < 30; ++first) {
     requests.emplace_back(Submit(&h, h.MakeRequest({first}, 20)), first);
   }

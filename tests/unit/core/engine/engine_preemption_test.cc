@@ -23,6 +23,7 @@ int32_t PromptTokens(int i) { return 5 + 5 * i; }
 
 std::vector<TokenId> Prompt(int32_t tokens, TokenId first) {
   std::vector<TokenId> prompt;
+  prompt.reserve(static_cast<size_t>(tokens));
   for (int32_t i = 0; i < tokens; ++i) prompt.push_back((first + i * 7) % 1000);
   return prompt;
 }
@@ -68,6 +69,7 @@ class EnginePreemptionTest : public ::testing::TestWithParam<std::tuple<int, boo
     EXPECT_THAT(h->kv.CheckInvariants(), IsEmpty());
     EXPECT_THAT(h->engine.scheduler().CheckInvariants(), IsEmpty());
     std::vector<RecordingSink::Record> answers;
+    answers.reserve(ids.size());
     for (const RequestId id : ids) answers.push_back(h->sink.take(id));
     return answers;
   }

@@ -72,7 +72,8 @@ TEST_P(EngineStatsTest, EveryAcceptedRequestIsWaitingRunningOrFinishedAfterEvery
     h.clock.Advance(milliseconds(1));
     worked = h.engine.Step();
     const EngineStats stats = h.engine.Stats();
-    const uint64_t ended = std::accumulate(stats.finished.begin(), stats.finished.end(), 0u);
+    const uint64_t ended =
+        std::accumulate(stats.finished.begin(), stats.finished.end(), uint64_t{0});
     EXPECT_EQ(stats.accepted, 12u);
     EXPECT_EQ(stats.accepted, static_cast<uint64_t>(stats.waiting + stats.running) + ended);
     EXPECT_EQ(ended, h.sink.terminals());

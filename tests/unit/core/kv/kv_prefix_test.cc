@@ -9,7 +9,6 @@
 namespace quire {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 constexpr SequenceId kA(1), kB(2), kC(3);

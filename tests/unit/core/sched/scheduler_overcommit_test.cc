@@ -24,7 +24,7 @@ SchedulerOptions Overcommit(int32_t max_preemptions = 4) {
 std::vector<int> StepUntilPreempted(SchedulerFixture* f) {
   for (int i = 0; i < 1000; ++i) {
     f->Step();
-    const std::vector<int> preempted = f->TakePreempted();
+    std::vector<int> preempted = f->TakePreempted();
     if (std::ranges::any_of(preempted, [](int n) { return n > 0; })) return preempted;
   }
   ADD_FAILURE() << "nobody was preempted";

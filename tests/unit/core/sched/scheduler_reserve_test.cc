@@ -159,6 +159,7 @@ TEST(SchedulerReserveRoundTest, LoansAreFirmOnceNobodyLacksAnything) {
   f.scheduler().SetTenants(WithReserves({4, 0}));
   f.Be(1);
   std::vector<SequenceId> ids;
+  ids.reserve(6);
   for (int i = 0; i < 6; ++i) ids.push_back(f.Enqueue(4, 8));
   f.Admit();
   EXPECT_EQ(f.Load(1).loans, 2u);
@@ -176,6 +177,7 @@ TEST(SchedulerReserveRoundTest, ANewReserveIsTakenFromWhatRunsAlready) {
   f.scheduler().SetTenants(WithReserves({0, 0}));
   f.Be(1);
   std::vector<SequenceId> ids;
+  ids.reserve(8);
   for (int i = 0; i < 8; ++i) ids.push_back(f.Enqueue(4, 8));
   f.Admit();
   EXPECT_EQ(f.Load(1).loans, 0u);

@@ -27,6 +27,7 @@ std::vector<TenantId> InOrder(const FairShare& fair) {
   std::vector<FairShare::Turn> turns = fair.turns();
   std::sort(turns.begin(), turns.end());
   std::vector<TenantId> tenants;
+  tenants.reserve(turns.size());
   for (const FairShare::Turn& turn : turns) tenants.push_back(turn.tenant);
   return tenants;
 }
