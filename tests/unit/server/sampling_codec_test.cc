@@ -46,6 +46,7 @@ class SamplingCodecTest : public ::testing::Test {
   }
   std::vector<std::vector<TokenId>> Ids(const std::vector<std::string>& words) const {
     std::vector<std::vector<TokenId>> ids;
+    ids.reserve(words.size());
     for (const std::string& word : words) ids.emplace_back(word.begin(), word.end());
     return ids;
   }

@@ -137,9 +137,10 @@ TEST(TenantFileTest, WhatIsEncodedReadsBackTheSame) {
   tenant.max_context_tokens = 11;
   tenant.max_output_tokens = 12;
   const v1::TenantConfig message = EncodeTenant(tenant);
-  for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
-    const auto* field = message.GetDescriptor()->field(i);
-    EXPECT_TRUE(message.GetReflection()->HasField(message, field)) << field->name();
+  const auto* const descriptor = v1::TenantConfig::GetDescriptor();
+  for (int i = 0; i < descriptor->field_count(); ++i) {
+    const auto* field = descriptor->field(i);
+    EXPECT_TRUE(v1::TenantConfig::GetReflection()->HasField(message, field)) << field->name();
   }
   std::string json;
   ASSERT_TRUE(google::protobuf::util::MessageToJsonString(message, &json).ok());
