@@ -58,6 +58,7 @@ SchedulerScenario ReserveOfTwo() {
 SchedulerScenario BothReserve() {
   SchedulerScenario s = Scenario("BothReserve", {Tenant("a", 1), Tenant("b", 2)},
                                  World::kLoaned | World::kLoanPreempted);
+  s.tenants[1].weight = 2;
   return s.Add(0, "A", 15, 3).Add(0, "BB", 18, 3).Add(1, "CC", 15, 4);
 }
 

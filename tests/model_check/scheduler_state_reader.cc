@@ -7,8 +7,8 @@
 namespace quire {
 namespace {
 
-// Costs are halves at most, and a counter's share of a weight of 1 or 2 a quarter.
-int64_t Exact(double cost) { return std::llround(cost * 4); }
+// Costs are whole, and weights 1 or 2.
+int64_t Exact(double cost) { return std::llround(cost * 2); }
 
 }  // namespace
 

@@ -154,6 +154,7 @@ bool SchedulerWorld::Launch() {
         fresh * kPrefillTokenCost + (step.sample ? kSampledTokenCost : 0);
   }
   CheckBlocks(launched);
+  CheckFeedback(launched);
   reservation.Commit();
   scheduler_.OnLaunched(plan);
   in_flight_.push_back(std::move(launched));
@@ -241,6 +242,23 @@ void SchedulerWorld::CheckBlocks(const InFlight& step) {
         }
       }
       if (wrong) violations_.push_back("a step writes another's block");
+    }
+  }
+}
+
+// A token that is still on the device comes from its sequence's row of the step before.
+void SchedulerWorld::CheckFeedback(const InFlight& step) {
+  std::vector<SequenceId> rows;
+  if (!in_flight_.empty()) {
+    for (const Row& row : in_flight_.back().rows) {
+      if (row.step.sample) rows.push_back(row.step.sequence);
+    }
+  }
+  for (const Row& row : step.rows) {
+    if (row.step.feedback_row < 0) continue;
+    const auto of = static_cast<size_t>(row.step.feedback_row);
+    if (of >= rows.size() || rows[of] != row.step.sequence) {
+      violations_.push_back("a step is fed back another's token");
     }
   }
 }

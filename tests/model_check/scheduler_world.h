@@ -80,6 +80,7 @@ class SchedulerWorld {
   size_t RequestOf(SequenceId id) const;  // its number, or that of none
   void NoteEvents(const SchedulerFacts& before, const SchedulerFacts& after);
   void CheckBlocks(const InFlight& step);
+  void CheckFeedback(const InFlight& step);
   void CheckCosts();
   void CheckWaits(std::vector<std::string>* violations) const;
   void AddSequences(StateKey* key) const;
