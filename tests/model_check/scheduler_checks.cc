@@ -132,7 +132,22 @@ void SchedulerChecks::Room(const SchedulerFacts& before, const SchedulerFacts& a
     if (!scenario_.options.overcommit) Report("request ", r, " is preempted for no reason");
     MayBeVictim(r, WasOnLoan(r, before, after), before);
   }
+  FencesAreWaitedFor(before, after);
   if (scenario_.options.overcommit && at_rest_) TheOldestGoesOn(after);
+}
+
+// Nobody goes for blocks that are about to be free.
+void SchedulerChecks::FencesAreWaitedFor(const SchedulerFacts& before,
+                                         const SchedulerFacts& after) {
+  int64_t lacking = 0;
+  for (const size_t r : before.running) {
+    if (scenario_.LimitOf(scenario_.requests[r].tenant) > 0) return;
+    lacking += before.requests[r].lacks ? 1 : 0;
+  }
+  if (lacking > before.free + before.fenced) return;
+  for (const size_t r : before.running) {
+    if (after.Preempted(r, before)) Report("request ", r, " is preempted, and there is room");
+  }
 }
 
 // A loan goes for what is older, or firm; what is firm for what is older. Not what a tenant's
@@ -221,6 +236,13 @@ void SchedulerChecks::Limits(const SchedulerFacts& facts) {
   if (facts.unpromised < 0) Report(-facts.unpromised, " blocks too many are promised or fenced");
   if (facts.running.size() > static_cast<size_t>(scenario_.options.max_running_sequences)) {
     Report(facts.running.size(), " run");
+  }
+  for (const size_t r : facts.running) {
+    const SchedulerFacts::Request& request = facts.requests[r];
+    if (scenario_.options.overcommit && request.preemptions >= scenario_.options.max_preemptions &&
+        request.promised < request.needs) {
+      Report("request ", r, " cannot be preempted again, and may lack KV");
+    }
   }
   for (uint32_t t = 0; t < facts.tenants.size(); ++t) {
     const Tenant& tenant = facts.tenants[t];

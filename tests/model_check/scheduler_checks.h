@@ -38,6 +38,7 @@ class SchedulerChecks {
   void LoansAreSettled(const SchedulerFacts& before, const SchedulerFacts& after);
   void OnlyLoansGo(const SchedulerFacts& before, const SchedulerFacts& after);
   bool WasOnLoan(size_t request, const SchedulerFacts& before, const SchedulerFacts& after) const;
+  void FencesAreWaitedFor(const SchedulerFacts& before, const SchedulerFacts& after);
   void MayBeVictim(size_t request, bool loan, const SchedulerFacts& before);
   bool HoldsReserve(size_t request, const SchedulerFacts& facts) const;
   bool AsksForMore(size_t request, const SchedulerFacts& facts) const;

@@ -27,7 +27,8 @@ SchedulerFacts SchedulerFacts::Of(const SchedulerScenario& scenario,
   SchedulerFacts facts;
   facts.requests.resize(submitted.size());
   facts.tenants.resize(scenario.tenants.size());
-  facts.unpromised = scenario.blocks - kv.Snapshot().classes[0].fenced_blocks;
+  facts.fenced = kv.Snapshot().classes[0].fenced_blocks;
+  facts.unpromised = scenario.blocks - facts.fenced;
   for (const SchedulerStateReader::Running& running : SchedulerStateReader::RunningOf(scheduler)) {
     size_t r = 0;
     while (submitted[r].sequence != running.sequence) ++r;

@@ -60,6 +60,7 @@ struct SchedulerFacts {
   int64_t unpromised = 0;  // blocks, neither promised nor fenced
   int64_t free = 0;        // of those, the ones that no floor protects
   int64_t floors = 0;
+  int64_t fenced = 0;
   int64_t parked = 0;
 };
 

@@ -96,6 +96,15 @@ SchedulerScenario OvercommitBothLack() {
   return s.Add(0, "AA", 30, 5).Add(1, "B", 14, 5).Add(1, "C", 15, 3);
 }
 
+// Where 0 takes its reserve and 2 grows 1 has to go, but not again when they come again.
+SchedulerScenario OvercommitCapped() {
+  SchedulerScenario s = Scenario("OvercommitCapped", {Tenant("a", 1), Tenant("b"), Tenant("c")},
+                                 World::kPreempted | World::kPreemptedOften | World::kSatOut);
+  s.options.overcommit = true;
+  s.options.max_preemptions = 1;
+  return s.Add(0, "A", 10, 2, 2).Add(1, "B", 8, 7).Add(2, "C", 15, 3, 2);
+}
+
 SchedulerScenario OvercommitBothBorrow() {
   SchedulerScenario s = Scenario("OvercommitBothBorrow", {Tenant("a", 3), Tenant("b")},
                                  World::kLoanPreempted | World::kSatOut);
@@ -196,9 +205,10 @@ INSTANTIATE_TEST_SUITE_P(
     , SchedulerModelCheck,
     ::testing::Combine(::testing::Values(ReserveOfOne(), ReserveOfTwo(), BothReserve(),
                                          OvercommitOnce(), OvercommitReserve(), OvercommitTwice(),
-                                         OvercommitBothLack(), OvercommitBothBorrow(), Limits(),
-                                         OvercommitLimits(), SharedPrompt(), SharedByThree(),
-                                         Floors(), Rates(), Priorities()),
+                                         OvercommitBothLack(), OvercommitCapped(),
+                                         OvercommitBothBorrow(), Limits(), OvercommitLimits(),
+                                         SharedPrompt(), SharedByThree(), Floors(), Rates(),
+                                         Priorities()),
                        ::testing::Values(0, 1)),
     [](const auto& named) {
       return std::get<0>(named.param).name + "Depth" + std::to_string(std::get<1>(named.param));

@@ -106,8 +106,10 @@ SchedulerFacts SchedulerWorld::Facts() const {
 void SchedulerWorld::Admit() {
   const SchedulerFacts before = Facts();
   for (const Sequence* sequence : scheduler_.Admit(now_, last_launched_)) {
-    // It may have been preempted again.
     const size_t r = RequestOf(sequence->id());
+    if (sequence->status() != RequestStatus::kRunning) {
+      violations_.push_back(absl::StrCat("request ", r, " starts and is preempted at once"));
+    }
     submitted_[r].most_launched = std::max(submitted_[r].most_launched, sequence->launched());
     if (sequence->launched() > 0) events_ |= kFound;
   }
