@@ -117,7 +117,7 @@ SchedulerScenario OvercommitBothBorrow() {
 SchedulerScenario Limits() {
   SchedulerScenario s = Scenario("Limits", {Tenant("a", 0, 2), Tenant("b")}, World::kCapped);
   s.tenants[1].max_running = 1;
-  return s.Add(0, "A", 15, 3).Add(0, "B", 12, 2).Add(1, "C", 10, 3, 2);
+  return s.Add(0, "A", 15, 3).Add(0, "B", 12, 2).Add(1, "C", 10, 2).Add(1, "D", 9, 2);
 }
 
 SchedulerScenario OvercommitLimits() {
