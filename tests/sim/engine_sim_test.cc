@@ -423,16 +423,6 @@ class Simulation {
         << "request " << id.value() << " found " << cached << " tokens of nobody's it knows";
   }
 
-  static std::vector<float> ExpectedScores(const std::vector<TokenId>& prompt) {
-    std::vector<float> scores;
-    uint64_t hash = kEmptyPrefix;
-    for (size_t i = 0; i + 1 < prompt.size(); ++i) {
-      hash = Extend(hash, prompt[i]);
-      scores.push_back(ScoreOf(hash, prompt[i + 1]));
-    }
-    return scores;
-  }
-
   std::mt19937_64 rng_;
   Plan plan_;
   EngineHarness h_;

@@ -13,6 +13,14 @@
 
 namespace quire::testing {
 
+// Every seventh id from `first` on: prompts of different `first` begin differently.
+inline std::vector<TokenId> SteppedPrompt(int32_t tokens, TokenId first) {
+  std::vector<TokenId> prompt;
+  prompt.reserve(static_cast<size_t>(tokens));
+  for (int32_t i = 0; i < tokens; ++i) prompt.push_back((first + i * 7) % 1000);
+  return prompt;
+}
+
 // A whole engine on the self-describing fake model and a clock of the test's own, stepped by hand.
 struct EngineHarness {
   struct Options {

@@ -58,6 +58,16 @@ float ScoreOf(uint64_t prefix_hash, TokenId target) {
   return -static_cast<float>(Extend(prefix_hash, target) % 1000) / 100.0f;
 }
 
+std::vector<float> ExpectedScores(std::span<const TokenId> prompt) {
+  std::vector<float> scores;
+  uint64_t hash = kEmptyPrefix;
+  for (size_t i = 0; i + 1 < prompt.size(); ++i) {
+    hash = Extend(hash, prompt[i]);
+    scores.push_back(ScoreOf(hash, prompt[i + 1]));
+  }
+  return scores;
+}
+
 kernels::TokenLogprob AlternativeAt(const FakeModelOptions& model, uint64_t prefix_hash,
                                     int32_t n) {
   const uint64_t hash = Mix(prefix_hash + static_cast<uint64_t>(n));

@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "core/base/ids.h"
 #include "core/request/sampling_params.h"
@@ -38,6 +39,8 @@ kernels::SampledToken DrawToken(const FakeModelOptions& model, uint64_t hash,
                                 const std::function<bool(TokenId)>& excluded);
 // The logprob of `target` behind a prefix.
 float ScoreOf(uint64_t prefix_hash, TokenId target);
+// The logprobs of a prompt's tokens after the first.
+std::vector<float> ExpectedScores(std::span<const TokenId> prompt);
 // The n-th likeliest token behind a prefix.
 kernels::TokenLogprob AlternativeAt(const FakeModelOptions& model, uint64_t prefix_hash, int32_t n);
 

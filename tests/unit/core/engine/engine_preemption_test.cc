@@ -21,23 +21,6 @@ std::string_view TokenText(TokenId token) {
 constexpr int kRequests = 16;
 int32_t PromptTokens(int i) { return 5 + 5 * i; }
 
-std::vector<TokenId> Prompt(int32_t tokens, TokenId first) {
-  std::vector<TokenId> prompt;
-  prompt.reserve(static_cast<size_t>(tokens));
-  for (int32_t i = 0; i < tokens; ++i) prompt.push_back((first + i * 7) % 1000);
-  return prompt;
-}
-
-std::vector<float> ExpectedScores(const std::vector<TokenId>& prompt) {
-  std::vector<float> scores;
-  uint64_t hash = kEmptyPrefix;
-  for (size_t i = 0; i + 1 < prompt.size(); ++i) {
-    hash = Extend(hash, prompt[i]);
-    scores.push_back(ScoreOf(hash, prompt[i + 1]));
-  }
-  return scores;
-}
-
 class EnginePreemptionTest : public ::testing::TestWithParam<std::tuple<int, bool>> {
  protected:
   static EngineHarness::Options Options(bool overcommit) {
@@ -58,7 +41,7 @@ class EnginePreemptionTest : public ::testing::TestWithParam<std::tuple<int, boo
   static std::vector<RecordingSink::Record> Answers(EngineHarness* h, const SamplingParams& rules) {
     std::vector<RequestId> ids;
     for (int i = 0; i < kRequests; ++i) {
-      Request request = h->MakeRequest(Prompt(PromptTokens(i), i), 60);
+      Request request = h->MakeRequest(SteppedPrompt(PromptTokens(i), i), 60);
       request.sampling = rules;
       request.sampling.max_tokens = 60;
       ids.push_back(request.id);
@@ -100,7 +83,8 @@ TEST_P(EnginePreemptionTest, PlainAnswersAreUnchanged) {
   const std::vector<RecordingSink::Record> answers = ExpectUnchanged({});
   EngineHarness h(Options(false));
   for (int i = 0; i < kRequests; ++i) {
-    EXPECT_EQ(answers[static_cast<size_t>(i)].tokens, h.Expected(Prompt(PromptTokens(i), i), 60))
+    EXPECT_EQ(answers[static_cast<size_t>(i)].tokens,
+              h.Expected(SteppedPrompt(PromptTokens(i), i), 60))
         << i;
   }
 }
@@ -132,7 +116,7 @@ TEST_P(EnginePreemptionTest, EveryScoreOfAPromptIsReportedOnce) {
   const std::vector<RecordingSink::Record> answers = ExpectUnchanged(rules);
   for (int i = 0; i < kRequests; ++i) {
     const RecordingSink::Record& answer = answers[static_cast<size_t>(i)];
-    const std::vector<float> scores = ExpectedScores(Prompt(PromptTokens(i), i));
+    const std::vector<float> scores = ExpectedScores(SteppedPrompt(PromptTokens(i), i));
     EXPECT_TRUE(answer.scores_in_order) << i;
     EXPECT_EQ(answer.prompt_logprobs, scores) << i;
     EXPECT_EQ(answer.prompt_alternatives.size(), scores.size()) << i;

@@ -13,22 +13,6 @@ using ::testing::Each;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-std::vector<TokenId> Prompt(int32_t tokens, TokenId first) {
-  std::vector<TokenId> prompt;
-  for (int32_t i = 0; i < tokens; ++i) prompt.push_back((first + i * 7) % 1000);
-  return prompt;
-}
-
-std::vector<float> ExpectedScores(const std::vector<TokenId>& prompt) {
-  std::vector<float> scores;
-  uint64_t hash = kEmptyPrefix;
-  for (size_t i = 0; i + 1 < prompt.size(); ++i) {
-    hash = Extend(hash, prompt[i]);
-    scores.push_back(ScoreOf(hash, prompt[i + 1]));
-  }
-  return scores;
-}
-
 class EngineScoresTest : public ::testing::TestWithParam<int> {
  protected:
   static EngineHarness::Options Options(int32_t step_tokens, int32_t scored_tokens) {
@@ -55,7 +39,7 @@ TEST_P(EngineScoresTest, EveryPlaceAfterTheFirstIsScoredOnceInOrderWhateverTheCh
       SCOPED_TRACE(::testing::Message() << prompt_tokens << " tokens, " << step_tokens << " and "
                                         << scored_tokens << " a step");
       EngineHarness h(Options(step_tokens, scored_tokens));
-      const std::vector<TokenId> prompt = Prompt(prompt_tokens, 3);
+      const std::vector<TokenId> prompt = SteppedPrompt(prompt_tokens, 3);
       const RequestId id = Submit(&h, prompt, 0);
       ASSERT_TRUE(h.RunUntilIdle());
       const auto& record = h.sink.of(id);
@@ -71,7 +55,8 @@ TEST_P(EngineScoresTest, EveryPlaceAfterTheFirstIsScoredOnceInOrderWhateverTheCh
 
 TEST_P(EngineScoresTest, ScoredPromptsShareTheRowsAndHoldNobodyElseUp) {
   EngineHarness h(Options(16, 6));
-  const std::vector<TokenId> a = Prompt(30, 1), b = Prompt(25, 2), plain = Prompt(20, 3);
+  const std::vector<TokenId> a = SteppedPrompt(30, 1), b = SteppedPrompt(25, 2),
+                             plain = SteppedPrompt(20, 3);
   const RequestId a_id = Submit(&h, a, 2), b_id = Submit(&h, b, 1),
                   plain_id = Submit(&h, plain, -1);
   h.engine.Step();
@@ -106,7 +91,7 @@ TEST_P(EngineScoresTest, APlaceThatCannotBeScoredFailsTheRequest) {
 
 TEST_P(EngineScoresTest, ACancelInBetweenEndsTheScores) {
   EngineHarness h(Options(16, 4));
-  const RequestId id = Submit(&h, Prompt(40, 1), 0);
+  const RequestId id = Submit(&h, SteppedPrompt(40, 1), 0);
   for (int i = 0; i < 4; ++i) h.engine.Step();
   h.engine.Cancel(id);
   ASSERT_TRUE(h.RunUntilIdle());
