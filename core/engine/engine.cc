@@ -61,10 +61,12 @@ absl::Status Engine::Submit(std::vector<Request> requests) {
         absl::StrCat(requests.size(), " answers at once are more than the ",
                      options_.max_queued_requests, " requests that this server queues"));
   }
+  if (requests.empty()) return absl::OkStatus();
+  const TenantId tenant = requests[0].tenant;
+  QUIRE_ASSIGN_OR_RETURN(const int64_t kv_limit, inbox_.KvLimit(tenant, kv_bytes_));
   for (const Request& request : requests) {
-    QUIRE_ASSIGN_OR_RETURN(const int64_t kv_limit, inbox_.KvLimit(request.tenant, kv_bytes_));
     if (absl::Status status = CheckFits(request, kv_limit); !status.ok()) {
-      inbox_.CountTooLong(request.tenant);
+      inbox_.CountTooLong(tenant, requests.size());
       return status;
     }
   }

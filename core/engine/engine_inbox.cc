@@ -58,7 +58,8 @@ absl::Status EngineInbox::CheckRoom(const Request& request, const Queued& more, 
                                queued_.tokens, " prompt tokens wait; try again later"),
                   {.reason = "QUEUE_FULL", .retry_after = forecast_.RetryAfter(queued_.tokens)});
   }
-  if (request.deadline == kNoDeadline || request.priority > 0 || account->queued.requests == 0) {
+  const bool may_pass_others = std::min(request.priority, policy.max_priority) > 0;
+  if (request.deadline == kNoDeadline || may_pass_others || account->queued.requests == 0) {
     return absl::OkStatus();
   }
   const std::optional<Duration> wait = forecast_.TimeFor(account->queued.tokens + more.tokens);
@@ -136,9 +137,9 @@ void EngineInbox::Close(absl::string_view message, absl::string_view reason) {
   }
 }
 
-void EngineInbox::CountTooLong(TenantId tenant) {
+void EngineInbox::CountTooLong(TenantId tenant, uint64_t requests) {
   MutexLock lock(&mu_);
-  ++accounts_.at(tenant.value()).rejections.too_long;
+  accounts_.at(tenant.value()).rejections.too_long += requests;
 }
 
 EngineInbox::Messages EngineInbox::Take(TimePoint now) {
@@ -186,9 +187,12 @@ EngineInbox::Rejections EngineInbox::rejections() const {
   return sum;
 }
 
-EngineInbox::Rejections EngineInbox::rejections(TenantId tenant) const {
+std::vector<uint64_t> EngineInbox::RejectedByTenant() const {
   MutexLock lock(&mu_);
-  return accounts_.at(tenant.value()).rejections;
+  std::vector<uint64_t> rejected;
+  rejected.reserve(accounts_.size());
+  for (const Account& account : accounts_) rejected.push_back(account.rejections.Sum());
+  return rejected;
 }
 
 }  // namespace quire

@@ -79,7 +79,7 @@ class EngineInbox {
   absl::StatusOr<int64_t> KvLimit(TenantId tenant, int64_t kv_bytes) const;
   // No submit gets in from now on; callers are told why.
   void Close(absl::string_view message, absl::string_view reason);
-  void CountTooLong(TenantId tenant);
+  void CountTooLong(TenantId tenant, uint64_t requests);
 
   // Takes everything, in order of arrival. Engine thread.
   Messages Take(TimePoint now);
@@ -93,7 +93,7 @@ class EngineInbox {
   // thread.
   void End();
   Rejections rejections() const;
-  Rejections rejections(TenantId tenant) const;
+  std::vector<uint64_t> RejectedByTenant() const;
 
  private:
   struct Queued {

@@ -26,21 +26,7 @@ absl::Status Engine::SetTenants(TenantTable tenants) {
   if (kv_->PrefixBlockTokens() == 0) {
     for (TenantPolicy& tenant : tenants) tenant.prefix_floor_bytes = 0;
   }
-  int64_t owed = 0;
-  for (const TenantPolicy& tenant : tenants) {
-    if (tenant.kv_reserved_bytes > kv_bytes_ || tenant.prefix_floor_bytes > kv_bytes_) {
-      owed = kv_bytes_ + 1;
-      break;
-    }
-    owed += tenant.kv_reserved_bytes + tenant.prefix_floor_bytes;
-    if (owed > kv_bytes_) break;
-  }
-  if (owed > kv_bytes_) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("kv_reserved and prefix_cache_floor of all tenants together exceed the KV "
-                     "cache of ",
-                     kv_bytes_, " bytes; lower them, or give the server a larger --kv-memory"));
-  }
+  QUIRE_RETURN_IF_ERROR(CheckReserves(tenants, kv_bytes_));
   MutexLock lock(&tenants_mu_);
   if (tenants.size() < num_tenants_) {
     return absl::InvalidArgumentError("a tenant keeps its place as long as the process lives");
@@ -127,9 +113,8 @@ void Engine::PublishTenants() {
 
 std::vector<TenantStats> Engine::Tenants() const {
   std::vector<TenantStats> tenants = stats_board_.ReadTenants();
-  for (uint32_t i = 0; i < tenants.size(); ++i) {
-    tenants[i].rejected = inbox_.rejections(TenantId(i)).Sum();
-  }
+  const std::vector<uint64_t> rejected = inbox_.RejectedByTenant();
+  for (size_t i = 0; i < tenants.size(); ++i) tenants[i].rejected = rejected.at(i);
   return tenants;
 }
 

@@ -38,4 +38,7 @@ using TenantTable = std::vector<TenantPolicy>;
 // InvalidArgument names the tenant, the value and what it must be.
 absl::Status ValidateTenants(const TenantTable& tenants);
 
+// What is set aside for valid tenants must fit a KV cache of so many bytes.
+absl::Status CheckReserves(const TenantTable& tenants, int64_t kv_bytes);
+
 }  // namespace quire

@@ -87,10 +87,14 @@ absl::StatusOr<TenantSettings> DecodeSettings(const v1::TenantConfig& message) {
   }
   tenant.max_context_tokens = message.max_context_tokens();
   tenant.max_output_tokens = message.max_output_tokens();
-  for (const int32_t limit : {tenant.max_context_tokens, tenant.max_output_tokens}) {
+  const std::pair<const char*, int32_t> limits[] = {
+      {"max_context_tokens", tenant.max_context_tokens},
+      {"max_output_tokens", tenant.max_output_tokens},
+  };
+  for (const auto& [name, limit] : limits) {
     if (limit >= 0) continue;
-    return Invalid("max_context_tokens and max_output_tokens",
-                   absl::StrCat("limits are 0 (none) or more, not ", limit));
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, " is ", limit, "; it must be 0 (none) or more"));
   }
   QUIRE_RETURN_IF_ERROR(ValidateTenants({policy}));
   return tenant;

@@ -130,8 +130,8 @@ TEST(EngineInboxTest, CancelsOfOneRequestTakeOnePlaceUntilTheyAreTaken) {
 
 TEST(EngineInboxTest, CountsEachKindOfRefusal) {
   EngineInbox inbox = MakeInbox(1, 100);
-  inbox.CountTooLong(TenantId());
-  EXPECT_EQ(inbox.rejections().too_long, 1u);
+  inbox.CountTooLong(TenantId(), 2);
+  EXPECT_EQ(inbox.rejections().too_long, 2u);
   EXPECT_EQ(inbox.rejections().queue_full, 0u);
   EXPECT_EQ(inbox.rejections().draining, 0u);
 }

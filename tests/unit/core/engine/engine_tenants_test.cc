@@ -210,10 +210,16 @@ TEST_F(EngineRefusalTest, WhatCanNeverRunIsRefusedAndNotToBeTriedAgain) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("the tenant may have 4096"));
   EXPECT_EQ(Stats(1).rejected, 1u);
   EXPECT_EQ(h_.engine.Stats().rejected_too_long, 2u);
+  const Request one = MakeRequest(0, 500, 13);
+  EXPECT_FALSE(h_.engine.Submit({one, one, one}).ok());
+  EXPECT_EQ(Stats(0).rejected, 1u + 3u) << "each answer is a request";
+  EXPECT_TRUE(h_.engine.Submit(std::vector<Request>()).ok());
 }
 
 TEST_F(EngineRefusalTest, ADeadlineThatTheQueueCannotMeetIsRefusedAtOnce) {
-  SetTenants(MakeTenants(2));
+  TenantTable tenants = MakeTenants(2);
+  tenants[0].max_priority = 1;
+  SetTenants(tenants);
   for (int i = 0; i < 25; ++i) MustSubmit(0, 10, 10);
   // A request of ten steps starts each second.
   for (int step = 0; step < 100; ++step) Step(std::chrono::milliseconds(100));
@@ -232,6 +238,9 @@ TEST_F(EngineRefusalTest, ADeadlineThatTheQueueCannotMeetIsRefusedAtOnce) {
   EXPECT_TRUE(submit(0, 2, 1).ok()) << "it may pass others";
   EXPECT_TRUE(submit(1, 2, 0).ok()) << "nothing of this tenant waits";
   EXPECT_EQ(h_.engine.Stats().rejected_deadline, 1u);
+  tenants[0].max_priority = 0;
+  SetTenants(tenants);
+  EXPECT_FALSE(submit(0, 2, 1).ok()) << "its priority is lowered to what the tenant may ask for";
 }
 
 TEST_F(EngineRefusalTest, ADrainingServerSaysSo) {

@@ -45,18 +45,30 @@ TEST(TenantPolicyTest, ARefusalNamesTheTenantTheValueAndTheRule) {
       {[](auto* t) { t->weight = -1; }, "weight -1 is not in"},
       {[](auto* t) { t->weight = 2e6; }, "weight 2e+06 is not in"},
       {[nan](auto* t) { t->weight = nan; }, "weight nan is not in"},
-      {[](auto* t) { t->max_priority = -1; }, "0 (none) or more, not -1"},
-      {[](auto* t) { t->max_running = -2; }, "0 (none) or more, not -2"},
-      {[](auto* t) { t->max_queued = -3; }, "0 (none) or more, not -3"},
-      {[](auto* t) { t->max_queued_tokens = -4; }, "0 (none) or more, not -4"},
-      {[](auto* t) { t->kv_reserved_bytes = -5; }, "0 (none) or more, not -5"},
-      {[](auto* t) { t->kv_limit_bytes = -6; }, "0 (none) or more, not -6"},
-      {[](auto* t) { t->prefix_floor_bytes = -7; }, "0 (none) or more, not -7"},
-      {[](auto* t) { t->prefix_ceiling_bytes = -8; }, "0 (none) or more, not -8"},
-      {[](auto* t) { t->tokens_per_second = -9; }, "rate is 0 (none) or more, not -9"},
-      {[inf](auto* t) { t->tokens_per_second = inf; }, "rate is 0 (none) or more, not inf"},
-      {[](auto* t) { t->burst_tokens = -1; }, "rate is 0 (none) or more, not -1"},
-      {[nan](auto* t) { t->burst_tokens = nan; }, "rate is 0 (none) or more, not nan"},
+      {[](auto* t) { t->max_priority = -1; },
+       "tenant research: max_priority is -1; it must be 0 (none) or more"},
+      {[](auto* t) { t->max_running = -2; },
+       "tenant research: max_running is -2; it must be 0 (none) or more"},
+      {[](auto* t) { t->max_queued = -3; },
+       "tenant research: max_queued is -3; it must be 0 (none) or more"},
+      {[](auto* t) { t->max_queued_tokens = -4; },
+       "tenant research: max_queued_tokens is -4; it must be 0 (none) or more"},
+      {[](auto* t) { t->kv_reserved_bytes = -5; },
+       "tenant research: kv_reserved is -5; it must be 0 (none) or more"},
+      {[](auto* t) { t->kv_limit_bytes = -6; },
+       "tenant research: kv_limit is -6; it must be 0 (none) or more"},
+      {[](auto* t) { t->prefix_floor_bytes = -7; },
+       "tenant research: prefix_cache_floor is -7; it must be 0 (none) or more"},
+      {[](auto* t) { t->prefix_ceiling_bytes = -8; },
+       "tenant research: prefix_cache_ceiling is -8; it must be 0 (none) or more"},
+      {[](auto* t) { t->tokens_per_second = -9; },
+       "tenant research: tokens_per_second is -9; it must be 0 (none) or more"},
+      {[inf](auto* t) { t->tokens_per_second = inf; },
+       "tenant research: tokens_per_second is inf; it must be 0 (none) or more"},
+      {[](auto* t) { t->burst_tokens = -1; },
+       "tenant research: burst_tokens is -1; it must be 0 (none) or more"},
+      {[nan](auto* t) { t->burst_tokens = nan; },
+       "tenant research: burst_tokens is nan; it must be 0 (none) or more"},
       {[](auto* t) {
          t->kv_reserved_bytes = 11;
          t->kv_limit_bytes = 10;
@@ -76,6 +88,19 @@ TEST(TenantPolicyTest, ARefusalNamesTheTenantTheValueAndTheRule) {
     EXPECT_THAT(std::string(status.message()), HasSubstr("tenant research: "));
     EXPECT_THAT(std::string(status.message()), HasSubstr(c.message));
   }
+}
+
+TEST(TenantPolicyTest, WhatIsSetAsideMustFitTheKvCache) {
+  TenantTable tenants = {Named("a"), Named("b")};
+  tenants[0].kv_reserved_bytes = 1;
+  tenants[1].kv_reserved_bytes = 2;
+  tenants[1].prefix_floor_bytes = 4;
+  EXPECT_TRUE(CheckReserves(tenants, 7).ok());
+  EXPECT_THAT(std::string(CheckReserves(tenants, 6).message()),
+              HasSubstr("the KV cache of 6 bytes; lower them"));
+  constexpr int64_t kMost = std::numeric_limits<int64_t>::max();
+  tenants[0].kv_reserved_bytes = tenants[1].kv_reserved_bytes = kMost;
+  EXPECT_FALSE(CheckReserves(tenants, kMost).ok());
 }
 
 TEST(TenantPolicyTest, ThereIsATenantAndEachHasAName) {
