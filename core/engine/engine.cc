@@ -172,7 +172,7 @@ void Engine::AdmitWaiting() {
     if (sequence->preemptions() > 0) continue;
     const Request& request = sequence->request();
     const double queue_seconds = ToSeconds(now_ - request.arrival);
-    inbox_.OnStarted(request);
+    inbox_.OnLeftQueue(request, /*started=*/true);
     stats_.queue_time.Observe(kTimeToFirstTokenEdges, queue_seconds);
     TenantStats& tenant = Count(request.tenant);
     ++tenant.started;
@@ -300,7 +300,7 @@ void Engine::Finish(Sequence* sequence, FinishReason reason, absl::Status status
   ++stats_.finished[static_cast<size_t>(reason)];
   ++Count(request.tenant).finished[static_cast<size_t>(reason)];
   stats_.request_duration.Observe(kRequestDurationEdges, ToSeconds(now_ - request.arrival));
-  if (never_started) inbox_.OnLeftQueue(request);
+  if (never_started) inbox_.OnLeftQueue(request, /*started=*/false);
   if (request.deadline != kNoDeadline) deadlines_.erase({request.deadline, request.id});
   live_.erase(request.id);
   scheduler_.Release(sequence->id(), last_launched_)->Finish();

@@ -26,6 +26,7 @@ absl::Status EngineInbox::Submit(std::vector<Request> requests, std::atomic<int6
     account.rejections.draining += requests.size();
     return closed_;
   }
+  for (Queued* queued : {&queued_, &account.queued}) queued->Advance(requests[0].arrival);
   QUIRE_RETURN_IF_ERROR(CheckRoom(requests[0], more, &account));
   if (live != nullptr) live->fetch_add(more.requests, std::memory_order_acq_rel);
   queued_.Add(more.requests, more.tokens);
@@ -49,27 +50,29 @@ absl::Status EngineInbox::CheckRoom(const Request& request, const Queued& more, 
                                " of its requests with ", account->queued.tokens,
                                " prompt tokens wait; try again later"),
                   {.reason = "TENANT_QUEUE_FULL",
-                   .retry_after = forecast_.RetryAfter(account->queued.tokens)});
+                   .retry_after = account->queued.forecast.RetryAfter(account->queued.tokens)});
   }
   if (is_full(queued_, options_.max_queued_requests, options_.max_queued_tokens)) {
     account->rejections.queue_full += count;
     return Refuse(absl::StatusCode::kResourceExhausted,
                   absl::StrCat("the queue is full: ", queued_.requests, " requests with ",
                                queued_.tokens, " prompt tokens wait; try again later"),
-                  {.reason = "QUEUE_FULL", .retry_after = forecast_.RetryAfter(queued_.tokens)});
+                  {.reason = "QUEUE_FULL",
+                   .retry_after = queued_.forecast.RetryAfter(queued_.tokens)});
   }
   const bool may_pass_others = std::min(request.priority, policy.max_priority) > 0;
   if (request.deadline == kNoDeadline || may_pass_others || account->queued.requests == 0) {
     return absl::OkStatus();
   }
-  const std::optional<Duration> wait = forecast_.TimeFor(account->queued.tokens + more.tokens);
+  const QueueForecast& forecast = account->queued.forecast;
+  const std::optional<Duration> wait = forecast.TimeFor(account->queued.tokens + more.tokens);
   if (!wait.has_value() || *wait <= request.deadline - request.arrival) return absl::OkStatus();
   account->rejections.deadline += count;
   return Refuse(absl::StatusCode::kResourceExhausted,
                 absl::StrCat("the deadline cannot be met: the queue takes about ", ToSeconds(*wait),
                              " s; give it more time, or try again later"),
                 {.reason = "DEADLINE_UNREACHABLE",
-                 .retry_after = forecast_.RetryAfter(account->queued.tokens)});
+                 .retry_after = forecast.RetryAfter(account->queued.tokens)});
 }
 
 void EngineInbox::Cancel(RequestId id) {
@@ -144,22 +147,19 @@ void EngineInbox::CountTooLong(TenantId tenant, uint64_t requests) {
 
 EngineInbox::Messages EngineInbox::Take(TimePoint now) {
   MutexLock lock(&mu_);
-  forecast_.Advance(now, queued_.requests > 0);
+  now_ = now;
   cancelled_.clear();
   return std::exchange(messages_, Messages{});
 }
 
-void EngineInbox::OnStarted(const Request& request) {
-  OnLeftQueue(request);
-  MutexLock lock(&mu_);
-  forecast_.OnStarted(static_cast<int64_t>(request.prompt.size()));
-}
-
-void EngineInbox::OnLeftQueue(const Request& request) {
+void EngineInbox::OnLeftQueue(const Request& request, bool started) {
   MutexLock lock(&mu_);
   const auto tokens = static_cast<int64_t>(request.prompt.size());
-  queued_.Add(-1, -tokens);
-  accounts_.at(request.tenant.value()).queued.Add(-1, -tokens);
+  for (Queued* queued : {&queued_, &accounts_.at(request.tenant.value()).queued}) {
+    queued->Advance(now_);
+    if (started) queued->forecast.OnStarted(tokens);
+    queued->Add(-1, -tokens);
+  }
 }
 
 void EngineInbox::Wait(Duration at_most) {

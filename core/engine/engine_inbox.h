@@ -84,8 +84,7 @@ class EngineInbox {
   // Takes everything, in order of arrival. Engine thread.
   Messages Take(TimePoint now);
   // A request has started, or ended without: it no longer counts as queued. Engine thread.
-  void OnStarted(const Request& request);
-  void OnLeftQueue(const Request& request);
+  void OnLeftQueue(const Request& request, bool started);
   // Sleeps until there is a message, Wake() was called, or for `at_most`. Engine thread.
   void Wait(Duration at_most);
   void Wake();
@@ -99,7 +98,10 @@ class EngineInbox {
   struct Queued {
     int64_t requests = 0;
     int64_t tokens = 0;
+    QueueForecast forecast;
 
+    // To be called before who waits changes, and before the forecast is asked.
+    void Advance(TimePoint now) { forecast.Advance(now, requests > 0); }
     void Add(int64_t more_requests, int64_t more_tokens) {
       requests += more_requests;
       tokens += more_tokens;
@@ -122,7 +124,7 @@ class EngineInbox {
   std::vector<Account> accounts_ ABSL_GUARDED_BY(mu_);             // by TenantId
   int64_t floor_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   Queued queued_ ABSL_GUARDED_BY(mu_);
-  QueueForecast forecast_ ABSL_GUARDED_BY(mu_);
+  TimePoint now_ ABSL_GUARDED_BY(mu_){};  // of the newest Take()
   bool wake_ ABSL_GUARDED_BY(mu_) = false;
   bool ended_ ABSL_GUARDED_BY(mu_) = false;
 };

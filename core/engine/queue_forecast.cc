@@ -15,12 +15,10 @@ constexpr Duration kLongestRetry = std::chrono::seconds(60);
 }  // namespace
 
 void QueueForecast::Advance(TimePoint now, bool waiting) {
-  if (waiting && now > now_) {
-    const double seconds = ToSeconds(now - now_);
-    const double left = std::exp(-seconds / kMemorySeconds);
-    seconds_ = seconds_ * left + seconds;
-    tokens_ *= left;
-  }
+  if (now <= now_) return;  // submits come from several threads
+  const double left = std::exp(-ToSeconds(now - now_) / kMemorySeconds);
+  seconds_ = seconds_ * left + (waiting ? kMemorySeconds * (1 - left) : 0);
+  tokens_ *= left;
   now_ = now;
 }
 

@@ -7,11 +7,11 @@
 
 namespace quire {
 
-// How long the queue takes, from how fast it has moved lately: prompt tokens of requests that
-// started, per second in which anybody waited. What is older counts less and less.
+// How long a queue takes, from how fast it has moved lately: prompt tokens of requests that
+// started, per second in which anybody waited in it. What is older counts less and less.
 class QueueForecast {
  public:
-  // Time has passed; `waiting`: somebody waited all the while.
+  // Time has passed; `waiting`: somebody waited all the while, else nobody.
   void Advance(TimePoint now, bool waiting);
   void OnStarted(int64_t prompt_tokens) { tokens_ += static_cast<double>(prompt_tokens); }
 

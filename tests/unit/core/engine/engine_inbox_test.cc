@@ -56,7 +56,7 @@ TEST(EngineInboxTest, IsBoundedByRequestsEvenAfterTheyWereTaken) {
   EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(full.message()), HasSubstr("2 requests with 2 prompt tokens"));
   EXPECT_TRUE(inbox.Take(TimePoint()).submits.empty()) << "nothing of a refused request is kept";
-  inbox.OnLeftQueue(MakeRequest(9, 1)[0]);
+  inbox.OnLeftQueue(MakeRequest(9, 1)[0], /*started=*/true);
   EXPECT_TRUE(inbox.Submit(MakeRequest(3, 1)).ok());
   EXPECT_EQ(inbox.rejections().queue_full, 1u);
 }
@@ -67,7 +67,7 @@ TEST(EngineInboxTest, IsBoundedByPromptTokens) {
   EXPECT_EQ(inbox.Submit(MakeRequest(2, 5)).code(), absl::StatusCode::kResourceExhausted);
   EXPECT_TRUE(inbox.Submit(MakeRequest(3, 4)).ok()) << "exactly the bound";
   EXPECT_EQ(inbox.Submit(MakeRequest(4, 1)).code(), absl::StatusCode::kResourceExhausted);
-  inbox.OnLeftQueue(MakeRequest(9, 6)[0]);
+  inbox.OnLeftQueue(MakeRequest(9, 6)[0], /*started=*/true);
   EXPECT_TRUE(inbox.Submit(MakeRequest(5, 6)).ok());
   EXPECT_EQ(inbox.rejections().queue_full, 2u);
 }

@@ -243,6 +243,37 @@ TEST_F(EngineRefusalTest, ADeadlineThatTheQueueCannotMeetIsRefusedAtOnce) {
   EXPECT_FALSE(submit(0, 2, 1).ok()) << "its priority is lowered to what the tenant may ask for";
 }
 
+TEST_F(EngineRefusalTest, TheTimeBeforeARequestCameIsNoWaiting) {
+  Step();
+  Step(std::chrono::seconds(60));  // nothing to do
+  h_.clock.Advance(std::chrono::seconds(60));
+  MustSubmit(0, 10, 1);
+  ASSERT_TRUE(h_.RunUntilIdle());
+  MustSubmit(0, 10, 10);
+  Request request = MakeRequest(0, 10, 10);
+  request.deadline = request.arrival + std::chrono::seconds(5);
+  EXPECT_TRUE(h_.engine.Submit(std::move(request)).ok());
+  ASSERT_TRUE(h_.RunUntilIdle());
+}
+
+TEST_F(EngineRefusalTest, WhoWaitsForItsOwnRateMakesNobodyElseWait) {
+  TenantTable tenants = MakeTenants(2);
+  tenants[0].tokens_per_second = 0.1;
+  SetTenants(tenants);
+  MustSubmit(0, 10, 1);
+  Step();
+  MustSubmit(0, 10, 1);  // waits for its rate
+  for (int i = 0; i < 20; ++i) Step(std::chrono::seconds(1));
+  MustSubmit(1, 10, 1);
+  Step();
+  MustSubmit(1, 10, 1);
+  Request request = MakeRequest(1, 10, 1);
+  request.deadline = request.arrival + std::chrono::seconds(5);
+  EXPECT_TRUE(h_.engine.Submit(std::move(request)).ok());
+  h_.engine.AbortAll();
+  ASSERT_TRUE(h_.RunUntilIdle());
+}
+
 TEST_F(EngineRefusalTest, ADrainingServerSaysSo) {
   h_.engine.StopAccepting();
   ExpectRefusal(Submit(0, 4, 4), absl::StatusCode::kUnavailable, "DRAINING");

@@ -40,11 +40,33 @@ TEST(QueueForecastTest, TellsTheTimeFromTheTokensThatStartedASecond) {
 TEST(QueueForecastTest, TimeInWhichNobodyWaitedDoesNotCount) {
   QueueForecast forecast = After(5, 10);
   const std::optional<Duration> before = forecast.TimeFor(100);
-  forecast.Advance(At(1000), false);
-  EXPECT_EQ(forecast.TimeFor(100), before);
+  forecast.Advance(At(10), false);
+  EXPECT_NEAR(Seconds(forecast.TimeFor(100)), Seconds(before), 1e-6);
   forecast.OnStarted(10);
-  forecast.Advance(At(1000.1), true);
+  forecast.Advance(At(10.1), true);
   EXPECT_NEAR(Seconds(forecast.TimeFor(100)), 1, 0.02);
+}
+
+TEST(QueueForecastTest, AQueueThatWasEmptyForLongIsForgotten) {
+  QueueForecast forecast = After(60, 10);
+  forecast.Advance(At(160), false);
+  EXPECT_EQ(forecast.TimeFor(100), std::nullopt);
+}
+
+TEST(QueueForecastTest, TimeMayPassInOneStepOrInMany) {
+  QueueForecast one = After(5, 10), many = After(5, 10);
+  one.Advance(At(35), true);
+  for (int i = 1; i <= 300; ++i) many.Advance(At(5 + i / 10.0), true);
+  EXPECT_NEAR(Seconds(one.TimeFor(100)), Seconds(many.TimeFor(100)), 1e-3);
+}
+
+TEST(QueueForecastTest, OlderTimesThanItHasSeenPassNoTime) {
+  QueueForecast forecast = After(5, 10);
+  const std::optional<Duration> before = forecast.TimeFor(100);
+  forecast.Advance(At(1), true);
+  EXPECT_EQ(forecast.TimeFor(100), before);
+  forecast.Advance(At(5), true);
+  EXPECT_EQ(forecast.TimeFor(100), before);
 }
 
 TEST(QueueForecastTest, WhatIsOlderCountsLess) {
