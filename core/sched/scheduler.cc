@@ -35,13 +35,14 @@ void Scheduler::SetTenants(TenantTable tenants) {
     quotas.push_back({policy.prefix_floor_bytes, policy.prefix_ceiling_bytes});
     if (policy.kv_reserved_bytes > 0) reserving_.emplace_back(static_cast<uint32_t>(i));
     tenants_[i].bucket.SetRate(policy.tokens_per_second, policy.burst_tokens);
-    tenants_[i].closed = false;
   }
-  openings_.clear();
   fair_.SetWeights(weights);
   kv_->SetPrefixQuotas(quotas);
   ReviewLoans();
-  for (uint32_t i = 0; i < tenants_.size(); ++i) Refresh(TenantId(i));
+  for (uint32_t i = 0; i < tenants_.size(); ++i) {
+    AskBucket(TenantId(i));
+    Refresh(TenantId(i));
+  }
 }
 
 // What was granted under other policies: each tenant's oldest sequences are within its reserve, and
@@ -109,7 +110,7 @@ void Scheduler::Refresh(TenantId id) {
 bool Scheduler::MayStart(TenantId id) const {
   const Tenant& tenant = tenants_[id.value()];
   const Sequence* const head = tenant.queue.Front();
-  if (head == nullptr || tenant.closed) return false;
+  if (head == nullptr || tenant.opens_at.has_value()) return false;
   const TenantPolicy& policy = policies_[id.value()];
   if (policy.max_running > 0 && tenant.running >= policy.max_running) return false;
   // A limit that was lowered since it started is not to stop a tenant's only sequence for good.
@@ -227,13 +228,20 @@ void Scheduler::ChargeFor(TenantId id) {
   fair_.Expect(id, -std::exchange(tenant.pending_prefill, 0));
   fair_.Charge(id, std::exchange(tenant.pending_cost, 0));
   tenant.bucket.Take(std::exchange(tenant.pending_tokens, 0), now_);
-  const TimePoint opens = tenant.bucket.OpenAt(now_);
-  const bool closes = opens > now_ && !tenant.closed;
-  if (closes) {
-    tenant.closed = true;
+  const bool stopped = std::exchange(tenant.stopped_prefill, false);
+  if (AskBucket(id) || stopped) Refresh(id);
+}
+
+bool Scheduler::AskBucket(TenantId id) {
+  Tenant& tenant = tenants_[id.value()];
+  const bool waited = tenant.opens_at.has_value();
+  if (waited) openings_.erase({*std::exchange(tenant.opens_at, std::nullopt), id});
+  const TimePoint opens = tenant.bucket.OpenAt(now_, fair_.expected(id) / kPrefillTokenCost);
+  if (opens > now_) {
+    tenant.opens_at = opens;
     openings_.emplace(opens, id);
   }
-  if (std::exchange(tenant.stopped_prefill, false) || closes) Refresh(id);
+  return waited != tenant.opens_at.has_value();
 }
 
 std::unique_ptr<Sequence> Scheduler::Release(SequenceId id, StepId last_launched) {

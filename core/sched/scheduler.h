@@ -126,8 +126,8 @@ class Scheduler {
     TokenBucket bucket;
     int64_t running = 0;
     int64_t prefilling = 0;
-    bool stopped_prefill = false;  // in the step that is being launched
-    bool closed = false;           // until its token rate allows more
+    bool stopped_prefill = false;         // in the step that is being launched
+    std::optional<TimePoint> opens_at{};  // while it waits for its token rate
     // Of the step that is being launched.
     double pending_cost = 0, pending_prefill = 0, pending_tokens = 0;
     TimePoint kv_changed_at{};
@@ -154,6 +154,9 @@ class Scheduler {
   void Refresh(TenantId id);
   bool MayStart(TenantId id) const;
   void ChargeFor(TenantId id);
+  // Whether the tenant's rate allows more, what has started counting in full; to be called when
+  // what that depends on changed. Returns whether the answer did.
+  bool AskBucket(TenantId id);
 
   // Admission (scheduler_admit.cc).
   void BeginRound(TimePoint now);
@@ -211,7 +214,7 @@ class Scheduler {
   TimePoint now_{};    // of the newest round
   int64_t round_ = 0;  // of admission: one a step
   int64_t num_loans_ = 0;
-  absl::btree_set<std::pair<TimePoint, TenantId>> openings_;      // of closed tenants
+  absl::btree_set<std::pair<TimePoint, TenantId>> openings_;      // `opens_at` of tenants
   absl::flat_hash_map<SequenceId, std::vector<Waiter>> waiters_;  // by who computes their prefix
   absl::btree_set<std::pair<int64_t, SequenceId>> wait_ends_;     // by round: of whose waiters
   int64_t num_parked_ = 0;

@@ -25,14 +25,7 @@ void Scheduler::BeginRound(TimePoint now) {
   ++round_;
   while (!openings_.empty() && openings_.begin()->first <= now) {
     const TenantId id = openings_.begin()->second;
-    openings_.erase(openings_.begin());
-    // What runs has gone on taking tokens.
-    if (const TimePoint opens = tenants_[id.value()].bucket.OpenAt(now); opens > now) {
-      openings_.emplace(opens, id);
-      continue;
-    }
-    tenants_[id.value()].closed = false;
-    Refresh(id);
+    if (AskBucket(id)) Refresh(id);
   }
   while (!wait_ends_.empty() && wait_ends_.begin()->first <= round_) {
     const SequenceId producer = wait_ends_.begin()->second;
@@ -181,6 +174,7 @@ Sequence* Scheduler::Start(TenantId id, SequenceId sequence_id, bool loan) {
   ++tenant.prefilling;
   live_.at(sequence.id()).running = running.get();
   running_.push_back(std::move(running));
+  AskBucket(id);
   Refresh(id);
   return &sequence;
 }

@@ -133,6 +133,7 @@ std::unique_ptr<Scheduler::Running> Scheduler::TakeRunning(Running* running, Ste
   kv_->Free(id, last_launched);
   ChangeKv(tenant_id, -running->promised_bytes);
   fair_.Expect(tenant_id, -running->outstanding_cost);
+  AskBucket(tenant_id);
   if (running->loan) --num_loans_;
   if (running->prefill) --tenant.prefilling;
   --tenant.running;

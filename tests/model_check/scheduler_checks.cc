@@ -15,7 +15,7 @@ void SchedulerChecks::Report(const Parts&... parts) {
 void SchedulerChecks::Admission(const SchedulerFacts& before, const SchedulerFacts& after) {
   if (at_rest_) NobodyWaitsInVain(after);
   for (size_t r = 0; r < submitted_.size(); ++r) {
-    if (after.Started(r, before) && before.tenants[TenantOf(r)].ahead_of_rate) {
+    if (after.Started(r, before) && after.tenants[TenantOf(r)].ahead_before) {
       Report("request ", r, " starts ahead of its tenant's rate");
     }
   }

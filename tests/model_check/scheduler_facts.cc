@@ -29,6 +29,7 @@ SchedulerFacts SchedulerFacts::Of(const SchedulerScenario& scenario,
   facts.tenants.resize(scenario.tenants.size());
   facts.fenced = kv.Snapshot().classes[0].fenced_blocks;
   facts.unpromised = scenario.blocks - facts.fenced;
+  std::vector<int64_t> expected(facts.tenants.size()), newest(facts.tenants.size());
   for (const SchedulerStateReader::Running& running : SchedulerStateReader::RunningOf(scheduler)) {
     size_t r = 0;
     while (submitted[r].sequence != running.sequence) ++r;
@@ -41,6 +42,10 @@ SchedulerFacts SchedulerFacts::Of(const SchedulerScenario& scenario,
     Tenant& tenant = facts.tenants[scenario.requests[r].tenant.value()];
     ++tenant.running;
     tenant.used += request.promised;
+    const uint32_t t = scenario.requests[r].tenant.value();
+    newest[t] = running.sequence->NewPromptTokens(running.sequence->prefill_tokens() -
+                                                  running.sequence->launched());
+    expected[t] += newest[t];
     facts.unpromised -= request.promised;
     facts.running.push_back(r);
   }
@@ -73,13 +78,15 @@ SchedulerFacts SchedulerFacts::Of(const SchedulerScenario& scenario,
     facts.floors += scenario.FloorOf(id);
     facts.free -= std::min(scenario.FloorOf(id), kv.PrefixUseOf(id).unused_bytes / kBlockBytes);
     tenant.loans = scheduler.Load(id).loans;
-    tenant.ahead_of_rate = SchedulerStateReader::IsAheadOfRate(scheduler, id, now);
+    tenant.ahead = SchedulerStateReader::IsAheadOfRate(scheduler, id, expected[t], now);
+    tenant.ahead_before =
+        SchedulerStateReader::IsAheadOfRate(scheduler, id, expected[t] - newest[t], now);
     tenant.eligible = scheduler.fair_share().IsEligible(id);
     tenant.turn = scheduler.fair_share().turn(id);
     if (!tenant.head.has_value()) continue;
     const int64_t then = tenant.used + facts.requests[*tenant.head].needs;
     const int64_t limit = scenario.LimitOf(id);
-    tenant.may_start = !SchedulerStateReader::IsClosed(scheduler, id) &&
+    tenant.may_start = !tenant.ahead &&
                        (policy.max_running == 0 || tenant.running < policy.max_running) &&
                        (tenant.running == 0 || limit == 0 || then <= limit);
     tenant.covered = then <= scenario.ReserveOf(id);

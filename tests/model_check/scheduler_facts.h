@@ -40,7 +40,8 @@ struct SchedulerFacts {
     std::optional<size_t> head;  // the request that is to start next
     bool may_start = false;      // it waits for nothing but its turn
     bool covered = false;        // by the reserve
-    bool ahead_of_rate = false;
+    // Of its rate, what runs counting in full, and without what started last.
+    bool ahead = false, ahead_before = false;
   };
 
   static SchedulerFacts Of(const SchedulerScenario& scenario,

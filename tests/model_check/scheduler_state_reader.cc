@@ -115,10 +115,10 @@ void SchedulerStateReader::AddRates(const Scheduler& scheduler, TimePoint now, S
     bucket.Take(kMany, now);
     const Duration full = bucket.OpenAt(now) - now;
     key->Add(std::llround(ToSeconds(full) * 1e6));
-    key->Add(tenant.closed ? 1 : 0);
+    key->Add(tenant.opens_at.has_value() ? 1 : 0);
   }
   for (const auto& [opens, tenant] : scheduler.openings_) {
-    key->Add(std::llround(ToSeconds(opens - now) * 1e6));
+    key->Add(opens <= now ? 0 : 1 + std::llround(ToSeconds(opens - now) * 1e6));
     key->Add(tenant.value());
   }
 }

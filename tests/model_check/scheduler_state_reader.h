@@ -28,12 +28,11 @@ class SchedulerStateReader {
   static std::vector<Running> RunningOf(const Scheduler& scheduler);
   // Those that are parked and whom they wait for.
   static std::vector<Wait> WaitsOf(const Scheduler& scheduler);
-  static bool IsClosed(const Scheduler& scheduler, TenantId tenant) {
-    return scheduler.tenants_[tenant.value()].closed;
-  }
-  static bool IsAheadOfRate(const Scheduler& scheduler, TenantId tenant, TimePoint now) {
+  // With so many tokens that it is going to take besides.
+  static bool IsAheadOfRate(const Scheduler& scheduler, TenantId tenant, int64_t expected,
+                            TimePoint now) {
     TokenBucket bucket = scheduler.tenants_[tenant.value()].bucket;
-    return bucket.OpenAt(now) > now;
+    return bucket.OpenAt(now, static_cast<double>(expected)) > now;
   }
 
   // What the scheduler does not know.
