@@ -100,6 +100,8 @@ class KvCacheManager {
   int64_t FindPrefix(std::span<const TokenId> prompt, absl::string_view scope) const;
   // How many of the sequence's first tokens can be found by others.
   int64_t PublishedTokens(SequenceId sequence) const;
+  // In which scope others find what the sequence computes; empty where they do not.
+  absl::string_view PublishedScope(SequenceId sequence) const;
   // Prefixes are found in multiples of so many tokens; 0: not at all.
   int64_t PrefixBlockTokens() const {
     return prefix_cache_ ? classes_[0]->layout().block_tokens : 0;

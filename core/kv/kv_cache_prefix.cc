@@ -111,6 +111,11 @@ int64_t KvCacheManager::PublishedTokens(SequenceId sequence) const {
   return static_cast<int64_t>(KvOf(sequence).prefix.blocks) * PrefixBlockTokens();
 }
 
+absl::string_view KvCacheManager::PublishedScope(SequenceId sequence) const {
+  const PrefixCursor& prefix = KvOf(sequence).prefix;
+  return prefix.findable ? absl::string_view(prefix.scope) : absl::string_view();
+}
+
 void KvCacheManager::Publish(SequenceId sequence, Tokens tokens) {
   if (!prefix_cache_) return;
   SequenceKv& kv = KvOf(sequence);

@@ -171,7 +171,6 @@ class Scheduler {
   bool Fits(const KvBlockCounts& blocks, bool covered, KvBudget* after) const;
   bool ReclaimFor(const KvBlockCounts& blocks, StepId last_launched, KvBudget* after);
   bool SomebodyReclaims(TenantId but) const;
-  bool SharePrefixes(const Sequence& a, const Sequence& b) const;
   std::string ScopeOf(const Sequence& sequence) const;
   std::optional<PrefixWait> PrefixToWaitFor(const Sequence& sequence) const;
   void Park(const Sequence& sequence, const PrefixWait& wait);

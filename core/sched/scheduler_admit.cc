@@ -187,13 +187,6 @@ std::string Scheduler::ScopeOf(const Sequence& sequence) const {
                        : absl::StrCat("g", group.size(), ":", group, salt);
 }
 
-bool Scheduler::SharePrefixes(const Sequence& a, const Sequence& b) const {
-  if (a.request().cache_salt != b.request().cache_salt) return false;
-  if (a.request().tenant == b.request().tenant) return true;
-  const std::string& group = PolicyOf(a).sharing_group;
-  return !group.empty() && group == PolicyOf(b).sharing_group;
-}
-
 int32_t Scheduler::SharePrefix(const Sequence& sequence) {
   return static_cast<int32_t>(kv_->SharePrefix(
       sequence.id(), sequence.tokens().first(static_cast<size_t>(sequence.ReusableTokens())),
@@ -208,10 +201,11 @@ std::optional<Scheduler::PrefixWait> Scheduler::PrefixToWaitFor(const Sequence& 
     return std::nullopt;
   }
   const auto known = sequence.tokens().first(static_cast<size_t>(sequence.ReusableTokens()));
+  const std::string scope = ScopeOf(sequence);
   PrefixWait wait;
   for (const auto& running : running_) {
     const Sequence& other = *running->sequence;
-    if (!running->prefill || !SharePrefixes(sequence, other)) continue;
+    if (!running->prefill || kv_->PublishedScope(other.id()) != scope) continue;
     const auto computed = other.tokens().first(static_cast<size_t>(other.prefill_tokens()));
     const auto differ = std::mismatch(known.begin(), known.end(), computed.begin(), computed.end());
     const int64_t common =
@@ -222,7 +216,7 @@ std::optional<Scheduler::PrefixWait> Scheduler::PrefixToWaitFor(const Sequence& 
     }
   }
   if (wait.tokens == 0) return std::nullopt;
-  const int64_t saved = wait.tokens - kv_->FindPrefix(known, ScopeOf(sequence));
+  const int64_t saved = wait.tokens - kv_->FindPrefix(known, scope);
   if (saved < std::max<int64_t>(options_.max_step_tokens / 4, 1)) return std::nullopt;
   return wait;
 }

@@ -140,6 +140,24 @@ TEST_F(SchedulerPrefixWaitTest, TheBlockOfItsLastTokenIsNotWaitedFor) {
   EXPECT_EQ(Cached(second), 48);
 }
 
+TEST_F(SchedulerPrefixWaitTest, WhatWillNotBeFoundIsNotWaitedFor) {
+  Enqueue(60);
+  f_.Admit();
+  f_.kv().FlushPrefixes(std::nullopt);
+  const SequenceId b = Enqueue(60);
+  EXPECT_THAT(f_.Admit(), ElementsAre(b));
+}
+
+TEST_F(SchedulerPrefixWaitTest, WhoJoinsAGroupDoesNotWaitForWhatWasBegunBefore) {
+  Enqueue(60, 0);
+  f_.Admit();
+  TenantTable tenants = f_.scheduler().tenants();
+  tenants[0].sharing_group = tenants[1].sharing_group = "new";
+  f_.scheduler().SetTenants(tenants);
+  const SequenceId b = Enqueue(60, 1);
+  EXPECT_THAT(f_.Admit(), ElementsAre(b));
+}
+
 class SchedulerLargeStepTest : public SchedulerPrefixWaitTest {
  protected:
   SchedulerLargeStepTest()
