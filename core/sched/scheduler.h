@@ -211,7 +211,7 @@ class Scheduler {
   uint64_t last_sequence_id_ = 0;
 
   TimePoint now_{};    // of the newest round
-  int64_t round_ = 0;  // of admission: one a step
+  int64_t round_ = 0;  // of admission: one a step, and the next one's between two
   int64_t num_loans_ = 0;
   absl::btree_set<std::pair<TimePoint, TenantId>> openings_;      // `opens_at` of tenants
   absl::flat_hash_map<SequenceId, std::vector<Waiter>> waiters_;  // by who computes their prefix

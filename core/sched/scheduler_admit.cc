@@ -17,12 +17,12 @@ std::vector<Sequence*> Scheduler::Admit(TimePoint now, StepId last_launched) {
   while (num_running() < options_.max_running_sequences &&
          AdmitInTurn(last_launched, &started) == Attempt::kChanged) {
   }
+  ++round_;  // who is parked now sits the step out
   return started;
 }
 
 void Scheduler::BeginRound(TimePoint now) {
   now_ = now;
-  ++round_;
   while (!openings_.empty() && openings_.begin()->first <= now) {
     const TenantId id = openings_.begin()->second;
     if (AskBucket(id)) Refresh(id);

@@ -158,6 +158,15 @@ TEST_F(SchedulerPrefixWaitTest, WhoJoinsAGroupDoesNotWaitForWhatWasBegunBefore) 
   EXPECT_THAT(f_.Admit(), ElementsAre(b));
 }
 
+TEST_F(SchedulerPrefixWaitTest, TheStepThatComputesItCountsAsWaited) {
+  Enqueue(60);
+  const SequenceId b = Enqueue(20);  // a block in common, which the first step computes
+  f_.Admit();
+  Step();
+  EXPECT_THAT(f_.Admit(), ElementsAre(b));
+  EXPECT_EQ(f_.Find(b)->prefix_wait(), 1);
+}
+
 class SchedulerLargeStepTest : public SchedulerPrefixWaitTest {
  protected:
   SchedulerLargeStepTest()
@@ -215,7 +224,6 @@ TEST_F(SchedulerShortWaitTest, TheWaitIsBounded) {
 
 TEST_F(SchedulerShortWaitTest, TheBoundIsOneForAllItsWaits) {
   const SequenceId a = Enqueue(60), b = Enqueue(60), c = Enqueue(60);
-  f_.Admit();
   f_.Admit();
   f_.Admit();  // two steps
   f_.Release(a);
