@@ -9,6 +9,7 @@ namespace quire {
 namespace {
 
 constexpr double kMaxWeight = 1e6;
+constexpr int32_t kMaxPriority = 10'000;  // times the longest ageing, a day: still a Duration
 
 absl::Status Validate(const TenantPolicy& tenant) {
   const auto invalid = [&](const auto&... parts) {
@@ -30,6 +31,9 @@ absl::Status Validate(const TenantPolicy& tenant) {
   };
   for (const auto& [name, limit] : limits) {
     if (limit < 0) return invalid(name, " is ", limit, "; it must be 0 (none) or more");
+  }
+  if (tenant.max_priority > kMaxPriority) {
+    return invalid("max_priority ", tenant.max_priority, " is more than ", kMaxPriority);
   }
   const std::pair<const char*, double> rates[] = {
       {"tokens_per_second", tenant.tokens_per_second},

@@ -13,7 +13,7 @@ namespace quire {
 struct TenantPolicy {
   std::string name;               // for messages and metrics
   double weight = 1;              // its share of the computing beside others that want some: > 0
-  int32_t max_priority = 0;       // requests that ask for more get this
+  int32_t max_priority = 0;       // requests that ask for more get this; at most 10000
   int32_t max_running = 0;        // sequences in a step
   int32_t max_queued = 0;         // requests that wait
   int64_t max_queued_tokens = 0;  // prompt tokens of those together

@@ -69,6 +69,7 @@ TEST(TenantPolicyTest, ARefusalNamesTheTenantTheValueAndTheRule) {
        "tenant research: burst_tokens is -1; it must be 0 (none) or more"},
       {[nan](auto* t) { t->burst_tokens = nan; },
        "tenant research: burst_tokens is nan; it must be 0 (none) or more"},
+      {[](auto* t) { t->max_priority = 10'001; }, "max_priority 10001 is more than 10000"},
       {[](auto* t) {
          t->kv_reserved_bytes = 11;
          t->kv_limit_bytes = 10;
