@@ -56,14 +56,16 @@ absl::Status Engine::Submit(Request request) {
 }
 
 absl::Status Engine::Submit(std::vector<Request> requests) {
-  if (requests.size() > static_cast<size_t>(options_.max_queued_requests)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(requests.size(), " answers at once are more than the ",
-                     options_.max_queued_requests, " requests that this server queues"));
-  }
   if (requests.empty()) return absl::OkStatus();
   const TenantId tenant = requests[0].tenant;
   QUIRE_ASSIGN_OR_RETURN(const int64_t kv_limit, inbox_.KvLimit(tenant, kv_bytes_));
+  if (requests.size() > static_cast<size_t>(options_.max_queued_requests)) {
+    inbox_.CountTooLong(tenant, requests.size());
+    return Refuse(absl::StatusCode::kInvalidArgument,
+                  absl::StrCat(requests.size(), " answers at once are more than the ",
+                               options_.max_queued_requests, " requests that this server queues"),
+                  {.reason = "TOO_MANY_ANSWERS"});
+  }
   for (const Request& request : requests) {
     if (absl::Status status = CheckFits(request, kv_limit); !status.ok()) {
       inbox_.CountTooLong(tenant, requests.size());

@@ -60,10 +60,12 @@ class Engine {
 
   // Accepts a request: from now on its events go to the sink, the last one with its only terminal
   // status. An error means that it was not accepted and nothing was kept:
-  //   InvalidArgument    it could never run: longer than the context or the whole KV cache
+  //   InvalidArgument    it could never run: longer than the context or the whole KV cache, or
+  //                      with more others at once than the queue holds
   //   ResourceExhausted  the queue or the tenant's is full, or the deadline cannot be met
   //   Unavailable        draining, or the device has failed
-  // Each carries a Refusal. Requests that are submitted together are of one tenant.
+  // Each carries a Refusal, but InvalidArgument for a tenant that does not exist. Requests that are
+  // submitted together are of one tenant.
   absl::Status Submit(Request request);
   // Accepts all of them or none.
   absl::Status Submit(std::vector<Request> requests);

@@ -214,6 +214,9 @@ TEST_F(EngineRefusalTest, WhatCanNeverRunIsRefusedAndNotToBeTriedAgain) {
   EXPECT_FALSE(h_.engine.Submit({one, one, one}).ok());
   EXPECT_EQ(Stats(0).rejected, 1u + 3u) << "each answer is a request";
   EXPECT_TRUE(h_.engine.Submit(std::vector<Request>()).ok());
+  const std::vector<Request> many(31, MakeRequest(1, 4, 4));
+  ExpectRefusal(h_.engine.Submit(many), absl::StatusCode::kInvalidArgument, "TOO_MANY_ANSWERS");
+  EXPECT_EQ(Stats(1).rejected, 1u + 31u);
 }
 
 TEST_F(EngineRefusalTest, ADeadlineThatTheQueueCannotMeetIsRefusedAtOnce) {
