@@ -174,6 +174,7 @@ class KvCacheManager {
     PrefixCursor prefix;
   };
   struct SwappedKv {
+    TenantId tenant;
     std::array<std::vector<SwapBlock>, kernels::kMaxCacheClasses> blocks;  // in order
     std::array<int32_t, kernels::kMaxCacheClasses> passed_blocks{};        // before those
     KvBlockCounts promise{};

@@ -32,6 +32,7 @@ bool KvCacheManager::SwapOut(SequenceId sequence, StepId last_launched) {
   if (!swapper_->SwapOut(blocks)) return false;
   ForgetPrefix(sequence);
   SwappedKv out;
+  out.tenant = kv.tenant;
   out.filled_tokens = kv.filled_tokens;
   out.last_launched = last_launched;
   for (const SwapBlock& block : blocks) {
@@ -60,6 +61,7 @@ void KvCacheManager::SwapIn(SequenceId sequence) {
       << "step " << out.last_launched.value() << " still names sequence " << sequence.value();
   QUIRE_CHECK(Budget().TryTake(out.promise)) << "a swap-in beyond the KV budget";
   SequenceKv kv;
+  kv.tenant = out.tenant;
   kv.filled_tokens = out.filled_tokens;
   for (size_t c = 0; c < classes_.size(); ++c) {
     BlockTable& table = kv.tables[c];
@@ -68,7 +70,8 @@ void KvCacheManager::SwapIn(SequenceId sequence) {
     table.blocks.assign(static_cast<size_t>(table.passed_blocks), kNoBlock);
     classes_[c]->Promise(table.promised_blocks);
     const size_t entries = table.blocks.size() + out.blocks[c].size();
-    classes_[c]->Grow(&table, static_cast<int64_t>(entries) * classes_[c]->layout().block_tokens);
+    const int64_t tokens = static_cast<int64_t>(entries) * classes_[c]->layout().block_tokens;
+    classes_[c]->Grow(&table, tokens, kv.tenant);
     for (size_t i = 0; i < out.blocks[c].size(); ++i) {
       SwapBlock& block = kv.arriving.emplace_back(out.blocks[c][i]);
       block.block = table.blocks[static_cast<size_t>(table.passed_blocks) + i];

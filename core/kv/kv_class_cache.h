@@ -35,7 +35,7 @@ class KvClassCache {
   int32_t MostBlocks(int64_t tokens) const { return layout_.MostBlocks(tokens, in_flight_tokens_); }
   void Promise(int32_t blocks) { promised_blocks_ += blocks; }
   // Appends blocks until `table`, of `tenant`, covers `tokens`; they must have been promised.
-  void Grow(BlockTable* table, int64_t tokens, TenantId tenant = TenantId());
+  void Grow(BlockTable* table, int64_t tokens, TenantId tenant);
   // Takes back what Grow() appended beyond `entries`; no launched step has seen it.
   void Shrink(BlockTable* table, size_t entries);
   // Every step that computes positions below `kv_len` has completed: gives up the blocks that no

@@ -257,6 +257,30 @@ TEST(KvSwapTest, OthersFindNothingOfASequenceThatWasOut) {
   EXPECT_EQ(cache.Blocks().free_blocks, 8);
 }
 
+TEST(KvSwapTest, WhatComesBackPushesOutOthersPrefixesForItsTenant) {
+  constexpr SequenceId kC(3);
+  SwapCache cache;
+  ASSERT_TRUE(cache.kv.EnablePrefixCache());
+  const std::vector<TokenId> prompt(40, 7), other(96, 8);
+  cache.kv.Admit(kA, 40);
+  cache.kv.SharePrefix(kA, prompt, "", TenantId(0));
+  cache.Grow(kA, 40);
+  cache.kv.Publish(kA, prompt);
+  cache.kv.Free(kA, StepId(0));
+  cache.kv.Admit(kB, 96);
+  cache.kv.SharePrefix(kB, other, "", TenantId(1));
+  cache.Grow(kB, 96);
+  ASSERT_TRUE(cache.kv.SwapOut(kB, StepId(0)));
+  cache.EndTransfers();
+  cache.Start(kC, 32, 32);
+  EXPECT_EQ(cache.Blocks().cached_blocks, 2);
+  cache.kv.SwapIn(kB);
+  EXPECT_EQ(cache.Blocks().cached_blocks, 0);
+  EXPECT_EQ(cache.kv.PrefixUseOf(TenantId(1)).taken_blocks, 2u);
+  EXPECT_EQ(cache.kv.PrefixUseOf(TenantId(0)).lost_blocks, 2u);
+  cache.EndTransfers();
+}
+
 TEST(KvSwapTest, ASequenceThatSharesBlocksStays) {
   SwapCache cache;
   ASSERT_TRUE(cache.kv.EnablePrefixCache());
