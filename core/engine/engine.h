@@ -41,7 +41,8 @@ struct EngineDependencies {
 
 // Turns accepted requests into tokens, one step at a time. A step is a transaction:
 //
-//   drain inbox -> expire -> admit -> plan -> reserve -> launch -> complete -> commit -> deliver
+//   drain inbox -> expire -> admit -> make room -> plan -> reserve -> launch -> complete -> commit
+//     -> deliver
 //
 // Before launch a step can be rolled back; after it, it completes or the device has failed. With a
 // runner of in-flight depth d, up to d steps are running when the next one is planned.

@@ -75,7 +75,8 @@ class EngineInbox {
   // `done` is called once, at once where nobody takes messages any more.
   void CheckInvariants(CheckDone done);
   // The most KV that a request of the tenant may need, of `kv_bytes` in all: its limit, and what
-  // the floors of prefix caches leave. InvalidArgument for a tenant that does not exist.
+  // the floors of prefix caches leave, its own as well. InvalidArgument for a tenant that does not
+  // exist.
   absl::StatusOr<int64_t> KvLimit(TenantId tenant, int64_t kv_bytes) const;
   // No submit gets in from now on; callers are told why.
   void Close(absl::string_view message, absl::string_view reason);

@@ -59,9 +59,9 @@ struct EngineStats {
   int64_t running = 0;
   int64_t waiting_tokens = 0;
 
-  uint64_t prompt_tokens = 0;     // computed prompt tokens
+  uint64_t prompt_tokens = 0;     // computed in prefill, after a preemption once more
   uint64_t generated_tokens = 0;  // tokens delivered
-  uint64_t discarded_tokens = 0;  // sampled after the request had ended
+  uint64_t discarded_tokens = 0;  // sampled after the request had ended or was preempted
   uint64_t prefill_steps = 0;     // steps without a decode row
   uint64_t decode_steps = 0;      // steps with decode rows alone
   uint64_t mixed_steps = 0;
@@ -93,8 +93,9 @@ struct TenantStats {
   TenantLoad load;
 };
 
-// Hands the engine's counters to the scrape thread. Both sides hold the lock for one copy of a few
-// kilobytes and nothing else, so a scrape never makes a step wait for work of its own.
+// Hands the engine's counters to the scrape thread. Both sides hold the lock for one copy and
+// nothing else, of a few kilobytes and a few hundred bytes a tenant, so a scrape never makes a step
+// wait for work of its own.
 class EngineStatsBoard {
  public:
   void Publish(const EngineStats& stats) {

@@ -98,7 +98,7 @@ class Scheduler {
   int64_t waiting_tokens() const { return waiting_tokens_; }
   int64_t num_tenants() const { return static_cast<int64_t>(tenants_.size()); }
   TenantLoad Load(TenantId id) const;
-  // When a tenant that waits for its token rate may go on; kNoDeadline where none does.
+  // When a tenant that is ahead of its token rate may go on; kNoDeadline where none is.
   TimePoint NextOpening() const;
 
   const FairShare& fair_share() const { return fair_; }

@@ -145,7 +145,8 @@ bool Scheduler::ReclaimFor(const KvBlockCounts& blocks, StepId last_launched, Kv
   return false;
 }
 
-// A loan is not given while what it takes is about to be reclaimed.
+// Nobody starts on a loan while what it takes is about to be reclaimed. Running sequences may still
+// grow: they would wait for each other where the one that reclaims waits for a place.
 bool Scheduler::SomebodyReclaims(TenantId but) const {
   return std::any_of(reserving_.begin(), reserving_.end(), [&](TenantId id) {
     return id != but && MayStart(id) && IsCovered(id, *tenants_[id.value()].queue.Front());

@@ -4,8 +4,8 @@
 
 namespace quire {
 
-// What the scheduler knows of a tenant. Plain counters, of which those behind prefix_bytes
-// only grow.
+// What the scheduler knows of a tenant. Plain counters, of which those behind prefix_bytes only
+// grow, but for costs that are refunded.
 struct TenantLoad {
   int64_t waiting = 0;
   int64_t waiting_tokens = 0;
@@ -16,7 +16,7 @@ struct TenantLoad {
   double cost = 0;         // computed for it, in tokens: see kPrefillTokenCost
   double cost_of_due = 0;  // while it had work that waited for nothing but its turn
   double due = 0;          // its share of all that was computed in that time
-  uint64_t loans = 0;      // sequences started on KV that others' reserves may want back
+  uint64_t loans = 0;      // sequences that began to borrow KV that others' reserves may want back
   uint64_t ahead = 0;      // sequences started on its reserve while others, whose turn it was,
                            // waited for KV
   uint64_t preempted = 0;

@@ -21,9 +21,9 @@ enum class KvGrant {
 //
 // With T the whole cache, firm(t) what t was granted firmly and reserve(t) what it is owed:
 //
-//   sum over t of max(firm(t), reserve(t)) <= T
+//   sum over t of max(firm(t), reserve(t)) <= T - what floors of prefix caches protect
 //
-// So preempting loans is always enough to give a tenant its reserve. A value.
+// So, with one cache class, preempting loans is enough to give a tenant its reserve. A value.
 class KvShares {
  public:
   // Keeps what is used. `tenants` are at least as many as before.
