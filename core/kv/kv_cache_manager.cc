@@ -55,8 +55,7 @@ KvBlockCounts KvCacheManager::PromiseFor(int64_t tokens) const {
 }
 
 int64_t KvCacheManager::LongestSequence(int64_t limit) const {
-  KvBudget empty = Budget();
-  for (KvBudget::Class& c : empty.classes) c.spoken_for = c.protected_blocks = c.claimed_slabs = 0;
+  const KvBudget empty = EmptyBudget();
   int64_t fits = 0, too_long = limit + 1;
   while (fits + 1 < too_long) {
     const int64_t tokens = fits + (too_long - fits) / 2;
@@ -75,18 +74,18 @@ KvBudget KvCacheManager::Budget(bool fenced) const {
   return budget;
 }
 
+KvBudget KvCacheManager::EmptyBudget() const {
+  KvBudget empty = Budget();
+  for (KvBudget::Class& c : empty.classes) c.spoken_for = c.protected_blocks = c.claimed_slabs = 0;
+  return empty;
+}
+
 int64_t KvCacheManager::BytesOf(const KvBlockCounts& blocks) const {
   int64_t bytes = 0;
   for (size_t c = 0; c < classes_.size(); ++c) {
     bytes += blocks[c] * static_cast<int64_t>(classes_[c]->layout().BlockBytes());
   }
   return bytes;
-}
-
-int64_t KvCacheManager::TotalBytes() const {
-  KvBudget empty = Budget();
-  for (KvBudget::Class& c : empty.classes) c.spoken_for = c.protected_blocks = c.claimed_slabs = 0;
-  return empty.FreeBytes();
 }
 
 void KvCacheManager::Admit(SequenceId sequence, int64_t max_tokens) {

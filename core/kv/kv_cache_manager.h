@@ -65,9 +65,11 @@ class KvCacheManager {
   int64_t LongestSequence(int64_t limit) const;
   // `fenced` false: as it will be once no step or copy holds on to freed blocks any more.
   KvBudget Budget(bool fenced = true) const;
+  // As it is when nothing is promised, kept or on its way. A constant of the manager.
+  KvBudget EmptyBudget() const;
   // Of blocks, in bytes; of the whole cache, as far as it can be promised.
   int64_t BytesOf(const KvBlockCounts& blocks) const;
-  int64_t TotalBytes() const;
+  int64_t TotalBytes() const { return EmptyBudget().FreeBytes(); }
 
   // Registers a sequence that will hold at most `max_tokens` tokens of KV. The caller has taken
   // PromiseFor(max_tokens) from Budget().
@@ -184,6 +186,10 @@ class KvCacheManager {
 
   SequenceKv& KvOf(SequenceId sequence);
   const SequenceKv& KvOf(SequenceId sequence) const;
+  // Follows `prompt`, but for its last token, whose logits somebody asks for, as far as its blocks
+  // are found.
+  template <typename Visit>
+  void FollowPrefix(std::span<const TokenId> prompt, PrefixCursor* cursor, Visit visit) const;
   const SwappedKv& SwappedOf(SequenceId sequence) const;
   int64_t FilledSlots(const SequenceKv& kv, size_t cache_class) const;
   void AwaitArrival(SequenceKv* kv);

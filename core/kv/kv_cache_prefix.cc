@@ -17,10 +17,6 @@ Tokens TokensOf(Tokens tokens, size_t block, size_t block_tokens) {
 
 }  // namespace
 
-PrefixCache::Node KvClassCache::FindPrefix(const PrefixCache::Key& key) const {
-  return prefix_.Find(key);
-}
-
 void KvClassCache::Share(BlockTable* table, BlockId block) {
   QUIRE_CHECK(table->held_blocks() < table->promised_blocks) << "a prefix beyond the promise";
   if (pool_.IsCached(block)) prefix_.SetUsed(block);
@@ -38,10 +34,7 @@ void KvClassCache::SetPrefixQuotas(std::vector<PrefixCache::Quota> quotas) {
   const auto tenants = static_cast<uint32_t>(quotas.size());
   prefix_.SetQuotas(std::move(quotas));
   for (uint32_t i = 0; i < tenants; ++i) {
-    while (const auto beyond = prefix_.EvictBeyondCeiling(TenantId(i))) {
-      ++evicted_total_;
-      FreeBlock(*beyond);
-    }
+    while (const auto beyond = prefix_.EvictBeyondCeiling(TenantId(i))) Evicted(*beyond);
   }
 }
 
@@ -68,25 +61,29 @@ bool KvCacheManager::EnablePrefixCache() {
   return prefix_cache_;
 }
 
+template <typename Visit>
+void KvCacheManager::FollowPrefix(Tokens prompt, PrefixCursor* cursor, Visit visit) const {
+  const auto block_tokens = static_cast<size_t>(classes_[0]->layout().block_tokens);
+  while ((cursor->blocks + 1) * block_tokens < prompt.size()) {
+    const PrefixCache::Node found =
+        classes_[0]->prefixes().Find(cursor->KeyOf(TokensOf(prompt, cursor->blocks, block_tokens)));
+    if (found.id == PrefixCache::kRoot) return;
+    visit(found.block);
+    cursor->Advance(found.id);
+  }
+}
+
 int64_t KvCacheManager::SharePrefix(SequenceId sequence, Tokens prompt, absl::string_view scope,
                                     TenantId tenant) {
-  SequenceKv& kv = KvOf(sequence);
-  kv.tenant = tenant;
   if (!prefix_cache_) return 0;
+  SequenceKv& kv = KvOf(sequence);
   QUIRE_CHECK(kv.tables[0].blocks.empty()) << "a prefix is shared before anything is computed";
+  kv.tenant = tenant;
   kv.prefix.scope.assign(scope.data(), scope.size());
   kv.prefix.findable = true;
-  const auto block_tokens = static_cast<size_t>(classes_[0]->layout().block_tokens);
-  // Somebody has to compute the last token, whose logits are asked for.
-  const size_t blocks = prompt.empty() ? 0 : (prompt.size() - 1) / block_tokens;
-  for (size_t b = 0; b < blocks; ++b) {
-    const PrefixCache::Node found =
-        classes_[0]->FindPrefix(kv.prefix.KeyOf(TokensOf(prompt, b, block_tokens)));
-    if (found.id == PrefixCache::kRoot) break;
-    classes_[0]->Share(&kv.tables[0], found.block);
-    kv.prefix.Advance(found.id);
-  }
-  kv.filled_tokens = static_cast<int64_t>(kv.tables[0].blocks.size() * block_tokens);
+  FollowPrefix(prompt, &kv.prefix,
+               [&](BlockId block) { classes_[0]->Share(&kv.tables[0], block); });
+  kv.filled_tokens = PublishedTokens(sequence);
   filled_slots_[0] += kv.filled_tokens;
   prefix_queried_tokens_ += prompt.size();
   prefix_hit_tokens_ += static_cast<uint64_t>(kv.filled_tokens);
@@ -95,16 +92,10 @@ int64_t KvCacheManager::SharePrefix(SequenceId sequence, Tokens prompt, absl::st
 
 int64_t KvCacheManager::FindPrefix(Tokens prompt, absl::string_view scope) const {
   if (!prefix_cache_) return 0;
-  const auto block_tokens = static_cast<size_t>(classes_[0]->layout().block_tokens);
   PrefixCursor cursor;
   cursor.scope.assign(scope.data(), scope.size());
-  while ((cursor.blocks + 1) * block_tokens < prompt.size()) {
-    const PrefixCache::Node found =
-        classes_[0]->FindPrefix(cursor.KeyOf(TokensOf(prompt, cursor.blocks, block_tokens)));
-    if (found.id == PrefixCache::kRoot) break;
-    cursor.Advance(found.id);
-  }
-  return static_cast<int64_t>(cursor.blocks * block_tokens);
+  FollowPrefix(prompt, &cursor, [](BlockId) {});
+  return static_cast<int64_t>(cursor.blocks) * PrefixBlockTokens();
 }
 
 int64_t KvCacheManager::PublishedTokens(SequenceId sequence) const {
@@ -126,7 +117,7 @@ void KvCacheManager::Publish(SequenceId sequence, Tokens tokens) {
   for (size_t b = kv.prefix.blocks; (b + 1) * block_tokens <= tokens.size(); ++b) {
     const PrefixCache::Key key = kv.prefix.KeyOf(TokensOf(tokens, b, block_tokens));
     // Another sequence may have computed the same meanwhile: what it has published stands.
-    const PrefixCache::Node found = classes_[0]->FindPrefix(key);
+    const PrefixCache::Node found = classes_[0]->prefixes().Find(key);
     kv.prefix.Advance(found.id != PrefixCache::kRoot
                           ? found.id
                           : classes_[0]->Publish(key, kv.tables[0].blocks[b], kv.tenant));

@@ -115,11 +115,12 @@ void KvCacheManager::AwaitArrival(SequenceKv* kv) {
 void KvCacheManager::PassSwapped(SwappedKv* kv, int64_t kv_len) {
   for (size_t c = 0; c < classes_.size(); ++c) {
     const int32_t passed = classes_[c]->layout().PassedBlocks(kv_len);
+    if (passed <= kv->passed_blocks[c]) continue;
     std::vector<SwapBlock>& blocks = kv->blocks[c];
-    const auto end = blocks.begin() + std::max(passed - kv->passed_blocks[c], 0);
+    const auto end = blocks.begin() + (passed - kv->passed_blocks[c]);
     for (auto block = blocks.begin(); block != end; ++block) swapper_->Drop(*block);
     blocks.erase(blocks.begin(), end);
-    kv->passed_blocks[c] = std::max(passed, kv->passed_blocks[c]);
+    kv->passed_blocks[c] = passed;
   }
 }
 

@@ -43,8 +43,7 @@ void KvClassCache::Grow(BlockTable* table, int64_t tokens, TenantId tenant) {
     while (pool_.num_free() == 0) {
       if (ClaimSlab()) continue;
       QUIRE_CHECK(prefix_.unused() > 0) << "promised blocks are not free";
-      ++evicted_total_;
-      FreeBlock(prefix_.EvictOldest(tenant));
+      Evicted(prefix_.EvictOldest(tenant));
     }
     const int32_t count = std::min(missing, pool_.num_free());
     QUIRE_CHECK(pool_.Allocate(count, &table->blocks));
@@ -104,11 +103,12 @@ void KvClassCache::LetGo(BlockId block) {
   if (!prefix_.Contains(block)) return FreeBlock(block);
   pool_.Cache(block);
   prefix_.SetUnused(block);
-  while (const auto beyond = prefix_.EvictBeyondCeiling(prefix_.OwnerOf(block))) {
-    ++evicted_total_;
-    FreeBlock(*beyond);
-    if (*beyond == block) break;
-  }
+  if (const auto beyond = prefix_.EvictBeyondCeiling(prefix_.OwnerOf(block))) Evicted(*beyond);
+}
+
+void KvClassCache::Evicted(BlockId block) {
+  ++evicted_total_;
+  FreeBlock(block);
 }
 
 void KvClassCache::Leave(BlockId block, StepId last_launched, TransferId transfer) {

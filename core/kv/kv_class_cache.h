@@ -52,7 +52,6 @@ class KvClassCache {
   void TransferEnded(BlockId block, TransferId transfer, StepId completed);
 
   // Prefixes (kv_cache_prefix.cc). Share: one more table names a block that was found.
-  PrefixCache::Node FindPrefix(const PrefixCache::Key& key) const;
   void Share(BlockTable* table, BlockId block);
   // From now on `block`, of a table, is found by the key.
   PrefixCache::NodeId Publish(const PrefixCache::Key& key, BlockId block, TenantId owner);
@@ -97,6 +96,7 @@ class KvClassCache {
   bool Holds(const Fence& fence) const { return fence_of_[fence.block.value()] == fence.number; }
   bool ClaimSlab();
   void LetGo(BlockId block);
+  void Evicted(BlockId block);
   void FreeBlock(BlockId block);
 
   const KvLayout layout_;
