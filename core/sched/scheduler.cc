@@ -1,9 +1,7 @@
 #include "core/sched/scheduler.h"
 
 #include <algorithm>
-#include <span>
 
-#include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 
 namespace quire {
@@ -52,7 +50,7 @@ void Scheduler::ReviewLoans() {
   num_loans_ = 0;
   for (const auto& running : running_) {
     const uint32_t tenant = running->sequence->request().tenant.value();
-    covered[tenant] += running->promised_bytes;
+    covered[tenant] += PromisedBytes(*running);
     running->loan = covered[tenant] > policies_[tenant].kv_reserved_bytes;
     num_loans_ += running->loan ? 1 : 0;
   }
@@ -60,11 +58,11 @@ void Scheduler::ReviewLoans() {
 }
 
 bool Scheduler::CanEverRun(const Sequence& sequence) const {
-  const int64_t bytes = kv_->BytesOf(kv_->PromiseFor(sequence.max_kv_tokens()));
-  const TenantPolicy& policy = PolicyOf(sequence);
-  if (policy.kv_limit_bytes > 0 && bytes > policy.kv_limit_bytes) return false;
-  if (kv_->FloorBytes() > 0 && bytes > kv_->TotalBytes() - kv_->FloorBytes()) return false;
-  return sequence.max_kv_tokens() <= kv_->LongestSequence(sequence.max_kv_tokens());
+  const KvBlockCounts blocks = kv_->PromiseFor(sequence.max_kv_tokens());
+  const int64_t limit = PolicyOf(sequence).kv_limit_bytes;
+  const int64_t left = kv_->TotalBytes() - kv_->FloorBytes();
+  return kv_->BytesOf(blocks) <= (limit > 0 ? std::min(limit, left) : left) &&
+         kv_->EmptyBudget().TryTake(blocks);
 }
 
 Scheduler::Tenant& Scheduler::TenantOf(const Sequence& sequence) {
@@ -79,10 +77,6 @@ void Scheduler::Enqueue(std::unique_ptr<Sequence> sequence) {
   const bool inserted =
       live_.emplace(sequence->id(), Entry{.sequence = sequence.get(), .running = nullptr}).second;
   QUIRE_CHECK(inserted) << "sequence " << sequence->id().value() << " waits already";
-  PushWaiting(std::move(sequence));
-}
-
-void Scheduler::PushWaiting(std::unique_ptr<Sequence> sequence) {
   const TenantId tenant = sequence->request().tenant;
   const int32_t priority =
       std::clamp(sequence->request().priority, 0, PolicyOf(*sequence).max_priority);
@@ -198,50 +192,35 @@ void Scheduler::OnLaunched(const StepPlan& plan) {
     const auto it = live_.find(step.sequence);
     QUIRE_CHECK(it != live_.end() && it->second.running != nullptr)
         << "sequence " << step.sequence.value() << " does not run";
-    Running& running = *it->second.running;
-    Sequence& sequence = *running.sequence;
+    Sequence& sequence = *it->second.sequence;
     Tenant& tenant = TenantOf(sequence);
     const int32_t prompt_tokens = step.prefill ? sequence.NewPromptTokens(step.num_tokens) : 0;
     if (step.prefill) {
       tenant.counters.recomputed_tokens += static_cast<uint64_t>(step.num_tokens - prompt_tokens);
     }
     const double prefill_cost = prompt_tokens * kPrefillTokenCost;
-    running.outstanding_cost -= prefill_cost;
-    tenant.pending_tokens += prompt_tokens + (step.sample ? 1 : 0);
-    tenant.pending_prefill += prefill_cost;
-    tenant.pending_cost += prefill_cost + (step.sample ? kSampledTokenCost : 0);
+    fair_.Expect(step.tenant, -prefill_cost);
+    fair_.Charge(step.tenant, prefill_cost + (step.sample ? kSampledTokenCost : 0));
+    tenant.bucket.Take(prompt_tokens + (step.sample ? 1 : 0), now_);
     row += step.num_targets;
     sequence.OnLaunched(step.num_tokens, step.sample ? row++ : -1);
-    if (running.prefill && !sequence.InPrefill()) {
-      running.prefill = false;
-      --tenant.prefilling;
-      tenant.stopped_prefill = true;
-    }
+    if (step.prefill && !sequence.InPrefill()) --tenant.prefilling;
   }
-  for (const SequenceStep& step : plan.sequences) ChargeFor(step.tenant);
-}
-
-// Once for all sequences of the tenant in a step.
-void Scheduler::ChargeFor(TenantId id) {
-  Tenant& tenant = tenants_[id.value()];
-  if (tenant.pending_cost <= 0) return;
-  fair_.Expect(id, -std::exchange(tenant.pending_prefill, 0));
-  fair_.Charge(id, std::exchange(tenant.pending_cost, 0));
-  tenant.bucket.Take(std::exchange(tenant.pending_tokens, 0), now_);
-  const bool stopped = std::exchange(tenant.stopped_prefill, false);
-  if (AskBucket(id) || stopped) Refresh(id);
+  // All of them have competed for the whole step.
+  for (const SequenceStep& step : plan.sequences) {
+    if (AskBucket(step.tenant) || step.prefill) Refresh(step.tenant);
+  }
 }
 
 bool Scheduler::AskBucket(TenantId id) {
   Tenant& tenant = tenants_[id.value()];
-  const bool waited = tenant.opens_at.has_value();
-  if (waited) openings_.erase({*std::exchange(tenant.opens_at, std::nullopt), id});
   const TimePoint opens = tenant.bucket.OpenAt(now_, fair_.expected(id) / kPrefillTokenCost);
-  if (opens > now_) {
-    tenant.opens_at = opens;
-    openings_.emplace(opens, id);
-  }
-  return waited != tenant.opens_at.has_value();
+  const auto opens_at = opens > now_ ? std::optional(opens) : std::nullopt;
+  const auto before = std::exchange(tenant.opens_at, opens_at);
+  if (before == opens_at) return false;
+  if (before.has_value()) openings_.erase({*before, id});
+  if (opens_at.has_value()) openings_.emplace(*opens_at, id);
+  return before.has_value() != opens_at.has_value();
 }
 
 std::unique_ptr<Sequence> Scheduler::Release(SequenceId id, StepId last_launched) {

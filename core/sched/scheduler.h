@@ -96,13 +96,11 @@ class Scheduler {
   int64_t num_running() const { return static_cast<int64_t>(running_.size()); }
   int64_t num_waiting() const { return num_waiting_; }
   int64_t waiting_tokens() const { return waiting_tokens_; }
-  int64_t num_tenants() const { return static_cast<int64_t>(tenants_.size()); }
   TenantLoad Load(TenantId id) const;
   // When a tenant that is ahead of its token rate may go on; kNoDeadline where none is.
   TimePoint NextOpening() const;
 
   const FairShare& fair_share() const { return fair_; }
-  const KvShares& kv_shares() const { return shares_; }
   // Recounts and compares; empty when all is well.
   std::vector<std::string> CheckInvariants() const;
 
@@ -111,10 +109,7 @@ class Scheduler {
   struct Running {
     std::unique_ptr<Sequence> sequence;
     int64_t promised_tokens = 0;
-    int64_t promised_bytes = 0;
-    double outstanding_cost = 0;  // of its prompt's tokens that are to be computed
     bool loan = false;
-    bool prefill = true;
   };
   struct Entry {
     Sequence* sequence = nullptr;
@@ -126,10 +121,7 @@ class Scheduler {
     TokenBucket bucket;
     int64_t running = 0;
     int64_t prefilling = 0;
-    bool stopped_prefill = false;         // in the step that is being launched
-    std::optional<TimePoint> opens_at{};  // while it waits for its token rate
-    // Of the step that is being launched.
-    double pending_cost = 0, pending_prefill = 0, pending_tokens = 0;
+    std::optional<TimePoint> opens_at;  // while it is ahead of its token rate
     TimePoint kv_changed_at{};
     TenantLoad counters;
   };
@@ -140,37 +132,36 @@ class Scheduler {
   };
   struct Waiter {
     SequenceId sequence;
-    TenantId tenant;
     int64_t tokens = 0;
     int64_t since_round = 0;
   };
-  enum class Attempt { kStarted, kChanged, kNothing, kBlocked };
+  enum class Attempt { kStarted, kParked, kNothing, kBlocked };
+  enum class Extension { kGranted, kNoRoom, kOverLimit };
 
   Tenant& TenantOf(const Sequence& sequence);
   const TenantPolicy& PolicyOf(const Sequence& sequence) const;
-  void PushWaiting(std::unique_ptr<Sequence> sequence);
   std::unique_ptr<Sequence> TakeWaiting(TenantId tenant, SequenceId id);
   // Whether the tenant competes for the next step; to be called when what that depends on changed.
   void Refresh(TenantId id);
   bool MayStart(TenantId id) const;
-  void ChargeFor(TenantId id);
   // Whether the tenant's rate allows more, what has started counting in full; to be called when
   // what that depends on changed. Returns whether the answer did.
   bool AskBucket(TenantId id);
 
   // Admission (scheduler_admit.cc).
   void BeginRound(TimePoint now);
-  Attempt AdmitInTurn(StepId last_launched, std::vector<Sequence*>* started);
-  Attempt AdmitCovered(StepId last_launched, std::vector<Sequence*>* started);
+  bool AdmitInTurn(StepId last_launched, std::vector<Sequence*>* started);
+  bool AdmitCovered(StepId last_launched, std::vector<Sequence*>* started);
   Attempt TryAdmit(TenantId id, StepId last_launched, std::vector<Sequence*>* started);
   int64_t TokensToPromise(const Sequence& sequence) const;
   // Of the budget, in bytes, with what floors do not protect yet set aside.
   int64_t FreeOfFloors(const KvBudget& budget) const {
     return budget.PassingFloors().FreeBytes() - kv_->FloorBytes();
   }
+  KvBudget Room(bool alone) const;
   bool Fits(const KvBlockCounts& blocks, bool covered, KvBudget* after) const;
   bool ReclaimFor(const KvBlockCounts& blocks, StepId last_launched, KvBudget* after);
-  bool SomebodyReclaims(TenantId but) const;
+  bool SomebodyReclaims() const;
   std::string ScopeOf(const Sequence& sequence) const;
   std::optional<PrefixWait> PrefixToWaitFor(const Sequence& sequence) const;
   void Park(const Sequence& sequence, const PrefixWait& wait);
@@ -184,13 +175,20 @@ class Scheduler {
   // Room (scheduler_room.cc).
   void Provide(Running* running, StepId last_launched);
   int64_t ExtendedTokens(const Running& running) const;
-  KvGrant TryExtend(Running* running);
+  Extension TryExtend(Running* running, int64_t tokens, const KvBlockCounts& more);
   bool AsksBeyondReserve(const Running& running) const;
-  bool FitsOnceReleased(const Running& running) const;
-  Running* VictimFor(const Running& running, KvGrant grant) const;
+  Running* VictimFor(const Running& running, bool own_alone) const;
   void Preempt(Running* running, StepId last_launched);
   std::unique_ptr<Running> TakeRunning(Running* running, StepId last_launched);
   void ChangeKv(TenantId id, int64_t bytes);
+  int64_t PromisedBytes(const Running& running) const {
+    return kv_->BytesOf(kv_->PromiseFor(running.promised_tokens));
+  }
+  // Of its prompt's tokens that are to be computed.
+  static double OutstandingCost(const Sequence& sequence) {
+    return sequence.NewPromptTokens(sequence.prefill_tokens() - sequence.launched()) *
+           kPrefillTokenCost;
+  }
 
   std::vector<TokenDemand> Demands(std::vector<TokenParty>* parties) const;
   int32_t RunnableTokens(const Running& running) const;

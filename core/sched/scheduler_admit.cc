@@ -14,8 +14,7 @@ namespace quire {
 std::vector<Sequence*> Scheduler::Admit(TimePoint now, StepId last_launched) {
   BeginRound(now);
   std::vector<Sequence*> started;
-  while (num_running() < options_.max_running_sequences &&
-         AdmitInTurn(last_launched, &started) == Attempt::kChanged) {
+  while (num_running() < options_.max_running_sequences && AdmitInTurn(last_launched, &started)) {
   }
   ++round_;  // who is parked now sits the step out
   return started;
@@ -47,9 +46,9 @@ void Scheduler::SettleLoans() {
   }
 }
 
-// Until there is no place, or nobody who could take one. kChanged where it has to be begun again,
-// since preemptions have changed who waits.
-Scheduler::Attempt Scheduler::AdmitInTurn(StepId last_launched, std::vector<Sequence*>* started) {
+// Until there is no place, or nobody who could take one. True where it has to be begun again, since
+// who waits has changed.
+bool Scheduler::AdmitInTurn(StepId last_launched, std::vector<Sequence*>* started) {
   const auto later = [](const FairShare::Turn& a, const FairShare::Turn& b) { return b < a; };
   std::vector<FairShare::Turn> turns = fair_.turns();
   std::make_heap(turns.begin(), turns.end(), later);
@@ -60,17 +59,17 @@ Scheduler::Attempt Scheduler::AdmitInTurn(StepId last_launched, std::vector<Sequ
     const size_t preempted = preempted_.size();
     const Attempt attempt = TryAdmit(id, last_launched, started);
     if (attempt == Attempt::kBlocked) return AdmitCovered(last_launched, started);
-    if (preempted_.size() != preempted) return Attempt::kChanged;
+    if (preempted_.size() != preempted) return true;
     if (attempt == Attempt::kNothing || !MayStart(id)) continue;
     turns.push_back(fair_.turn(id));
     std::push_heap(turns.begin(), turns.end(), later);
   }
-  return Attempt::kNothing;
+  return false;
 }
 
 // Behind one for whom there is no KV only what reserves cover may start, as that takes nothing from
-// it. kChanged where something did.
-Scheduler::Attempt Scheduler::AdmitCovered(StepId last_launched, std::vector<Sequence*>* started) {
+// it. True where something did, or was parked.
+bool Scheduler::AdmitCovered(StepId last_launched, std::vector<Sequence*>* started) {
   std::vector<FairShare::Turn> turns;
   for (const TenantId id : reserving_) {
     if (fair_.IsEligible(id)) turns.push_back(fair_.turn(id));
@@ -81,9 +80,9 @@ Scheduler::Attempt Scheduler::AdmitCovered(StepId last_launched, std::vector<Seq
     if (head == nullptr || !IsCovered(turn.tenant, *head)) continue;
     const Attempt attempt = TryAdmit(turn.tenant, last_launched, started);
     if (attempt == Attempt::kStarted) ++tenants_[turn.tenant.value()].counters.ahead;
-    if (attempt == Attempt::kStarted || attempt == Attempt::kChanged) return Attempt::kChanged;
+    if (attempt == Attempt::kStarted || attempt == Attempt::kParked) return true;
   }
-  return Attempt::kNothing;
+  return false;
 }
 
 Scheduler::Attempt Scheduler::TryAdmit(TenantId id, StepId last_launched,
@@ -100,14 +99,12 @@ Scheduler::Attempt Scheduler::TryAdmit(TenantId id, StepId last_launched,
     // Who waits wants a place soon: no use in looking far beyond those there are.
     if (num_parked_ >= options_.max_running_sequences) return Attempt::kNothing;
     Park(head, *wait);
-    return Attempt::kChanged;
+    return Attempt::kParked;
   }
   if (!fits && !ReclaimFor(blocks, last_launched, &after)) return Attempt::kBlocked;
-  const KvGrant grant = shares_.Decide(id, bytes, /*fits=*/true, FreeOfFloors(after),
-                                       /*limited=*/false);
-  QUIRE_CHECK(grant == KvGrant::kFirm || grant == KvGrant::kLoan);
-  if (grant == KvGrant::kLoan && SomebodyReclaims(id)) return Attempt::kBlocked;
-  started->push_back(Start(id, head.id(), grant == KvGrant::kLoan));
+  const bool loan = !shares_.IsFirm(id, bytes, FreeOfFloors(after));
+  if (loan && SomebodyReclaims()) return Attempt::kBlocked;
+  started->push_back(Start(id, head.id(), loan));
   return Attempt::kStarted;
 }
 
@@ -118,10 +115,14 @@ int64_t Scheduler::TokensToPromise(const Sequence& sequence) const {
   return std::min<int64_t>(most, static_cast<int64_t>(sequence.tokens().size()) + 1);
 }
 
+// What may be promised. Floors that were raised since it was accepted are not to stop a sequence
+// for good that is alone.
+KvBudget Scheduler::Room(bool alone) const {
+  return alone ? kv_->Budget().PassingFloors() : kv_->Budget();
+}
+
 bool Scheduler::Fits(const KvBlockCounts& blocks, bool covered, KvBudget* after) const {
-  *after = kv_->Budget();
-  // Floors that were raised since it started are not to stop the only sequence for good.
-  if (running_.empty()) *after = after->PassingFloors();
+  *after = Room(/*alone=*/running_.empty());
   if (!after->TryTake(blocks)) return false;
   if (!options_.overcommit || covered || running_.empty()) return true;
   // Each running sequence is to find the block it will want next.
@@ -147,9 +148,9 @@ bool Scheduler::ReclaimFor(const KvBlockCounts& blocks, StepId last_launched, Kv
 
 // Nobody starts on a loan while what it takes is about to be reclaimed. Running sequences may still
 // grow: they would wait for each other where the one that reclaims waits for a place.
-bool Scheduler::SomebodyReclaims(TenantId but) const {
+bool Scheduler::SomebodyReclaims() const {
   return std::any_of(reserving_.begin(), reserving_.end(), [&](TenantId id) {
-    return id != but && MayStart(id) && IsCovered(id, *tenants_[id.value()].queue.Front());
+    return MayStart(id) && IsCovered(id, *tenants_[id.value()].queue.Front());
   });
 }
 
@@ -159,18 +160,15 @@ Sequence* Scheduler::Start(TenantId id, SequenceId sequence_id, bool loan) {
   running->sequence = TakeWaiting(id, sequence_id);
   Sequence& sequence = *running->sequence;
   running->promised_tokens = TokensToPromise(sequence);
-  running->promised_bytes = kv_->BytesOf(kv_->PromiseFor(running->promised_tokens));
   running->loan = loan;
   kv_->Admit(sequence.id(), running->promised_tokens);
   sequence.Start(now_, SharePrefix(sequence));
-  ChangeKv(id, running->promised_bytes);
+  ChangeKv(id, PromisedBytes(*running));
   if (loan) {
     ++num_loans_;
     ++tenant.counters.loans;
   }
-  running->outstanding_cost =
-      sequence.NewPromptTokens(sequence.prefill_tokens() - sequence.launched()) * kPrefillTokenCost;
-  fair_.Expect(id, running->outstanding_cost);
+  fair_.Expect(id, OutstandingCost(sequence));
   ++tenant.running;
   ++tenant.prefilling;
   live_.at(sequence.id()).running = running.get();
@@ -206,7 +204,7 @@ std::optional<Scheduler::PrefixWait> Scheduler::PrefixToWaitFor(const Sequence& 
   PrefixWait wait;
   for (const auto& running : running_) {
     const Sequence& other = *running->sequence;
-    if (!running->prefill || kv_->PublishedScope(other.id()) != scope) continue;
+    if (!other.InPrefill() || kv_->PublishedScope(other.id()) != scope) continue;
     const auto computed = other.tokens().first(static_cast<size_t>(other.prefill_tokens()));
     const auto differ = std::mismatch(known.begin(), known.end(), computed.begin(), computed.end());
     const int64_t common =
@@ -226,7 +224,7 @@ void Scheduler::Park(const Sequence& sequence, const PrefixWait& wait) {
   const TenantId tenant = sequence.request().tenant;
   TenantOf(sequence).queue.Park(sequence.id());
   ++num_parked_;
-  waiters_[wait.producer].push_back({sequence.id(), tenant, wait.tokens, round_});
+  waiters_[wait.producer].push_back({sequence.id(), wait.tokens, round_});
   const int64_t left = options_.max_prefix_wait_steps - sequence.prefix_wait();
   wait_ends_.emplace(round_ + left, wait.producer);
   Refresh(tenant);
@@ -235,24 +233,17 @@ void Scheduler::Park(const Sequence& sequence, const PrefixWait& wait) {
 void Scheduler::WakeWaiters(SequenceId producer, int64_t tokens) {
   const auto it = waiters_.find(producer);
   if (it == waiters_.end()) return;
-  std::vector<Waiter> still;
-  const std::vector<Waiter> waiters = std::exchange(it->second, {});
-  for (const Waiter& waiter : waiters) {
-    if (waiter.tokens > tokens) {
-      still.push_back(waiter);
-      continue;
-    }
+  std::erase_if(it->second, [&](const Waiter& waiter) {
+    if (waiter.tokens > tokens) return false;
     // It may have ended meanwhile.
-    if (!tenants_[waiter.tenant.value()].queue.Unpark(waiter.sequence)) continue;
+    Sequence* const sequence = Find(waiter.sequence);
+    if (sequence == nullptr || !TenantOf(*sequence).queue.Unpark(waiter.sequence)) return true;
     --num_parked_;
-    live_.at(waiter.sequence).sequence->AddPrefixWait(round_ - waiter.since_round);
-    Refresh(waiter.tenant);
-  }
-  if (still.empty()) {
-    waiters_.erase(it);
-  } else {
-    it->second = std::move(still);
-  }
+    sequence->AddPrefixWait(round_ - waiter.since_round);
+    Refresh(sequence->request().tenant);
+    return true;
+  });
+  if (it->second.empty()) waiters_.erase(it);
 }
 
 }  // namespace quire

@@ -29,11 +29,14 @@ void Scheduler::MakeRoom(StepId last_launched) {
 // steps until others have ended. The oldest has to only where those that it may not preempt have
 // all that they ask for, and so will end.
 void Scheduler::Provide(Running* running, StepId last_launched) {
+  const int64_t tokens = ExtendedTokens(*running);
+  const KvBlockCounts more = kv_->MorePromised(running->sequence->id(), tokens);
   while (true) {
-    const KvGrant grant = TryExtend(running);
-    if (grant == KvGrant::kFirm || grant == KvGrant::kLoan) return;
-    if (grant == KvGrant::kNoRoom && FitsOnceReleased(*running)) return;
-    Running* const victim = VictimFor(*running, grant);
+    const Extension extension = TryExtend(running, tokens, more);
+    if (extension == Extension::kGranted) return;
+    const bool over_limit = extension == Extension::kOverLimit;
+    if (!over_limit && kv_->Budget(/*fenced=*/false).TryTake(more)) return;
+    Running* const victim = VictimFor(*running, /*own_alone=*/over_limit);
     if (victim == nullptr) return;
     Preempt(victim, last_launched);
   }
@@ -46,28 +49,27 @@ int64_t Scheduler::ExtendedTokens(const Running& running) const {
   return std::min<int64_t>(wanted / block_tokens * block_tokens, sequence.max_kv_tokens());
 }
 
-KvGrant Scheduler::TryExtend(Running* running) {
-  const int64_t tokens = ExtendedTokens(*running);
-  const int64_t bytes = kv_->BytesOf(kv_->PromiseFor(tokens)) - running->promised_bytes;
-  const TenantId tenant = running->sequence->request().tenant;
-  KvBudget after = kv_->Budget();
-  if (running_.size() == 1) after = after.PassingFloors();  // as for Fits()
-  const bool fits = after.TryTake(kv_->MorePromised(running->sequence->id(), tokens));
+// Up to `tokens` tokens of KV, for which it takes `more`.
+Scheduler::Extension Scheduler::TryExtend(Running* running, int64_t tokens,
+                                          const KvBlockCounts& more) {
+  const int64_t bytes = kv_->BytesOf(more);
+  const TenantId id = running->sequence->request().tenant;
+  Tenant& tenant = tenants_[id.value()];
   // As for MayStart().
-  const bool limited = bytes > 0 && tenants_[tenant.value()].running > 1;
-  const KvGrant grant = shares_.Decide(tenant, bytes, fits, FreeOfFloors(after), limited);
-  if (grant != KvGrant::kFirm && grant != KvGrant::kLoan) return grant;
-  kv_->Extend(running->sequence->id(), tokens);
-  running->promised_tokens = tokens;
-  running->promised_bytes += bytes;
-  ChangeKv(tenant, bytes);
-  Refresh(tenant);
-  if (grant == KvGrant::kLoan && !running->loan) {
+  const bool limited = bytes > 0 && tenant.running > 1;
+  if (limited && shares_.IsOverLimit(id, bytes)) return Extension::kOverLimit;
+  KvBudget after = Room(/*alone=*/running_.size() == 1);
+  if (!after.TryTake(more)) return Extension::kNoRoom;
+  if (!running->loan && !shares_.IsFirm(id, bytes, FreeOfFloors(after))) {
     running->loan = true;
     ++num_loans_;
-    ++tenants_[tenant.value()].counters.loans;
+    ++tenant.counters.loans;
   }
-  return grant;
+  kv_->Extend(running->sequence->id(), tokens);
+  running->promised_tokens = tokens;
+  ChangeKv(id, bytes);
+  Refresh(id);
+  return Extension::kGranted;
 }
 
 bool Scheduler::AsksBeyondReserve(const Running& running) const {
@@ -77,17 +79,12 @@ bool Scheduler::AsksBeyondReserve(const Running& running) const {
          !shares_.IsWithinReserve(sequence.request().tenant, more);
 }
 
-bool Scheduler::FitsOnceReleased(const Running& running) const {
-  return kv_->Budget(/*fenced=*/false)
-      .TryTake(kv_->MorePromised(running.sequence->id(), ExtendedTokens(running)));
-}
-
-// At a tenant's own limit one of its own goes. Else first what is on loan; then what is newer than
-// who needs the room, has not been preempted too often, and is not within its tenant's reserve.
-// The oldest sequence of all passes over a reserve where that does not help who it is for, or
-// nobody could go on: where more than the reserve is asked for, and with several cache classes,
+// `own_alone`: at its tenant's limit one of its own goes. Else first what is on loan; then what is
+// newer than who needs the room, has not been preempted too often, and is not within its tenant's
+// reserve. The oldest sequence of all passes over a reserve where that does not help who it is for,
+// or nobody could go on: where more than the reserve is asked for, and with several cache classes,
 // where slabs that are used but partly may leave no room although the bytes are there.
-Scheduler::Running* Scheduler::VictimFor(const Running& running, KvGrant grant) const {
+Scheduler::Running* Scheduler::VictimFor(const Running& running, bool own_alone) const {
   const TenantId tenant = running.sequence->request().tenant;
   Running* firm = nullptr;
   bool newer = true;
@@ -100,7 +97,7 @@ Scheduler::Running* Scheduler::VictimFor(const Running& running, KvGrant grant) 
     }
     const TenantId owner = other.sequence->request().tenant;
     const bool own = owner == tenant;
-    if (grant == KvGrant::kOverLimit && !own) continue;
+    if (own_alone && !own) continue;
     // Loans do not push each other out in turns.
     if (other.loan && (newer || !running.loan)) return &other;
     if (newer && firm == nullptr && other.sequence->preemptions() < options_.max_preemptions &&
@@ -131,11 +128,11 @@ std::unique_ptr<Scheduler::Running> Scheduler::TakeRunning(Running* running, Ste
   const TenantId tenant_id = running->sequence->request().tenant;
   Tenant& tenant = tenants_[tenant_id.value()];
   kv_->Free(id, last_launched);
-  ChangeKv(tenant_id, -running->promised_bytes);
-  fair_.Expect(tenant_id, -running->outstanding_cost);
+  ChangeKv(tenant_id, -PromisedBytes(*running));
+  fair_.Expect(tenant_id, -OutstandingCost(*running->sequence));
   AskBucket(tenant_id);
   if (running->loan) --num_loans_;
-  if (running->prefill) --tenant.prefilling;
+  if (running->sequence->InPrefill()) --tenant.prefilling;
   --tenant.running;
   const auto it = std::find_if(running_.begin(), running_.end(),
                                [&](const auto& other) { return other.get() == running; });
@@ -166,17 +163,15 @@ std::vector<std::string> Scheduler::CheckInvariants() const {
     double outstanding = 0;
   };
   std::vector<Count> counts(tenants_.size());
-  int64_t loans = 0, waiting = 0, waiting_tokens = 0, parked = 0;
+  int64_t loans = 0, waiting = 0, waiting_tokens = 0, parked = 0, closed = 0;
   for (const auto& running : running_) {
     const Sequence& sequence = *running->sequence;
     Count& count = counts[sequence.request().tenant.value()];
     ++count.running;
-    count.prefilling += running->prefill ? 1 : 0;
-    count.bytes += running->promised_bytes;
-    count.outstanding += running->outstanding_cost;
+    count.prefilling += sequence.InPrefill() ? 1 : 0;
+    count.bytes += PromisedBytes(*running);
+    count.outstanding += OutstandingCost(sequence);
     loans += running->loan ? 1 : 0;
-    expect("prefill", sequence.InPrefill() ? 1 : 0, running->prefill ? 1 : 0);
-    if (running->outstanding_cost < 0) violations.push_back("more was computed than expected");
     const auto live = live_.find(sequence.id());
     if (live == live_.end() || live->second.running != running.get()) {
       violations.push_back("a running sequence is not live");
@@ -195,10 +190,11 @@ std::vector<std::string> Scheduler::CheckInvariants() const {
     waiting += tenant.queue.size();
     waiting_tokens += tenant.queue.prompt_tokens();
     parked += tenant.queue.parked();
+    closed += tenant.opens_at.has_value() ? 1 : 0;
     int64_t firm = 0;
     for (const auto& running : running_) {
       if (running->sequence->request().tenant == id && !running->loan) {
-        firm += running->promised_bytes;
+        firm += PromisedBytes(*running);
       }
     }
     firm_or_owed += std::max(firm, policies_[i].kv_reserved_bytes);
@@ -207,6 +203,7 @@ std::vector<std::string> Scheduler::CheckInvariants() const {
   expect("waiting", waiting, num_waiting_);
   expect("waiting tokens", waiting_tokens, waiting_tokens_);
   expect("parked", parked, num_parked_);
+  expect("openings", closed, static_cast<int64_t>(openings_.size()));
   expect("live", num_running() + waiting, static_cast<int64_t>(live_.size()));
   if (firm_or_owed + kv_->FloorBytes() > kv_->TotalBytes())
     violations.push_back("reserves cannot be given back");

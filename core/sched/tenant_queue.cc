@@ -13,11 +13,6 @@ void TenantQueue::Push(std::unique_ptr<Sequence> sequence, int32_t priority) {
   ready_.emplace(place, std::move(sequence));
 }
 
-std::unique_ptr<Sequence> TenantQueue::Pop() {
-  QUIRE_CHECK(!ready_.empty());
-  return Remove(ready_.begin()->second->id());
-}
-
 std::unique_ptr<Sequence> TenantQueue::Remove(SequenceId id) {
   const auto it = places_.find(id);
   if (it == places_.end()) return nullptr;

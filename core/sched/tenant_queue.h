@@ -27,7 +27,6 @@ class TenantQueue {
   void Push(std::unique_ptr<Sequence> sequence, int32_t priority);
   // The next to start, parked ones aside; null where there is none.
   Sequence* Front() const { return ready_.empty() ? nullptr : ready_.begin()->second.get(); }
-  std::unique_ptr<Sequence> Pop();
   // Null when it does not wait here.
   std::unique_ptr<Sequence> Remove(SequenceId id);
 

@@ -44,7 +44,6 @@ void SchedulerStateReader::AddTo(const Scheduler& scheduler, const Context& cont
   for (const auto& running : scheduler.running_) {
     key->Add(context.name_of(running->sequence->id()));
     key->Add(running->promised_tokens);
-    key->Add(Exact(running->outstanding_cost));
     key->Add(running->loan ? 1 : 0);
   }
   // Of each tenant in order, the parked ones behind the others.

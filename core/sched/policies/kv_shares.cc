@@ -15,15 +15,6 @@ void KvShares::SetPolicies(const TenantTable& tenants) {
   }
 }
 
-KvGrant KvShares::Decide(TenantId tenant, int64_t bytes, bool fits, int64_t free_after,
-                         bool limited) const {
-  const Tenant& t = tenants_.at(tenant.value());
-  if (limited && t.limit > 0 && t.used + bytes > t.limit) return KvGrant::kOverLimit;
-  if (!fits) return KvGrant::kNoRoom;
-  if (t.used + bytes <= t.reserved) return KvGrant::kFirm;
-  return free_after >= unused_reserves_ - t.UnusedReserve() ? KvGrant::kFirm : KvGrant::kLoan;
-}
-
 void KvShares::Add(TenantId tenant, int64_t bytes) {
   Tenant& t = tenants_.at(tenant.value());
   unused_reserves_ -= t.UnusedReserve();

@@ -8,16 +8,9 @@
 
 namespace quire {
 
-// On which terms a tenant may have more KV.
-enum class KvGrant {
-  kFirm,       // within its reserve, or of what nobody's reserve needs
-  kLoan,       // of what another's reserve may want back: to be preempted then
-  kNoRoom,     // the memory is taken
-  kOverLimit,  // its own limit
-};
-
 // How much KV each tenant was promised, against its reserve and its limit. In bytes; what several
-// sequences share counts for each.
+// sequences share counts for each. What is within its reserve, or of what nobody's reserve needs, a
+// tenant has firmly; else it is a loan, to be preempted when another's reserve is wanted.
 //
 // With T the whole cache, firm(t) what t was granted firmly and reserve(t) what it is owed:
 //
@@ -29,10 +22,12 @@ class KvShares {
   // Keeps what is used. `tenants` are at least as many as before.
   void SetPolicies(const TenantTable& tenants);
 
-  // Of `bytes` more for the tenant: `fits`, whether the cache has them, and `free_after`, what it
-  // would have left. `limited` false: whatever the tenant's limit is.
-  KvGrant Decide(TenantId tenant, int64_t bytes, bool fits, int64_t free_after,
-                 bool limited = true) const;
+  // Whether the tenant would have `bytes` more firmly, where the cache would have `free_after`
+  // left.
+  bool IsFirm(TenantId tenant, int64_t bytes, int64_t free_after) const {
+    const Tenant& t = tenants_.at(tenant.value());
+    return IsWithinReserve(tenant, bytes) || free_after >= unused_reserves_ - t.UnusedReserve();
+  }
   // The tenant was promised so much more; below 0: it gave so much back.
   void Add(TenantId tenant, int64_t bytes);
 

@@ -140,6 +140,7 @@ TEST(SchedulerPlanTest, OnlySamplingSequencesTakeALogitRow) {
   for (size_t i = 0; i < 3; ++i) {
     plan.sequences[i].sequence = order[i];
     plan.sequences[i].num_tokens = tokens[i];
+    plan.sequences[i].prefill = true;
     plan.sequences[i].sample = order[i] != a;
   }
   f.scheduler().OnLaunched(plan);

@@ -33,26 +33,25 @@ KvShares WithAmounts(const std::vector<Amounts>& amounts) {
 
 TEST(KvSharesTest, WithinItsReserveATenantGetsKvFirmlyHoweverLittleIsLeft) {
   KvShares shares = WithAmounts({{.reserved = 100}, {.reserved = 100}});
-  EXPECT_EQ(shares.Decide(kA, 100, true, 0), KvGrant::kFirm);
+  EXPECT_TRUE(shares.IsFirm(kA, 100, 0));
   shares.Add(kA, 60);
-  EXPECT_EQ(shares.Decide(kA, 40, true, 0), KvGrant::kFirm);
-  EXPECT_EQ(shares.Decide(kA, 41, true, 0), KvGrant::kLoan);
+  EXPECT_TRUE(shares.IsFirm(kA, 40, 0));
+  EXPECT_FALSE(shares.IsFirm(kA, 41, 0));
 }
 
 TEST(KvSharesTest, BeyondItsReserveItIsALoanWhereOthersMayWantItBack) {
   KvShares shares = WithAmounts({{}, {.reserved = 100}, {.reserved = 50}});
   const struct {
     int64_t used_b, used_c, free_after;
-    KvGrant grant;
+    bool firm;
   } cases[] = {
-      {0, 0, 150, KvGrant::kFirm},  {0, 0, 149, KvGrant::kLoan},  {30, 0, 120, KvGrant::kFirm},
-      {30, 0, 119, KvGrant::kLoan}, {100, 50, 0, KvGrant::kFirm}, {200, 0, 50, KvGrant::kFirm},
-      {200, 0, 49, KvGrant::kLoan},
+      {0, 0, 150, true},  {0, 0, 149, false}, {30, 0, 120, true},  {30, 0, 119, false},
+      {100, 50, 0, true}, {200, 0, 50, true}, {200, 0, 49, false},
   };
   for (const auto& c : cases) {
     shares.Add(kB, c.used_b);
     shares.Add(kC, c.used_c);
-    EXPECT_EQ(shares.Decide(kA, 10, true, c.free_after), c.grant)
+    EXPECT_EQ(shares.IsFirm(kA, 10, c.free_after), c.firm)
         << c.used_b << ", " << c.used_c << " used, " << c.free_after << " left";
     shares.Add(kB, -c.used_b);
     shares.Add(kC, -c.used_c);
@@ -61,26 +60,16 @@ TEST(KvSharesTest, BeyondItsReserveItIsALoanWhereOthersMayWantItBack) {
 
 TEST(KvSharesTest, ItsOwnReserveIsNotKeptFromATenant) {
   KvShares shares = WithAmounts({{.reserved = 100}, {.reserved = 20}});
-  EXPECT_EQ(shares.Decide(kA, 101, true, 20), KvGrant::kFirm);
-  EXPECT_EQ(shares.Decide(kA, 101, true, 19), KvGrant::kLoan);
+  EXPECT_TRUE(shares.IsFirm(kA, 101, 20));
+  EXPECT_FALSE(shares.IsFirm(kA, 101, 19));
 }
 
-TEST(KvSharesTest, WithoutRoomThereIsNoGrantNotEvenWithinTheReserve) {
-  const KvShares shares = WithAmounts({{.reserved = 100}});
-  EXPECT_EQ(shares.Decide(kA, 10, false, 1000), KvGrant::kNoRoom);
-}
-
-TEST(KvSharesTest, ALimitHoldsWhereverThereIsRoomAndIsToldFirst) {
+TEST(KvSharesTest, ALimitIsForAllThatATenantUses) {
   KvShares shares = WithAmounts({{.reserved = 50, .limit = 100}, {}});
   shares.Add(kA, 60);
-  EXPECT_EQ(shares.Decide(kA, 40, true, 1000), KvGrant::kFirm);
-  EXPECT_EQ(shares.Decide(kA, 41, true, 1000), KvGrant::kOverLimit);
-  EXPECT_EQ(shares.Decide(kA, 41, false, 0), KvGrant::kOverLimit);
-  EXPECT_EQ(shares.Decide(kA, 41, true, 1000, /*limited=*/false), KvGrant::kFirm);
-  EXPECT_EQ(shares.Decide(kB, 1 << 20, true, 1000), KvGrant::kFirm) << "0 is no limit";
   EXPECT_FALSE(shares.IsOverLimit(kA, 40));
   EXPECT_TRUE(shares.IsOverLimit(kA, 41));
-  EXPECT_FALSE(shares.IsOverLimit(kB, 1 << 20));
+  EXPECT_FALSE(shares.IsOverLimit(kB, 1 << 20)) << "0 is no limit";
 }
 
 TEST(KvSharesTest, CountsWhatIsUsedAndWhichReservesAreNot) {
@@ -140,14 +129,17 @@ class RandomShares {
     const int64_t bytes = 1 + Below(200);
     const bool covered = shares_.IsWithinReserve(tenant, bytes);
     if (covered) ReclaimFor(bytes);
-    const KvGrant grant = shares_.Decide(tenant, bytes, bytes <= Free(), Free() - bytes);
     if (covered) {
-      ASSERT_EQ(grant, KvGrant::kFirm);
+      ASSERT_LE(bytes, Free());
     }
-    if (grant != KvGrant::kFirm && grant != KvGrant::kLoan) return;
-    loans_ += grant == KvGrant::kLoan ? 1 : 0;
+    if (bytes > Free()) return;
+    const bool loan = !shares_.IsFirm(tenant, bytes, Free() - bytes);
+    if (covered) {
+      ASSERT_FALSE(loan);
+    }
+    loans_ += loan ? 1 : 0;
     shares_.Add(tenant, bytes);
-    holdings_.push_back({tenant, bytes, grant == KvGrant::kLoan});
+    holdings_.push_back({tenant, bytes, loan});
   }
 
   // What the tenants were granted firmly or are owed, whichever is more.
