@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <string>
+#include <memory>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
@@ -123,7 +123,7 @@ bool Engine::Step() {
 
 void Engine::Handle(EngineInbox::Messages messages) {
   if (messages.tenants.has_value()) ApplyTenants(*std::move(messages.tenants));
-  for (const EngineInbox::Flush& flush : messages.flushes) kv_->FlushPrefixes(flush.tenant);
+  for (const std::optional<TenantId> tenant : messages.flushes) kv_->FlushPrefixes(tenant);
   for (const EngineInbox::CheckDone& done : messages.checks) done(Violations());
   for (Request& request : messages.submits) Enqueue(std::move(request));
   for (RequestId id : messages.cancels) {

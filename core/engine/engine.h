@@ -3,9 +3,9 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
-#include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -14,7 +14,6 @@
 #include "absl/status/status.h"
 #include "core/base/clock.h"
 #include "core/base/ids.h"
-#include "core/base/mutex.h"
 #include "core/engine/engine_inbox.h"
 #include "core/engine/engine_options.h"
 #include "core/engine/engine_stats.h"
@@ -83,7 +82,9 @@ class Engine {
 
   // Nothing that was computed before is found by requests that start after, of one tenant or of
   // all. InvalidArgument for a tenant that does not exist.
-  absl::Status FlushPrefixes(std::optional<TenantId> tenant);
+  absl::Status FlushPrefixes(std::optional<TenantId> tenant) {
+    return inbox_.FlushPrefixes(tenant);
+  }
   // Recounts what scheduler and KV cache keep, between two steps. `done` gets what does not agree,
   // none when all is well, or Unavailable once the loop has ended. It is called on the engine
   // thread, which must not wait there.
@@ -177,9 +178,6 @@ class Engine {
   std::atomic<bool> failed_{false};
   EngineStatsBoard stats_board_;
 
-  Mutex tenants_mu_;  // one SetTenants at a time
-  size_t num_tenants_ ABSL_GUARDED_BY(tenants_mu_) = 1;
-
   // Engine thread only.
   Scheduler scheduler_;
   absl::flat_hash_map<RequestId, LiveRequest> live_;
@@ -190,12 +188,9 @@ class Engine {
   StepId last_launched_;
   std::vector<TokenEvent> events_;
   EngineStats stats_;
-  struct TenantCounters {
-    TenantStats stats;
-    bool changed = false;
-  };
-  std::vector<TenantCounters> tenant_counters_;  // by TenantId
-  std::vector<TenantId> changed_tenants_;
+  std::vector<TenantStats> tenant_stats_;  // by TenantId
+  std::vector<bool> tenant_changed_;       // of the same, since they were published
+  std::vector<TenantId> changed_tenants_;  // those
   TimePoint all_tenants_counted_{};
   Duration runner_time_{};  // of this step: launching and waiting for the device
   TimePoint now_{};         // read twice a step: before planning and after completion

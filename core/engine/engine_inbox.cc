@@ -54,11 +54,11 @@ absl::Status EngineInbox::CheckRoom(const Request& request, const Queued& more, 
   }
   if (is_full(queued_, options_.max_queued_requests, options_.max_queued_tokens)) {
     account->rejections.queue_full += count;
-    return Refuse(absl::StatusCode::kResourceExhausted,
-                  absl::StrCat("the queue is full: ", queued_.requests, " requests with ",
-                               queued_.tokens, " prompt tokens wait; try again later"),
-                  {.reason = "QUEUE_FULL",
-                   .retry_after = queued_.forecast.RetryAfter(queued_.tokens)});
+    return Refuse(
+        absl::StatusCode::kResourceExhausted,
+        absl::StrCat("the queue is full: ", queued_.requests, " requests with ", queued_.tokens,
+                     " prompt tokens wait; try again later"),
+        {.reason = "QUEUE_FULL", .retry_after = queued_.forecast.RetryAfter(queued_.tokens)});
   }
   const bool may_pass_others = std::min(request.priority, policy.max_priority) > 0;
   if (request.deadline == kNoDeadline || may_pass_others || account->queued.requests == 0) {
@@ -85,9 +85,11 @@ void EngineInbox::AbortAll() {
   messages_.abort_all = true;
 }
 
-void EngineInbox::SetTenants(TenantTable tenants) {
+absl::Status EngineInbox::SetTenants(TenantTable tenants) {
   MutexLock lock(&mu_);
-  QUIRE_CHECK(tenants.size() >= accounts_.size()) << tenants.size();
+  if (tenants.size() < accounts_.size()) {
+    return absl::InvalidArgumentError("a tenant keeps its place as long as the process lives");
+  }
   accounts_.resize(tenants.size());
   floor_bytes_ = 0;
   for (size_t i = 0; i < tenants.size(); ++i) {
@@ -95,11 +97,20 @@ void EngineInbox::SetTenants(TenantTable tenants) {
     floor_bytes_ += tenants[i].prefix_floor_bytes;
   }
   messages_.tenants = std::move(tenants);
+  return absl::OkStatus();
 }
 
-void EngineInbox::FlushPrefixes(std::optional<TenantId> tenant) {
+absl::Status EngineInbox::FlushPrefixes(std::optional<TenantId> tenant) {
   MutexLock lock(&mu_);
-  messages_.flushes.push_back({tenant});
+  if (tenant.has_value()) QUIRE_RETURN_IF_ERROR(CheckExists(*tenant));
+  std::vector<std::optional<TenantId>>& flushes = messages_.flushes;
+  if (std::find(flushes.begin(), flushes.end(), tenant) == flushes.end()) flushes.push_back(tenant);
+  return absl::OkStatus();
+}
+
+absl::Status EngineInbox::CheckExists(TenantId tenant) const {
+  if (tenant.value() < accounts_.size()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("there is no tenant ", tenant.value()));
 }
 
 void EngineInbox::CheckInvariants(CheckDone done) {
@@ -125,9 +136,7 @@ void EngineInbox::End() {
 
 absl::StatusOr<int64_t> EngineInbox::KvLimit(TenantId tenant, int64_t kv_bytes) const {
   MutexLock lock(&mu_);
-  if (tenant.value() >= accounts_.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("there is no tenant ", tenant.value()));
-  }
+  QUIRE_RETURN_IF_ERROR(CheckExists(tenant));
   const int64_t limit = accounts_[tenant.value()].policy.kv_limit_bytes;
   const int64_t left = kv_bytes - floor_bytes_;
   return limit > 0 ? std::min(limit, left) : left;

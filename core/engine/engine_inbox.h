@@ -26,17 +26,13 @@ namespace quire {
 // pushing never blocks on the engine.
 class EngineInbox {
  public:
-  // Of one tenant or of all.
-  struct Flush {
-    std::optional<TenantId> tenant;
-  };
   // Gets what does not agree, or why it was not looked.
   using CheckDone = std::function<void(absl::StatusOr<std::vector<std::string>>)>;
   struct Messages {
     std::optional<TenantTable> tenants;
     std::vector<Request> submits;
     std::vector<RequestId> cancels;
-    std::vector<Flush> flushes;
+    std::vector<std::optional<TenantId>> flushes;  // of one tenant or of all
     std::vector<CheckDone> checks;
     bool abort_all = false;
 
@@ -70,8 +66,10 @@ class EngineInbox {
   absl::Status Submit(std::vector<Request> requests, std::atomic<int64_t>* live = nullptr);
   void Cancel(RequestId id);
   void AbortAll();
-  void SetTenants(TenantTable tenants);
-  void FlushPrefixes(std::optional<TenantId> tenant);
+  // InvalidArgument where a tenant would lose its place.
+  absl::Status SetTenants(TenantTable tenants);
+  // InvalidArgument for a tenant that does not exist.
+  absl::Status FlushPrefixes(std::optional<TenantId> tenant);
   // `done` is called once, at once where nobody takes messages any more.
   void CheckInvariants(CheckDone done);
   // The most KV that a request of the tenant may need, of `kv_bytes` in all: its limit, and what
@@ -114,6 +112,7 @@ class EngineInbox {
     Rejections rejections;
   };
 
+  absl::Status CheckExists(TenantId tenant) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CheckRoom(const Request& request, const Queued& more, Account* account)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -107,10 +106,10 @@ class EngineStatsBoard {
     return stats_;
   }
   // By TenantId; only those that changed.
-  void Publish(size_t num_tenants, std::span<const std::pair<TenantId, TenantStats>> changed) {
+  void Publish(const std::vector<TenantStats>& tenants, std::span<const TenantId> changed) {
     MutexLock lock(&mu_);
-    tenants_.resize(num_tenants);
-    for (const auto& [id, stats] : changed) tenants_[id.value()] = stats;
+    tenants_.resize(tenants.size());
+    for (const TenantId id : changed) tenants_[id.value()] = tenants[id.value()];
   }
   std::vector<TenantStats> ReadTenants() const {
     MutexLock lock(&mu_);

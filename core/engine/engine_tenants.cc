@@ -27,21 +27,7 @@ absl::Status Engine::SetTenants(TenantTable tenants) {
     for (TenantPolicy& tenant : tenants) tenant.prefix_floor_bytes = 0;
   }
   QUIRE_RETURN_IF_ERROR(CheckReserves(tenants, kv_bytes_));
-  MutexLock lock(&tenants_mu_);
-  if (tenants.size() < num_tenants_) {
-    return absl::InvalidArgumentError("a tenant keeps its place as long as the process lives");
-  }
-  num_tenants_ = tenants.size();
-  inbox_.SetTenants(std::move(tenants));
-  return absl::OkStatus();
-}
-
-absl::Status Engine::FlushPrefixes(std::optional<TenantId> tenant) {
-  if (tenant.has_value()) {
-    QUIRE_RETURN_IF_ERROR(inbox_.KvLimit(*tenant, kv_bytes_).status());
-  }
-  inbox_.FlushPrefixes(tenant);
-  return absl::OkStatus();
+  return inbox_.SetTenants(std::move(tenants));
 }
 
 std::vector<std::string> Engine::Violations() const {
@@ -81,13 +67,13 @@ void Engine::FinishImpossible(Sequence* sequence) {
 }
 
 TenantStats& Engine::Count(TenantId tenant) {
-  if (tenant_counters_.size() < scheduler_.tenants().size()) {
-    tenant_counters_.resize(scheduler_.tenants().size());
+  if (tenant_stats_.size() < scheduler_.tenants().size()) {
+    tenant_stats_.resize(scheduler_.tenants().size());
+    tenant_changed_.resize(tenant_stats_.size());
   }
-  TenantCounters& counters = tenant_counters_.at(tenant.value());
-  if (!counters.changed) changed_tenants_.push_back(tenant);
-  counters.changed = true;
-  return counters.stats;
+  if (!tenant_changed_.at(tenant.value())) changed_tenants_.push_back(tenant);
+  tenant_changed_[tenant.value()] = true;
+  return tenant_stats_[tenant.value()];
 }
 
 // What others do changes a tenant's load as well: what it is due, what of its prefixes is kept.
@@ -98,17 +84,14 @@ void Engine::CountAllTenants() {
 }
 
 void Engine::PublishTenants() {
-  std::vector<std::pair<TenantId, TenantStats>> changed;
-  changed.reserve(changed_tenants_.size());
   for (const TenantId id : changed_tenants_) {
-    TenantCounters& counters = tenant_counters_[id.value()];
-    counters.changed = false;
-    const TenantLoad before = std::exchange(counters.stats.load, scheduler_.Load(id));
-    NeverFall(before, &counters.stats.load);
-    changed.emplace_back(id, counters.stats);
+    tenant_changed_[id.value()] = false;
+    TenantLoad& load = tenant_stats_[id.value()].load;
+    const TenantLoad before = std::exchange(load, scheduler_.Load(id));
+    NeverFall(before, &load);
   }
+  stats_board_.Publish(tenant_stats_, changed_tenants_);
   changed_tenants_.clear();
-  stats_board_.Publish(scheduler_.tenants().size(), changed);
 }
 
 std::vector<TenantStats> Engine::Tenants() const {
