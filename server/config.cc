@@ -259,8 +259,7 @@ absl::Status ReadNetwork(const TextFlags& text, ServerConfig* config) {
   if (config->admin_listen.has_value()) {
     QUIRE_RETURN_IF_ERROR(CheckReach("--admin-listen", *config->admin_listen, config->insecure));
   }
-  config->reflection =
-      text.reflection == "on" || (text.reflection == "auto" && config->listen.IsLoopback());
+  if (text.reflection != "auto") config->reflection = text.reflection == "on";
   return absl::OkStatus();
 }
 

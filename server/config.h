@@ -45,7 +45,7 @@ struct ServerConfig {
   std::optional<ListenAddress> admin_listen;
   std::string port_file;  // empty: none
   bool insecure = false;
-  bool reflection = true;
+  std::optional<bool> reflection;  // default: on loopback alone
   Duration drain_timeout = std::chrono::seconds(30);
 
   // Tenants
@@ -54,6 +54,10 @@ struct ServerConfig {
 
   // Streams that may be open at a time: what the engine can hold, and as many that are ending.
   size_t MaxLiveStreams() const;
+  // Whether a listener there describes its API to clients.
+  bool ReflectsOn(const ListenAddress& address) const {
+    return reflection.value_or(address.IsLoopback());
+  }
 };
 
 // Reads the command line. nullopt: help or the version was asked for and has been written to

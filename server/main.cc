@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/engine/model_engine.h"
@@ -20,8 +21,9 @@
 #include "server/metrics/exporter.h"
 #include "server/metrics/process_metrics.h"
 #include "server/output_dispatcher.h"
-#include "server/rpc/admin_server.h"
+#include "server/rpc/admin_service.h"
 #include "server/rpc/grpc_server.h"
+#include "server/rpc/inference_service.h"
 #include "server/server_signals.h"
 
 namespace quire::server {
@@ -83,7 +85,7 @@ MetricLabels DescribeForMetrics(const ModelEngine& model) {
 
 // Written under another name first, so that whoever waits for the file finds it whole.
 absl::Status WritePortFile(const std::string& path, const GrpcServer& server,
-                           const Exporter* exporter, const AdminServer* admin) {
+                           const Exporter* exporter, const GrpcServer* admin) {
   if (path.empty()) return absl::OkStatus();
   const std::string unfinished = path + ".tmp";
   {
@@ -97,6 +99,14 @@ absl::Status WritePortFile(const std::string& path, const GrpcServer& server,
   std::filesystem::rename(unfinished, path, error);
   if (error) return absl::UnavailableError("--port-file: " + path + ": " + error.message());
   return absl::OkStatus();
+}
+
+void LogAddresses(const GrpcServer& server, const Exporter* exporter, const GrpcServer* admin) {
+  if (exporter != nullptr) {
+    Log(absl::StrCat("metrics on http://", exporter->address().ToString(), "/metrics"));
+  }
+  if (admin != nullptr) Log(absl::StrCat("admin on ", admin->address().ToString()));
+  Log(absl::StrCat("listening on ", server.address().ToString()));
 }
 
 // The tenants of --config; without one, what there is then.
@@ -162,8 +172,8 @@ void LogModel(ModelEngine& model, const ServerConfig& config, const ChatFormat& 
 // line use those of earlier ones, so they are destroyed the other way round.
 absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
   QUIRE_RETURN_IF_ERROR(RaiseFileLimit());
-  QUIRE_ASSIGN_OR_RETURN(const TenantsConfig tenants, LoadTenants(config));
   ServerSignals signals(/*reloads=*/!config.config_file.empty());
+  QUIRE_ASSIGN_OR_RETURN(const TenantsConfig tenants, LoadTenants(config));
   SteadyClock clock;
   ServerCounters counters;
   TenantDirectory directory;
@@ -180,35 +190,43 @@ absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
                          LoadChatFormat(config.model_dir, config.chat_family, model->tokenizer()));
   const RequestCodec codec(&model->config(), &model->tokenizer(),
                            model->options().max_context_tokens, config.requests, chat);
-  QUIRE_ASSIGN_OR_RETURN(
-      std::unique_ptr<GrpcServer> server,
-      GrpcServer::Listen(config, {.model = model.get(),
-                                  .dispatcher = &dispatcher,
-                                  .streams = &streams,
-                                  .counters = &counters,
-                                  .codec = &codec,
-                                  .tenants = &directory,
-                                  .clock = &clock,
-                                  .max_stream_buffer = config.max_stream_buffer}));
   if (exporter != nullptr) {
     Engine& engine = model->engine();
     exporter->Add(std::make_shared<EngineCollector>(
         DescribeForMetrics(*model), [&engine] { return engine.Stats(); },
         [&engine] { return engine.Tenants(); }, &counters, &streams, &clock));
     exporter->Add(std::make_shared<ProcessMetrics>());
-    Log(absl::StrCat("metrics on http://", exporter->address().ToString(), "/metrics"));
   }
   signals.Arm([&loop = model->loop()] { loop.EndGrace(); });
-  std::unique_ptr<AdminServer> admin;
+  const absl::Cleanup disarm = [&signals] { signals.Disarm(); };  // before the loop goes
+  std::unique_ptr<GrpcServer> admin;  // says how a drain goes, so it ends after the server
   if (config.admin_listen.has_value()) {
-    QUIRE_ASSIGN_OR_RETURN(admin, AdminServer::Listen(config, {.engine = &model->engine(),
-                                                               .tenants = &directory,
-                                                               .signals = &signals}));
-    Log(absl::StrCat("admin on ", admin->address().ToString()));
+    const AdminServices services = {
+        .engine = &model->engine(), .tenants = &directory, .signals = &signals};
+    QUIRE_ASSIGN_OR_RETURN(admin,
+                           GrpcServer::Listen(config, {"--admin-listen", *config.admin_listen},
+                                              v1::AdminService::service_full_name(),
+                                              std::make_unique<AdminService>(services)));
   }
-  QUIRE_RETURN_IF_ERROR(WritePortFile(config.port_file, *server, exporter.get(), admin.get()));
+  const GenerateServices services = {.model = model.get(),
+                                     .dispatcher = &dispatcher,
+                                     .streams = &streams,
+                                     .counters = &counters,
+                                     .codec = &codec,
+                                     .tenants = &directory,
+                                     .clock = &clock,
+                                     .max_stream_buffer = config.max_stream_buffer};
+  QUIRE_ASSIGN_OR_RETURN(const std::unique_ptr<GrpcServer> server,
+                         GrpcServer::Listen(config, {"--listen", config.listen},
+                                            v1::InferenceService::service_full_name(),
+                                            std::make_unique<InferenceService>(services)));
+  const absl::Status ready = WritePortFile(config.port_file, *server, exporter.get(), admin.get());
+  if (!ready.ok()) {
+    Drain(server.get(), model.get(), &streams, Duration::zero());
+    return ready;
+  }
   LogModel(*model, config, chat);
-  Log(absl::StrCat("listening on ", server->address().ToString()));
+  LogAddresses(*server, exporter.get(), admin.get());
 
   ServerEvent event = signals.Await();
   for (; event == ServerEvent::kReload; event = signals.Await()) {
@@ -216,7 +234,6 @@ absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
   }
   Log("draining");
   Drain(server.get(), model.get(), &streams, config.drain_timeout);
-  signals.Disarm();
   return event;
 }
 

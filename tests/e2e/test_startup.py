@@ -7,7 +7,10 @@ import subprocess
 import tempfile
 import unittest
 
-from quire_server import TIMEOUT, QuireServer, command, run_to_end
+import grpc
+
+from quire_server import (SERVICE, TIMEOUT, QuireServer, command, reflection_pb2,
+                          reflection_pb2_grpc, run_to_end)
 
 
 class StartupTest(unittest.TestCase):
@@ -33,6 +36,15 @@ class StartupTest(unittest.TestCase):
     def test_a_busy_port_is_one_clear_line(self):
         address = self.busy_address()
         self.assert_refuses(["--listen", address], "--listen", address)
+
+    def test_a_busy_admin_port_is_one_clear_line(self):
+        address = self.busy_address()
+        self.assert_refuses(["--admin-listen", address], "--admin-listen", address)
+
+    def test_a_port_file_that_cannot_be_written_ends_the_server(self):
+        path = "/no/such/folder/ports"
+        self.assert_refuses(["--port-file", path], "--port-file", path, "--admin-listen",
+                            "127.0.0.1:0")
 
     def test_two_servers_do_not_share_a_port(self):
         with QuireServer() as server:
@@ -77,6 +89,33 @@ class StartupTest(unittest.TestCase):
                     ports = dict(line.strip().split("=", 1) for line in file)
                 self.assertEqual(ports["listen"], server.address)
                 self.assertIn(ports["metrics"], server.metrics_address)
+
+    def described(self, address):
+        """The services that reflection lists at an address; None where there is no reflection."""
+        with grpc.insecure_channel(address, [("grpc.enable_http_proxy", 0)]) as channel:
+            stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+            request = reflection_pb2.ServerReflectionRequest(list_services="")
+            try:
+                reply = next(stub.ServerReflectionInfo(iter([request]), timeout=TIMEOUT))
+            except grpc.RpcError as error:
+                self.assertEqual(error.code(), grpc.StatusCode.UNIMPLEMENTED)
+                return None
+        return [service.name for service in reply.list_services_response.service]
+
+    def test_each_listener_describes_itself_on_loopback_alone_unless_told(self):
+        here, everywhere = "127.0.0.1:0", "0.0.0.0:0"
+        for listen, admin, value, expected in [
+                (here, here, "auto", (True, True)), (everywhere, here, "auto", (False, True)),
+                (here, everywhere, "auto", (True, False)), (here, here, "off", (False, False)),
+                (everywhere, everywhere, "on", (True, True))]:
+            with QuireServer("--listen", listen, "--admin-listen", admin, "--reflection", value,
+                             "--insecure") as server:
+                ports = [address.rsplit(":", 1)[1]
+                         for address in (server.address, server.admin_address)]
+                found = [self.described(f"127.0.0.1:{port}") for port in ports]
+                self.assertEqual(tuple(services is not None for services in found), expected)
+                for services, name in zip(found, [SERVICE, "quire.v1.AdminService"]):
+                    self.assertIn(name, services or [name])
 
     def test_metrics_can_be_off(self):
         with QuireServer("--metrics-listen", "off") as server:

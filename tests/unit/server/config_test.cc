@@ -39,7 +39,7 @@ TEST(ConfigTest, TheModelAloneIsEnough) {
   EXPECT_EQ(config.kv_memory_bytes, 0);
   EXPECT_FALSE(config.compute_dtype.has_value());
   EXPECT_FALSE(config.kv_dtype.has_value());
-  EXPECT_TRUE(config.reflection);
+  EXPECT_FALSE(config.reflection.has_value());
   EXPECT_EQ(config.max_message_bytes, 4 << 20);
   EXPECT_EQ(config.max_stream_buffer, size_t{256} << 10);
   EXPECT_EQ(config.requests.prompt_bytes, size_t{1} << 20);
@@ -170,7 +170,7 @@ TEST(ConfigTest, FlagsReachTheirFields) {
   EXPECT_EQ(config.admin_listen->port, 7);
   EXPECT_EQ(config.config_file, "c");
   EXPECT_EQ(config.port_file, "p");
-  EXPECT_FALSE(config.reflection);
+  EXPECT_EQ(config.reflection, false);
   EXPECT_EQ(config.max_message_bytes, 8 << 10);
   EXPECT_EQ(config.max_connection_streams, 11);
   EXPECT_EQ(config.engine.max_scored_tokens, 21);
@@ -252,9 +252,15 @@ TEST(ConfigTest, ListeningBeyondLoopbackNeedsTheInsecureFlag) {
 }
 
 TEST(ConfigTest, ReflectionIsOnByDefaultOnLoopbackAlone) {
-  EXPECT_FALSE(MustParse({"--listen", "0.0.0.0:1", "--insecure"}).reflection);
-  EXPECT_TRUE(MustParse({"--listen", "0.0.0.0:1", "--insecure", "--reflection", "on"}).reflection);
-  EXPECT_FALSE(MustParse({"--reflection", "off"}).reflection);
+  const ListenAddress loopback{"127.0.0.1", 1};
+  const ListenAddress beyond{"0.0.0.0", 1};
+  const auto reflects = [&](const char* value) {
+    const ServerConfig config = MustParse({"--reflection", value});
+    return std::pair(config.ReflectsOn(loopback), config.ReflectsOn(beyond));
+  };
+  EXPECT_EQ(reflects("auto"), std::pair(true, false));
+  EXPECT_EQ(reflects("on"), std::pair(true, true));
+  EXPECT_EQ(reflects("off"), std::pair(false, false));
 }
 
 TEST(ConfigTest, HelpNamesEveryFlagAndVersionTheVersion) {
