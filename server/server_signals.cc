@@ -82,9 +82,9 @@ void ServerSignals::OnSignal(int signal) {
     reload_ = true;
   } else if (!hurry_) {
     std::_Exit(128 + signal);
-  } else if (end_.has_value()) {
+  } else if (std::exchange(signalled_, true)) {
     hurry_();
-  } else {
+  } else if (!end_.has_value()) {
     end_ = ServerEvent::kShutdown;
   }
 }

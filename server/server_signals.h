@@ -27,8 +27,8 @@ class ServerSignals {
   ~ServerSignals();
 
   // Until this is called a signal to end ends the process at once, since nothing is served yet.
-  // From now on the first one is the end for Await, and each later one calls `hurry`, which must
-  // not wait.
+  // From now on the first one is the end for Await, if none has come without a signal, and each
+  // later one calls `hurry`, which must not wait.
   void Arm(std::function<void()> hurry);
   // Signals do nothing from now on, and `hurry` no longer runs when this returns.
   void Disarm() {
@@ -52,6 +52,7 @@ class ServerSignals {
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   bool reload_ ABSL_GUARDED_BY(mu_) = false;
   std::function<void()> hurry_ ABSL_GUARDED_BY(mu_);  // empty until armed
+  bool signalled_ ABSL_GUARDED_BY(mu_) = false;       // a signal to end has come
   std::optional<ServerEvent> end_ ABSL_GUARDED_BY(mu_);
   std::thread thread_;  // last: it uses all of the above
 };

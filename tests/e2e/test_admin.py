@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import os
+import signal
 import subprocess
 import unittest
 
@@ -160,6 +161,24 @@ class AdminTest(unittest.TestCase):
             self.assertEqual(answer.code, grpc.StatusCode.OK)
             self.assertEqual(len(answer.ids), 1900)
         self.assertEqual(server.wait(), 0)
+
+    def drain_then_signal(self, signals):
+        """How streams end that run when the server is drained and then gets that many signals."""
+        server = QuireServer(*ADMIN, "--drain-timeout", "100s")
+        admin = self.connect(server)
+        answers = [Answer(server.generate(max_tokens=1900, ignore_eos=True)) for _ in range(32)]
+        for answer in answers:
+            answer.read(at_most=1)
+        admin.Drain(admin_pb2.DrainRequest(), timeout=TIMEOUT)
+        for number in [signal.SIGTERM, signal.SIGINT][:signals]:
+            server.signal(number)
+        codes = {answer.read().code for answer in answers}
+        self.assertEqual(server.wait(), 0)
+        return codes
+
+    def test_the_first_signal_after_a_drain_leaves_the_grace_and_the_second_cuts_it(self):
+        self.assertEqual(self.drain_then_signal(1), {grpc.StatusCode.OK})
+        self.assertIn(grpc.StatusCode.UNAVAILABLE, self.drain_then_signal(2))
 
     def test_there_is_none_unless_it_is_asked_for_and_none_beyond_loopback(self):
         with QuireServer() as server:
