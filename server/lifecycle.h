@@ -1,7 +1,5 @@
 #pragma once
 
-#include <cstdint>
-
 #include "absl/status/statusor.h"
 #include "core/base/clock.h"
 #include "core/engine/model_engine.h"

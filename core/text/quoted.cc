@@ -9,7 +9,7 @@
 namespace quire {
 
 std::string Quoted(std::string_view text) {
-  constexpr size_t kShown = 40;
+  constexpr size_t kShown = 64;
   const std::string_view head = text.substr(0, kShown);
   const std::string shown(head.substr(0, CompletePrefixLength(head)));
   return absl::StrCat("\"", absl::Utf8SafeCEscape(shown), text.size() > kShown ? "...\"" : "\"");

@@ -5,7 +5,7 @@
 
 namespace quire {
 
-// `text` in quotes for an error message: control characters escaped, cut after 40 bytes.
+// `text` in quotes for an error message: control characters escaped, cut after 64 bytes.
 std::string Quoted(std::string_view text);
 
 }  // namespace quire

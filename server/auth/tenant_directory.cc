@@ -2,35 +2,26 @@
 
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/refusal.h"
+#include "core/text/quoted.h"
 
 namespace quire::server {
 namespace {
 
-constexpr size_t kMaxQuotedBytes = 64;
-
-TenantRoster::Entry DefaultEntry(const TenantsConfig& config) {
-  TenantRoster::Entry entry;
-  if (config.default_tenant.has_value()) entry.settings = *config.default_tenant;
-  entry.settings.policy.name = kDefaultTenantName;
-  entry.configured = config.default_tenant.has_value() || config.metadata_key.empty();
-  return entry;
+void ConfigureDefault(const TenantsConfig& config, TenantRoster::Entry* entry) {
+  entry->configured = config.default_tenant.has_value() || config.metadata_key.empty();
+  if (!entry->configured) return;  // as it was, for what it still has running
+  entry->settings = config.default_tenant.value_or(TenantSettings());
+  entry->settings.policy.name = kDefaultTenantName;
 }
 
 absl::Status Unauthenticated(const char* reason, absl::string_view message) {
   return Refuse(absl::StatusCode::kUnauthenticated, message, {.reason = reason});
 }
 
-std::string Quoted(absl::string_view name) {
-  const absl::string_view cut = name.substr(0, kMaxQuotedBytes);
-  return absl::StrCat("'", absl::CHexEscape(cut), cut.size() < name.size() ? "..." : "", "'");
-}
-
 Caller CallerOf(TenantId tenant, const TenantSettings& settings) {
   return {.tenant = tenant,
-          .max_priority = settings.policy.max_priority,
           .max_context_tokens = settings.max_context_tokens,
           .max_output_tokens = settings.max_output_tokens};
 }
@@ -48,14 +39,14 @@ TenantTable TenantRoster::Table() const {
   return table;
 }
 
-TenantDirectory::TenantDirectory() { roster_.entries.push_back(DefaultEntry({})); }
+TenantDirectory::TenantDirectory() { ConfigureDefault({}, &roster_.entries.emplace_back()); }
 
 TenantRoster TenantDirectory::MakeRoster(const TenantsConfig& config) const {
   MutexLock lock(&mu_);
   TenantRoster roster = roster_;
   roster.metadata_key = config.metadata_key;
   for (TenantRoster::Entry& entry : roster.entries) entry.configured = false;
-  roster.entries[0] = DefaultEntry(config);
+  ConfigureDefault(config, &roster.entries[0]);
   for (const TenantSettings& tenant : config.tenants) {
     const auto known = ids_.find(tenant.policy.name);
     if (known == ids_.end()) {
@@ -112,12 +103,20 @@ absl::StatusOr<Caller> TenantDirectory::ResolveLocked(
         "TENANT_MISSING",
         absl::StrCat("the call has no ", key, "; this server wants to know whose each call is"));
   }
+  const std::string name = Quoted(std::string_view(names[0].data(), names[0].size()));
   if (is_known) {
-    return Unauthenticated("TENANT_REMOVED", absl::StrCat("the tenant ", Quoted(names[0]),
-                                                          " is no longer configured"));
+    return Unauthenticated("TENANT_REMOVED",
+                           absl::StrCat("the tenant ", name, " is no longer configured"));
   }
   return Unauthenticated("TENANT_UNKNOWN",
-                         absl::StrCat("the tenant ", Quoted(names[0]), " is not configured here"));
+                         absl::StrCat("the tenant ", name, " is not configured here"));
+}
+
+std::optional<TenantId> TenantDirectory::Find(std::string_view name) const {
+  if (name == kDefaultTenantName) return TenantId(0);
+  MutexLock lock(&mu_);
+  const auto known = ids_.find(absl::string_view(name.data(), name.size()));
+  return known == ids_.end() ? std::nullopt : std::optional(known->second);
 }
 
 TenantRoster TenantDirectory::roster() const {

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -19,7 +21,6 @@ namespace quire::server {
 // Whose a call is, and what that means for its request. A limit of 0: the server's alone holds.
 struct Caller {
   TenantId tenant;
-  int32_t max_priority = 0;
   int32_t max_context_tokens = 0;
   int32_t max_output_tokens = 0;
 };
@@ -69,6 +70,9 @@ class TenantDirectory {
   // programs, when that names nobody who may call.
   using MetadataValues = absl::FunctionRef<std::vector<absl::string_view>(absl::string_view key)>;
   absl::StatusOr<Caller> Resolve(MetadataValues values) const;
+
+  // Any tenant that this process has known, by its name.
+  std::optional<TenantId> Find(std::string_view name) const;
 
   TenantRoster roster() const;
 

@@ -7,30 +7,11 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "core/text/quoted.h"
 #include "server/auth/tenant_file.h"
 #include "server/rpc/status_codec.h"
 
 namespace quire::server {
-namespace {
-
-grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
-                                 const absl::Status& status = absl::OkStatus()) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-  reactor->Finish(ToGrpcStatus(status));
-  return reactor;
-}
-
-absl::StatusOr<TenantId> FindTenant(const TenantRoster& roster, const std::string& name) {
-  for (size_t i = 0; i < roster.entries.size(); ++i) {
-    if (roster.entries[i].settings.policy.name == name) {
-      return TenantId(static_cast<uint32_t>(i));
-    }
-  }
-  return absl::NotFoundError(absl::StrCat("the server knows no tenant ", Quoted(name),
-                                          "; ListTenants names those that it knows"));
-}
-
-}  // namespace
 
 grpc::ServerUnaryReactor* AdminService::GetLoad(grpc::CallbackServerContext* context,
                                                 const v1::GetLoadRequest* /*request*/,
@@ -93,10 +74,11 @@ grpc::ServerUnaryReactor* AdminService::FlushPrefixCache(
   if (!request->has_tenant()) {
     return Answer(context, services_.engine->FlushPrefixes(std::nullopt));
   }
-  const absl::StatusOr<TenantId> tenant =
-      FindTenant(services_.tenants->roster(), request->tenant());
-  if (!tenant.ok()) return Answer(context, tenant.status());
-  return Answer(context, services_.engine->FlushPrefixes(*tenant));
+  const std::optional<TenantId> tenant = services_.tenants->Find(request->tenant());
+  if (tenant.has_value()) return Answer(context, services_.engine->FlushPrefixes(tenant));
+  return Answer(context, absl::NotFoundError(
+                             absl::StrCat("the server knows no tenant ", Quoted(request->tenant()),
+                                          "; ListTenants names those that it knows")));
 }
 
 grpc::ServerUnaryReactor* AdminService::CheckInvariants(

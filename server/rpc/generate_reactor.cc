@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "core/base/status_macros.h"
 #include "server/rpc/response_codec.h"
 #include "server/rpc/status_codec.h"
 

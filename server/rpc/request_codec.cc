@@ -6,9 +6,10 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/refusal.h"
 #include "core/base/status_macros.h"
+#include "core/text/quoted.h"
 #include "server/rpc/id_fields.h"
-#include "server/rpc/status_codec.h"
 
 namespace quire::server {
 namespace {
@@ -18,6 +19,10 @@ constexpr int32_t kMaxInt = std::numeric_limits<int32_t>::max();
 // The server's limit, and a tenant's where it has one.
 int32_t Tighter(int32_t limit, int32_t of_tenant) {
   return of_tenant > 0 ? std::min(limit, of_tenant) : limit;
+}
+
+absl::Status TooLong(absl::string_view message) {
+  return Refuse(absl::StatusCode::kInvalidArgument, message, {.reason = "TOO_LONG"});
 }
 
 }  // namespace
@@ -58,8 +63,7 @@ absl::StatusOr<GenerateCall> RequestCodec::DecodeGenerate(const v1::GenerateRequ
   QUIRE_RETURN_IF_ERROR(CheckCacheSalt(message));
   Request& request = call.request;
   request.tenant = caller.tenant;
-  request.priority = static_cast<int32_t>(
-      std::min(message.priority(), static_cast<uint32_t>(caller.max_priority)));
+  request.priority = static_cast<int32_t>(std::min<uint32_t>(message.priority(), kMaxInt));
   request.cache_salt = message.cache_salt();
   QUIRE_ASSIGN_OR_RETURN(request.prompt, DecodePrompt(message));
   QUIRE_ASSIGN_OR_RETURN(const int32_t max_tokens,
@@ -190,9 +194,8 @@ absl::StatusOr<int32_t> RequestCodec::DecodeMaxTokens(const v1::GenerateRequest&
   const char* const whose = context < max_context_tokens_ ? "this tenant's" : "the";
   const int64_t room = context - static_cast<int64_t>(prompt_tokens);
   if (room < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("prompt has ", prompt_tokens, " tokens; ", whose,
-                                                   " context of ", context,
-                                                   " leaves no room for an answer"));
+    return TooLong(absl::StrCat("prompt has ", prompt_tokens, " tokens; ", whose, " context of ",
+                                context, " leaves no room for an answer"));
   }
   const int64_t limit =
       Tighter(limits_.max_tokens > 0 ? limits_.max_tokens : kMaxInt, caller.max_output_tokens);
@@ -206,9 +209,9 @@ absl::StatusOr<int32_t> RequestCodec::DecodeMaxTokens(const v1::GenerateRequest&
                      limit == caller.max_output_tokens ? " for this tenant" : ""));
   }
   if (wanted > room) {
-    return absl::InvalidArgumentError(absl::StrCat("max_tokens is ", wanted, "; after a prompt of ",
-                                                   prompt_tokens, " tokens ", whose, " context of ",
-                                                   context, " has room for ", room));
+    return TooLong(absl::StrCat("max_tokens is ", wanted, "; after a prompt of ", prompt_tokens,
+                                " tokens ", whose, " context of ", context, " has room for ",
+                                room));
   }
   return static_cast<int32_t>(wanted);
 }

@@ -7,8 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "core/text/quoted.h"
 #include "server/rpc/id_fields.h"
-#include "server/rpc/status_codec.h"
 
 namespace quire::server {
 namespace {

@@ -1,8 +1,12 @@
 #include "server/rpc/status_codec.h"
 
-#include <chrono>
+#include <grpcpp/server_context.h>
+#include <grpcpp/support/server_callback.h>
 
-#include "absl/strings/escaping.h"
+#include <algorithm>
+#include <chrono>
+#include <string_view>
+
 #include "absl/strings/str_cat.h"
 #include "core/base/refusal.h"
 #include "core/text/utf8.h"
@@ -14,12 +18,12 @@ namespace {
 
 constexpr size_t kMaxMessageBytes = 1024;
 constexpr char kErrorDomain[] = "quire";
-constexpr size_t kMaxQuotedBytes = 64;
 
-std::string_view CutAtCodePoint(std::string_view text, size_t max_bytes) {
-  if (text.size() <= max_bytes) return text;
-  text = text.substr(0, max_bytes);
-  return text.substr(0, CompletePrefixLength(text));
+// What clients accept of a message, cut at a code point.
+std::string Shorten(absl::string_view message) {
+  const std::string_view head(message.data(), std::min(message.size(), kMaxMessageBytes));
+  const bool cut = head.size() < message.size();
+  return std::string(cut ? head.substr(0, CompletePrefixLength(head)) : head);
 }
 
 google::rpc::RetryInfo EncodeRetry(Duration after) {
@@ -52,9 +56,7 @@ std::string EncodeDetails(const absl::Status& status, const std::string& message
 
 grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  const absl::string_view whole = status.message();
-  const std::string message(
-      CutAtCodePoint(std::string_view(whole.data(), whole.size()), kMaxMessageBytes));
+  const std::string message = Shorten(status.message());
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), message,
                       EncodeDetails(status, message));
 }
@@ -65,10 +67,10 @@ std::optional<std::string> RetryPushback(const absl::Status& status) {
   return absl::StrCat(std::chrono::ceil<std::chrono::milliseconds>(*refusal->retry_after).count());
 }
 
-std::string Quoted(std::string_view text) {
-  const std::string_view cut = CutAtCodePoint(text, kMaxQuotedBytes);
-  return absl::StrCat("'", absl::Utf8SafeCEscape(absl::string_view(cut.data(), cut.size())),
-                      cut.size() < text.size() ? "..." : "", "'");
+grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const absl::Status& status) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  reactor->Finish(ToGrpcStatus(status));
+  return reactor;
 }
 
 }  // namespace quire::server

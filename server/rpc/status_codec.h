@@ -4,9 +4,13 @@
 
 #include <optional>
 #include <string>
-#include <string_view>
 
 #include "absl/status/status.h"
+
+namespace grpc {
+class CallbackServerContext;
+class ServerUnaryReactor;
+}  // namespace grpc
 
 namespace quire::server {
 
@@ -21,7 +25,8 @@ grpc::Status ToGrpcStatus(const absl::Status& status);
 inline constexpr char kRetryPushbackKey[] = "grpc-retry-pushback-ms";
 std::optional<std::string> RetryPushback(const absl::Status& status);
 
-// `text` as it may appear in a message: quoted, control characters escaped, cut to a few words.
-std::string Quoted(std::string_view text);
+// Ends a call that is answered at once.
+grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,
+                                 const absl::Status& status = absl::OkStatus());
 
 }  // namespace quire::server

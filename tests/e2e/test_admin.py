@@ -111,7 +111,7 @@ class AdminTest(unittest.TestCase):
                     admin.FlushPrefixCache(admin_pb2.FlushPrefixCacheRequest(tenant=name),
                                            timeout=TIMEOUT)
                 self.assertEqual(error.exception.code(), grpc.StatusCode.NOT_FOUND)
-                self.assertIn(f"no tenant '{name}'", error.exception.details())
+                self.assertIn(f'no tenant "{name}"', error.exception.details())
                 code, _, err = run_admin(server.admin_address, "flush", "--tenant", name)
                 self.assertEqual(code, 1)
                 self.assertIn("NOT_FOUND", err)

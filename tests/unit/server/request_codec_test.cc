@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 
+#include "core/base/refusal.h"
 #include "tests/unit/server/byte_tokenizer.h"
 
 namespace quire::server {
@@ -201,16 +202,16 @@ std::vector<BadRequest> BadRequests() {
       {"long cache_salt", [](M m) { m->set_cache_salt(std::string(129, 's')); }, {"129", "128"}},
       {"empty request_id", [](M m) { m->set_request_id(""); }, {"request_id"}},
       {"long request_id", [](M m) { m->set_request_id(std::string(129, 'x')); }, {"129", "128"}},
-      {"request_id with a newline", [](M m) { m->set_request_id("a\nb"); }, {"'a\\nb'"}},
+      {"request_id with a newline", [](M m) { m->set_request_id("a\nb"); }, {R"("a\nb")"}},
   };
 }
 
-TEST_F(RequestCodecTest, TheTenantAndItsHighestPriorityGoWithTheRequest) {
+TEST_F(RequestCodecTest, TheTenantAndThePriorityGoWithTheRequest) {
   caller_.tenant = TenantId(4);
-  caller_.max_priority = 3;
   v1::GenerateRequest message = Text("ab");
   EXPECT_EQ(Decode(message)->tenant, TenantId(4));
-  const std::pair<uint32_t, int32_t> cases[] = {{0, 0}, {2, 2}, {3, 3}, {4, 3}, {4294967295u, 3}};
+  const std::pair<uint32_t, int32_t> cases[] = {
+      {0, 0}, {2, 2}, {2147483647u, INT32_MAX}, {4294967295u, INT32_MAX}};
   EXPECT_EQ(Decode(message)->priority, 0);
   for (const auto& [asked, given] : cases) {
     message.set_priority(asked);
@@ -235,11 +236,13 @@ TEST_F(RequestCodecTest, ATenantsLimitsHoldWhereTheyAreTighter) {
   caller_.max_context_tokens = 14;
   EXPECT_THAT(Decode(message).status().ToString(),
               HasSubstr("after a prompt of 5 tokens this tenant's context of 14 has room for 9"));
+  EXPECT_EQ(RefusalOf(Decode(message).status())->reason, "TOO_LONG");
   caller_.max_context_tokens = 15;
   EXPECT_TRUE(Decode(message).ok());
   caller_.max_context_tokens = 5;
   EXPECT_THAT(Decode(message).status().ToString(),
               HasSubstr("prompt has 5 tokens; this tenant's context of 5 leaves no room"));
+  EXPECT_EQ(RefusalOf(Decode(message).status())->reason, "TOO_LONG");
   caller_.max_context_tokens = 1000;
   EXPECT_TRUE(Decode(message).ok());
 }

@@ -88,11 +88,5 @@ TEST(StatusCodecTest, WaitingIsRoundedUpAndOnlySuggestedWhereItHelps) {
   EXPECT_EQ(ToGrpcStatus(absl::UnavailableError("m")).error_details(), "");
 }
 
-TEST(StatusCodecTest, QuotedTextIsShortAndPrintable) {
-  EXPECT_EQ(Quoted("abc"), "'abc'");
-  EXPECT_EQ(Quoted("a\nb"), "'a\\nb'");
-  EXPECT_EQ(Quoted(std::string(1000, 'x')), "'" + std::string(64, 'x') + "...'");
-}
-
 }  // namespace
 }  // namespace quire::server

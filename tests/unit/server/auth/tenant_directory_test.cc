@@ -13,10 +13,10 @@ namespace {
 
 using ::testing::HasSubstr;
 
-TenantSettings Tenant(const std::string& name, int32_t max_priority = 0) {
+TenantSettings Tenant(const std::string& name, int32_t max_output_tokens = 0) {
   TenantSettings tenant;
   tenant.policy.name = name;
-  tenant.policy.max_priority = max_priority;
+  tenant.max_output_tokens = max_output_tokens;
   return tenant;
 }
 
@@ -68,20 +68,18 @@ TEST(TenantDirectoryTest, WithoutAMetadataKeyTheDefaultPolicyIsEverybodys) {
   Change(&directory, config);
   const absl::StatusOr<Caller> caller = Resolve(directory, {"a", "b"});
   ASSERT_TRUE(caller.ok());
-  EXPECT_EQ(caller->max_priority, 7);
+  EXPECT_EQ(caller->max_output_tokens, 7);
 }
 
 TEST(TenantDirectoryTest, ATenantsCallsGetItsIdAndItsLimits) {
   TenantDirectory directory;
-  TenantSettings b = Tenant("b", 3);
+  TenantSettings b = Tenant("b", 5);
   b.max_context_tokens = 4;
-  b.max_output_tokens = 5;
   Change(&directory, Config({Tenant("a"), b}));
   EXPECT_EQ(IdOf(directory, "a"), 1u);
   const absl::StatusOr<Caller> caller = Resolve(directory, {"b"});
   ASSERT_TRUE(caller.ok());
   EXPECT_EQ(caller->tenant, TenantId(2));
-  EXPECT_EQ(caller->max_priority, 3);
   EXPECT_EQ(caller->max_context_tokens, 4);
   EXPECT_EQ(caller->max_output_tokens, 5);
 }
@@ -90,9 +88,9 @@ TEST(TenantDirectoryTest, WhoeverIsNotListedIsRefusedWithAReason) {
   TenantDirectory directory;
   Change(&directory, Config({Tenant("a")}));
   ExpectRefused(Resolve(directory, {}), "TENANT_MISSING", "the call has no t");
-  ExpectRefused(Resolve(directory, {"b"}), "TENANT_UNKNOWN", "'b' is not configured");
-  ExpectRefused(Resolve(directory, {"default"}), "TENANT_UNKNOWN", "'default'");
-  ExpectRefused(Resolve(directory, {""}), "TENANT_UNKNOWN", "''");
+  ExpectRefused(Resolve(directory, {"b"}), "TENANT_UNKNOWN", "\"b\" is not configured");
+  ExpectRefused(Resolve(directory, {"default"}), "TENANT_UNKNOWN", "\"default\"");
+  ExpectRefused(Resolve(directory, {""}), "TENANT_UNKNOWN", "\"\"");
   ExpectRefused(Resolve(directory, {"a", "a"}), "TENANT_AMBIGUOUS", "2 values of t");
   const std::string long_name(1000, '\n');
   const absl::StatusOr<Caller> caller = Resolve(directory, {long_name});
@@ -104,7 +102,7 @@ TEST(TenantDirectoryTest, UnknownNamesShareTheDefaultTenantWhereThereIsOne) {
   TenantDirectory directory;
   Change(&directory, Config({Tenant("a")}, /*has_default=*/true));
   for (int i = 0; i < 100; ++i) EXPECT_EQ(IdOf(directory, std::to_string(i).c_str()), 0u);
-  EXPECT_EQ(Resolve(directory, {})->max_priority, 7);
+  EXPECT_EQ(Resolve(directory, {})->max_output_tokens, 7);
   EXPECT_EQ(directory.roster().entries.size(), 2u);
   ExpectRefused(Resolve(directory, {"a", "b"}), "TENANT_AMBIGUOUS", "2 values");
 }
@@ -115,11 +113,11 @@ TEST(TenantDirectoryTest, ANameKeepsItsIdThroughEveryConfiguration) {
   Change(&directory, Config({Tenant("c"), Tenant("b")}));
   EXPECT_EQ(IdOf(directory, "b"), 2u);
   EXPECT_EQ(IdOf(directory, "c"), 3u);
-  ExpectRefused(Resolve(directory, {"a"}), "TENANT_REMOVED", "'a' is no longer configured");
+  ExpectRefused(Resolve(directory, {"a"}), "TENANT_REMOVED", "\"a\" is no longer configured");
   Change(&directory, Config({Tenant("a", 9)}));
   EXPECT_EQ(IdOf(directory, "a"), 1u);
-  EXPECT_EQ(Resolve(directory, {"a"})->max_priority, 9);
-  ExpectRefused(Resolve(directory, {"c"}), "TENANT_REMOVED", "'c'");
+  EXPECT_EQ(Resolve(directory, {"a"})->max_output_tokens, 9);
+  ExpectRefused(Resolve(directory, {"c"}), "TENANT_REMOVED", "\"c\"");
 }
 
 TEST(TenantDirectoryTest, ARemovedTenantsCallsAreThoseOfAnyUnknownName) {
@@ -127,12 +125,12 @@ TEST(TenantDirectoryTest, ARemovedTenantsCallsAreThoseOfAnyUnknownName) {
   Change(&directory, Config({Tenant("a", 3)}));
   Change(&directory, Config({}, /*has_default=*/true));
   EXPECT_EQ(IdOf(directory, "a"), 0u);
-  EXPECT_EQ(Resolve(directory, {"a"})->max_priority, 7);
+  EXPECT_EQ(Resolve(directory, {"a"})->max_output_tokens, 7);
   Change(&directory, Config({}));
-  ExpectRefused(Resolve(directory, {"a"}), "TENANT_REMOVED", "'a'");
+  ExpectRefused(Resolve(directory, {"a"}), "TENANT_REMOVED", "\"a\"");
   Change(&directory, Config({Tenant("a", 3)}, /*has_default=*/true));
   EXPECT_EQ(IdOf(directory, "a"), 1u);
-  EXPECT_EQ(Resolve(directory, {"a"})->max_priority, 3);
+  EXPECT_EQ(Resolve(directory, {"a"})->max_output_tokens, 3);
 }
 
 TEST(TenantDirectoryTest, ARemovedTenantKeepsItsLimitsAndNothingIsSetAsideForIt) {
@@ -152,12 +150,39 @@ TEST(TenantDirectoryTest, ARemovedTenantKeepsItsLimitsAndNothingIsSetAsideForIt)
   EXPECT_EQ(directory.roster().Table()[1], a.policy);
 }
 
+TEST(TenantDirectoryTest, ARemovedDefaultTenantKeepsItsLimitsToo) {
+  TenantDirectory directory;
+  TenantsConfig config = Config({Tenant("a")}, /*has_default=*/true);
+  TenantPolicy& policy = config.default_tenant->policy;
+  policy.max_running = 2;
+  policy.kv_reserved_bytes = 3;
+  policy.kv_limit_bytes = 4;
+  Change(&directory, config);
+  Change(&directory, Config({Tenant("a")}));
+  EXPECT_EQ(directory.roster().Table()[0],
+            (TenantPolicy{
+                .name = "default", .max_running = 2, .kv_limit_bytes = 4, .sharing_group = ""}));
+  Change(&directory, {});
+  EXPECT_EQ(directory.roster().Table()[0], Tenant("default").policy) << "everybody's, unlimited";
+}
+
+TEST(TenantDirectoryTest, EveryTenantThatWasEverKnownIsFoundByItsName) {
+  TenantDirectory directory;
+  Change(&directory, Config({Tenant("a"), Tenant("b")}));
+  Change(&directory, Config({Tenant("b")}));
+  EXPECT_EQ(directory.Find("default"), TenantId(0));
+  EXPECT_EQ(directory.Find("a"), TenantId(1));
+  EXPECT_EQ(directory.Find("b"), TenantId(2));
+  EXPECT_EQ(directory.Find("c"), std::nullopt);
+  EXPECT_EQ(directory.Find(""), std::nullopt);
+}
+
 TEST(TenantDirectoryTest, NothingChangesBeforeARosterIsInstalled) {
   TenantDirectory directory;
   Change(&directory, Config({Tenant("a")}));
   const TenantRoster roster = directory.MakeRoster(Config({Tenant("b")}));
   EXPECT_EQ(IdOf(directory, "a"), 1u);
-  ExpectRefused(Resolve(directory, {"b"}), "TENANT_UNKNOWN", "'b'");
+  ExpectRefused(Resolve(directory, {"b"}), "TENANT_UNKNOWN", R"("b")");
   EXPECT_EQ(roster.Table().size(), 3u);
 }
 
@@ -184,7 +209,7 @@ TEST(TenantDirectoryTest, CallsGoOnWhileConfigurationsChange) {
   std::thread caller([&] {
     while (!stop) {
       const absl::StatusOr<Caller> found = Resolve(directory, {"a"});
-      EXPECT_EQ(found.ok() ? found->max_priority : 1, 1);
+      EXPECT_EQ(found.ok() ? found->max_output_tokens : 1, 1);
     }
   });
   for (int i = 0; i < 200; ++i) {
