@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <chrono>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -272,6 +273,13 @@ absl::Status CheckTogether(const ServerConfig& config) {
     return absl::InvalidArgumentError(
         absl::StrCat("--max-step-tokens: ", engine.max_step_tokens, " is less than --max-running ",
                      engine.max_running_requests, "; each running request needs one token a step"));
+  }
+  if (engine.ageing > std::chrono::hours(24)) {
+    return absl::InvalidArgumentError("--priority-ageing: more than 24h");
+  }
+  if (engine.max_context_tokens == 1) {
+    return absl::InvalidArgumentError(
+        "--max-context: 1 leaves no room for an answer; give 0 or at least 2");
   }
   return absl::OkStatus();
 }

@@ -113,30 +113,31 @@ void LogAddresses(const GrpcServer& server, const Exporter* exporter, const Grpc
 absl::StatusOr<TenantsConfig> LoadTenants(const ServerConfig& config) {
   if (config.config_file.empty()) return TenantsConfig();
   absl::StatusOr<TenantsConfig> tenants = LoadTenantFile(config.config_file);
-  absl::Status status = tenants.status();
-  if (status.ok() && config.kv_memory_bytes > 0) {
-    status = CheckReserves(*tenants, config.kv_memory_bytes);
+  if (tenants.ok()) return tenants;
+  return absl::Status(tenants.status().code(),
+                      absl::StrCat("--config: ", tenants.status().message()));
+}
+
+// As far as that can be told without the model; the engine does so with it.
+absl::Status CheckReserves(const ServerConfig& config, TenantTable tenants) {
+  if (config.kv_memory_bytes == 0) return absl::OkStatus();
+  for (TenantPolicy& tenant : tenants) {
+    if (!config.prefix_cache) tenant.prefix_floor_bytes = 0;
   }
-  if (status.ok()) return tenants;
+  const absl::Status status = quire::CheckReserves(tenants, config.kv_memory_bytes);
   return absl::Status(status.code(), absl::StrCat("--config: ", status.message()));
 }
 
-int CheckConfig(const ServerConfig& config) {
-  const absl::StatusOr<TenantsConfig> tenants = LoadTenants(config);
-  if (!tenants.ok()) {
-    Log(std::string(tenants.status().message()));
-    return 1;
-  }
-  TenantDirectory directory;
+absl::Status CheckConfig(const ServerConfig& config) {
+  QUIRE_ASSIGN_OR_RETURN(const TenantsConfig tenants, LoadTenants(config));
+  const TenantRoster roster = TenantDirectory().MakeRoster(tenants);
+  QUIRE_RETURN_IF_ERROR(CheckReserves(config, roster.Table()));
   std::vector<v1::TenantConfig> rows;
-  for (const TenantRoster::Entry& entry : directory.MakeRoster(*tenants).entries) {
+  for (const TenantRoster::Entry& entry : roster.entries) {
     if (entry.configured) rows.push_back(EncodeTenant(entry.settings));
   }
-  cli::PrintTenants(rows, std::cout);
-  std::cout << (tenants->metadata_key.empty()
-                    ? "every call is the default tenant's\n"
-                    : absl::StrCat("calls say whose they are with ", tenants->metadata_key, "\n"));
-  return 0;
+  cli::PrintTenants(rows, tenants.metadata_key, std::cout);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<TenantChanges> ReadAgain(const ServerConfig& config, Engine* engine,
@@ -245,7 +246,11 @@ int Main(int argc, const char* const* argv) {
     return 1;
   }
   if (!config->has_value()) return 0;
-  if ((*config)->check_config) return CheckConfig(**config);
+  if ((*config)->check_config) {
+    const absl::Status status = CheckConfig(**config);
+    if (!status.ok()) Log(std::string(status.message()));
+    return status.ok() ? 0 : 1;
+  }
   const absl::StatusOr<ServerEvent> reason = Serve(**config);
   if (!reason.ok()) {
     Log(std::string(reason.status().message()));

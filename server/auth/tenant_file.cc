@@ -2,6 +2,9 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include <algorithm>
+#include <cstddef>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
@@ -19,27 +22,25 @@ namespace quire::server {
 namespace {
 
 constexpr size_t kMaxFileBytes = 4 << 20;
-constexpr size_t kMaxNameBytes = 64;
 
 absl::Status Invalid(absl::string_view where, absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat(where, ": ", what));
 }
 
 absl::Status CheckName(absl::string_view field, const std::string& name) {
-  if (!name.empty() && name.size() <= kMaxNameBytes && IsMetadataText(name)) {
+  if (!name.empty() && name.size() <= kMaxTenantNameBytes && IsMetadataText(name)) {
     return absl::OkStatus();
   }
   return absl::InvalidArgumentError(absl::StrCat(field, " is '", absl::Utf8SafeCHexEscape(name),
-                                                 "'; it must be 1 to ", kMaxNameBytes,
+                                                 "'; it must be 1 to ", kMaxTenantNameBytes,
                                                  " printable ASCII characters without spaces"));
 }
 
 absl::Status CheckMetadataKey(const std::string& key) {
   if (IsMetadataKey(key)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("tenant_metadata_key is '", absl::Utf8SafeCHexEscape(key),
-                   "'; it must be lower-case letters, digits, '-', '_' and '.', and neither begin "
-                   "with grpc- nor end with -bin, e.g. x-quire-tenant"));
+  return absl::InvalidArgumentError(absl::StrCat("tenant_metadata_key is '",
+                                                 absl::Utf8SafeCHexEscape(key), "'; it must be ",
+                                                 kMetadataKeyRule));
 }
 
 absl::Status DecodeBytes(const char* field, const std::string& text, int64_t* bytes) {
@@ -144,19 +145,39 @@ absl::StatusOr<TenantsConfig> DecodeFile(v1::ConfigFile message) {
   return config;
 }
 
+// An error of syntax ends with a caret on a line of its own, under the text around the place; one
+// of a field names the field.
+bool RemoveCaret(std::string* what) {
+  const size_t line = what->rfind('\n');
+  if (line == std::string::npos) return false;
+  if (absl::StripAsciiWhitespace(absl::string_view(*what).substr(line)) != "^") return false;
+  what->resize(line);
+  return true;
+}
+
+// The line where it stops being JSON, which protobuf does not tell.
+std::string PlaceOfSyntaxError(const std::string& json) {
+  try {
+    [[maybe_unused]] const auto parsed = nlohmann::json::parse(json);
+  } catch (const nlohmann::json::parse_error& error) {
+    const auto read = static_cast<ptrdiff_t>(std::min(error.byte, json.size()));
+    return absl::StrCat("line ", 1 + std::count(json.begin(), json.begin() + read, '\n'), ": ");
+  }
+  return "";
+}
+
 }  // namespace
 
 absl::StatusOr<TenantsConfig> ParseTenantFile(const std::string& json) {
   v1::ConfigFile message;
   const auto parsed = google::protobuf::util::JsonStringToMessage(json, &message);
   if (parsed.ok()) return DecodeFile(std::move(message));
-  // It names the field, or shows the place: the text around it, and a caret under it.
-  std::string what = absl::StrReplaceAll(parsed.message().ToString(), {{"\n", " "}, {"^", ""}});
-  absl::StripTrailingAsciiWhitespace(&what);
+  std::string what = parsed.message().ToString();
+  if (RemoveCaret(&what)) what = absl::StrCat(PlaceOfSyntaxError(json), what);
   if (absl::StrContains(what, "Cannot find field")) {
     absl::StrAppend(&what, " proto/quire/v1/config.proto lists those there are");
   }
-  return Invalid("not a config file", what);
+  return Invalid("not a config file", absl::StrReplaceAll(what, {{"\n", " "}}));
 }
 
 absl::StatusOr<TenantsConfig> LoadTenantFile(const std::string& path) {
@@ -164,22 +185,6 @@ absl::StatusOr<TenantsConfig> LoadTenantFile(const std::string& path) {
   absl::StatusOr<TenantsConfig> config = ParseTenantFile(json);
   if (!config.ok()) return Invalid(path, config.status().message());
   return config;
-}
-
-absl::Status CheckReserves(const TenantsConfig& config, int64_t kv_bytes) {
-  int64_t left = kv_bytes;  // each amount is at least 0, so this cannot overflow
-  const auto take = [&left](const TenantPolicy& policy) {
-    for (int64_t bytes : {policy.kv_reserved_bytes, policy.prefix_floor_bytes}) {
-      if (left >= 0) left -= bytes;
-    }
-  };
-  for (const TenantSettings& tenant : config.tenants) take(tenant.policy);
-  if (config.default_tenant.has_value()) take(config.default_tenant->policy);
-  if (left >= 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("kv_reserved and prefix_cache_floor of all tenants together exceed the KV cache "
-                   "of ",
-                   kv_bytes, " bytes; lower them, or raise --kv-memory"));
 }
 
 v1::TenantConfig EncodeTenant(const TenantSettings& tenant) {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -14,10 +13,6 @@ namespace quire::server {
 // a loaded model can tell, such as the size of its KV cache, Engine::SetTenants checks.
 absl::StatusOr<TenantsConfig> LoadTenantFile(const std::string& path);
 absl::StatusOr<TenantsConfig> ParseTenantFile(const std::string& json);
-
-// What is set aside for tenants must fit a KV cache of so many bytes. The engine asks for that too;
-// this is for whoever has no engine yet.
-absl::Status CheckReserves(const TenantsConfig& config, int64_t kv_bytes);
 
 // A tenant with every default filled in, for people and for the admin service: what is not limited
 // is left out, sizes are in bytes.

@@ -40,7 +40,7 @@ void PrintRoster(const v1::ListTenantsResponse& response) {
       refused.push_back(tenant.config().name());
     }
   }
-  PrintTenants(rows, std::cout);
+  PrintTenants(rows, response.tenant_metadata_key(), std::cout);
   if (!refused.empty()) {
     std::cout << "no longer configured: " << absl::StrJoin(refused, ", ") << '\n';
   }
@@ -71,7 +71,15 @@ int Run(const ServerOptions& server, Call call) {
   grpc::ClientContext context;
   SetDeadline(server, &context);
   const auto stub = v1::AdminService::NewStub(Connect(server));
-  const absl::Status outcome = ExplainRpc(server, call(stub.get(), &context));
+  grpc::Status status = call(stub.get(), &context);
+  if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
+    status = {
+        status.error_code(),
+        absl::StrCat(
+            server.server,
+            " has no admin service; give --server the address of the server's --admin-listen")};
+  }
+  const absl::Status outcome = ExplainRpc(server, status);
   return outcome.ok() ? kExitOk : ReportError("quire admin", outcome);
 }
 

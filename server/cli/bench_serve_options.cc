@@ -109,10 +109,8 @@ void AddRunOptions(CLI::App* app, ServeOptions* options) {
 
 absl::Status CheckHeader(const std::string& option, const std::string& name) {
   if (name.empty() || server::IsMetadataKey(name)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(option, ": '", name,
-                   "' is no header's name: lower-case letters, digits, '-', '_' and '.', not "
-                   "grpc-... or ...-bin"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      option, ": '", name, "' is no header's name; it must be ", server::kMetadataKeyRule));
 }
 
 absl::StatusOr<std::vector<TenantSpec>> ReadTenants(const ServeOptions& options) {

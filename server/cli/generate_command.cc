@@ -29,8 +29,9 @@ std::string CheckTenant(const std::string& name) {
 }
 
 std::string CheckHeader(const std::string& name) {
-  return server::IsMetadataKey(name) ? ""
-                                     : "'" + name + "' is no header's name, such as x-quire-tenant";
+  return server::IsMetadataKey(name)
+             ? ""
+             : "'" + name + "' is no header's name; it must be " + server::kMetadataKeyRule;
 }
 
 int Generate(const Options& options) {

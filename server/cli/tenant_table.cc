@@ -1,7 +1,6 @@
 #include "server/cli/tenant_table.h"
 
 #include <algorithm>
-#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -29,7 +28,8 @@ std::string Cell(const v1::TenantConfig& tenant, const FieldDescriptor* field) {
 
 }  // namespace
 
-void PrintTenants(const std::vector<v1::TenantConfig>& tenants, std::ostream& out) {
+void PrintTenants(const std::vector<v1::TenantConfig>& tenants, const std::string& metadata_key,
+                  std::ostream& out) {
   const google::protobuf::Descriptor& type = *v1::TenantConfig::descriptor();
   std::vector<const FieldDescriptor*> columns;
   std::vector<std::string> header;
@@ -50,6 +50,9 @@ void PrintTenants(const std::vector<v1::TenantConfig>& tenants, std::ostream& ou
     table.AddRow(std::move(row));
   }
   table.Print(out);
+  out << (metadata_key.empty()
+              ? "every call is the default tenant's\n"
+              : absl::StrCat("calls say whose they are with ", metadata_key, "\n"));
 }
 
 }  // namespace quire::cli

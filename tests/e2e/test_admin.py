@@ -71,7 +71,8 @@ class AdminTest(unittest.TestCase):
             self.assertEqual(listed.tenants[1].config.weight, 2)
             self.assertEqual(listed.tenants[1].config.kv_reserved, str(1 << 20))
             rows = [line.split() for line in quire_admin(server, "tenants").splitlines()]
-            self.assertEqual([row[0] for row in rows], ["name", "acme", "guest"])
+            self.assertEqual([row[0] for row in rows], ["name", "acme", "guest", "calls"])
+            self.assertEqual(rows[-1][-1], KEY)
 
     def test_usage_is_counted_by_tenant(self):
         with ConfigFile(TENANTS) as file, QuireServer(*ADMIN, "--config", file.path) as server:
@@ -187,6 +188,10 @@ class AdminTest(unittest.TestCase):
                 admin_pb2_grpc.AdminServiceStub(server.channel).Drain(admin_pb2.DrainRequest(),
                                                                       timeout=TIMEOUT)
             self.assertEqual(error.exception.code(), grpc.StatusCode.UNIMPLEMENTED)
+            code, _, err = run_admin(server.address, "load")
+            self.assertEqual(code, 1)
+            self.assertIn(f"{server.address} has no admin service", err)
+            self.assertIn("--admin-listen", err)
         code, log = run_to_end("--admin-listen", "0.0.0.0:0")
         self.assertEqual(code, 1)
         self.assertIn("--admin-listen: 0.0.0.0:0 can be reached from other machines", log)

@@ -58,7 +58,7 @@ class CheckConfigTest(unittest.TestCase):
             return {"tenant_metadata_key": KEY, "tenants": [{"name": "a", **fields}]}
 
         cases = [
-            ("{", "not a config file"),
+            ("{", "not a config file: line 1: "),
             (one(weigth=1), "tenants[0]) weigth: Cannot find field"),
             (one(kv_limit="lots"), "tenants[0]: kv_limit: 'lots' is not a number of bytes"),
             (one(kv_reserved="2M", kv_limit="1M"), "kv_reserved 2097152 is more than kv_limit"),
@@ -76,10 +76,20 @@ class CheckConfigTest(unittest.TestCase):
             self.assertIn("quire-server: --config: ", err)
             self.assertIn(expected, err)
 
+    def test_a_floor_of_the_prefix_cache_counts_where_there_is_one(self):
+        content = {**TENANTS, "default_tenant": {"prefix_cache_floor": "2G"}}
+        flags = ["--kv-memory", "1G"]
+        self.assertEqual(self.check(content, *flags)[0], 1)
+        self.assertEqual(self.check(content, *flags, "--no-prefix-cache")[0], 0)
+        with ConfigFile(content) as file, QuireServer(
+                "--config", file.path, "--kv-memory", "64M", "--no-prefix-cache") as server:
+            self.assertEqual(ask(server, "acme").read().code, grpc.StatusCode.OK)
+
     def test_flags_are_checked_too(self):
-        code, _, err = self.check(TENANTS, "--max-running", "0")
-        self.assertEqual(code, 1)
-        self.assertIn("--max-running", err)
+        for flag, value in [("--max-running", "0"), ("--priority-ageing", "48h")]:
+            code, _, err = self.check(TENANTS, flag, value)
+            self.assertEqual(code, 1)
+            self.assertIn(flag, err)
 
     def test_names_are_not_believed_beyond_loopback_without_a_flag(self):
         code, _, err = self.check(TENANTS, "--listen", "0.0.0.0:0")

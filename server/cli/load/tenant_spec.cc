@@ -15,7 +15,6 @@ namespace {
 constexpr int32_t kMostTokens = 1 << 24;
 constexpr int32_t kMostStreams = 100000;
 constexpr double kHighestRate = 1e6;
-constexpr size_t kLongestName = 64;
 
 template <typename Number>
 absl::StatusOr<Number> ParseNumber(std::string_view key, std::string_view value) {
@@ -138,11 +137,11 @@ absl::StatusOr<TenantSpec> ParseTenant(std::string_view text, const TenantSpec& 
 }
 
 absl::Status ValidateTenant(const TenantSpec& tenant) {
-  if (!server::IsMetadataText(tenant.name) || tenant.name.size() > kLongestName) {
+  if (!server::IsMetadataText(tenant.name) || tenant.name.size() > server::kMaxTenantNameBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("a tenant's name is printable ASCII without "
                      "spaces, at most ",
-                     kLongestName, " characters"));
+                     server::kMaxTenantNameBytes, " characters"));
   }
   if (!server::IsMetadataText(tenant.key)) {
     return About(tenant.name,

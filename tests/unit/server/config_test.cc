@@ -241,6 +241,17 @@ TEST(ConfigTest, AStepMustHoldEveryRunningRequest) {
               AllOf(HasSubstr("--max-step-tokens"), HasSubstr("--max-running")));
 }
 
+TEST(ConfigTest, WhatTheEngineWouldRefuseIsRefusedWithItsFlag) {
+  for (const auto& [flag, value] :
+       {std::pair("--priority-ageing", "24h0m1s"), std::pair("--max-context", "1")}) {
+    const auto config = Parse({"--check-config", flag, value});
+    EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument) << flag;
+    EXPECT_THAT(std::string(config.status().message()), HasSubstr(flag));
+  }
+  EXPECT_EQ(MustParse({"--priority-ageing", "24h"}).engine.ageing, std::chrono::hours(24));
+  EXPECT_EQ(MustParse({"--max-context", "2"}).engine.max_context_tokens, 2);
+}
+
 TEST(ConfigTest, ListeningBeyondLoopbackNeedsTheInsecureFlag) {
   const auto refused = Parse({"--model", "m", "--listen", "0.0.0.0:50051"});
   EXPECT_THAT(refused.status().ToString(), HasSubstr("--insecure"));

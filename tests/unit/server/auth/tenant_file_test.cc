@@ -86,6 +86,7 @@ TEST(TenantFileTest, EveryErrorIsOneLineThatNamesThePlace) {
       {WithTenant(R"("tokens_per_second": "NaN")"), {"tenants[0]", "tokens_per_second is nan"}},
       {WithTenant(R"("kv_reserved": "much")"), {"tenants[0]", "kv_reserved", "'much'", "512M"}},
       {WithTenant(R"("kv_limit": "")"), {"tenants[0]", "kv_limit", "''"}},
+      {WithTenant(R"("kv_limit": "2\nG")"), {"tenants[0]", "kv_limit", R"('2\nG')"}},
       {WithTenant(R"("prefix_cache_floor": "-1")"), {"tenants[0]", "prefix_cache_floor", "'-1'"}},
       {WithTenant(R"("prefix_cache_ceiling": "1X")"), {"tenants[0]", "prefix_cache_ceiling"}},
       {WithTenant(R"("kv_reserved": "2M", "kv_limit": "1M")"),
@@ -160,15 +161,15 @@ TEST(TenantFileTest, LimitsThatThereAreNotAreLeftOutOfTheEncoding) {
   EXPECT_EQ(EncodeTenant(tenant).ShortDebugString(), "name: \"a\" weight: 1");
 }
 
-TEST(TenantFileTest, WhatIsSetAsideMustFitTheKvCache) {
-  TenantsConfig config =
-      MustParse(R"({"default_tenant": {"kv_reserved": "1"}, "tenant_metadata_key": "t",
-                    "tenants": [{"name": "a", "kv_reserved": "2", "prefix_cache_floor": "4"}]})");
-  EXPECT_TRUE(CheckReserves(config, 7).ok());
-  EXPECT_THAT(CheckReserves(config, 6).ToString(), HasSubstr("the KV cache of 6 bytes"));
-  config.tenants[0].policy.kv_reserved_bytes = INT64_MAX;
-  config.tenants.push_back(config.tenants[0]);
-  EXPECT_FALSE(CheckReserves(config, INT64_MAX).ok());
+TEST(TenantFileTest, AnErrorOfSyntaxHasItsLine) {
+  const auto error = [](const std::string& json) {
+    return std::string(ParseTenantFile(json).status().message());
+  };
+  const std::string missing_comma = "{\"tenants\": [\n{\"name\": \"^\"}\n{\"name\": \"b\"}]}";
+  EXPECT_THAT(error(missing_comma), AllOf(HasSubstr("not a config file: line 3: Expected , or ]"),
+                                          HasSubstr("\"^\"} {"), Not(HasSubstr("\n"))));
+  EXPECT_THAT(error("{\n\n"), HasSubstr("line 3: "));
+  EXPECT_THAT(error("{\n\"tennants\": []}"), AllOf(HasSubstr("tennants"), Not(HasSubstr("line"))));
 }
 
 TEST(TenantFileTest, ErrorsOfAFileNameIt) {
