@@ -1,6 +1,7 @@
 #include "server/cli/bench_report.h"
 
 #include <algorithm>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
@@ -96,6 +97,16 @@ nlohmann::ordered_json ReportJson(const BenchReport& report) {
             {"flops_with", report.machine.flops_with},
             {"load_average", report.machine.load_average}}},
           {"results", std::move(results)}};
+}
+
+absl::Status WriteJsonFile(const nlohmann::ordered_json& json, const std::string& name) {
+  if (name.empty()) return absl::OkStatus();
+  std::ofstream file(name);
+  // A server's message may be anything.
+  file << json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) << '\n';
+  file.close();
+  return file.good() ? absl::OkStatus()
+                     : absl::UnavailableError(absl::StrCat("cannot write ", name));
 }
 
 }  // namespace quire::cli

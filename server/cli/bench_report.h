@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "server/cli/bench_machine.h"
 
 namespace quire::cli {
@@ -44,5 +45,9 @@ struct BenchReport {
 
 void PrintReport(const BenchReport& report, std::ostream& out);
 nlohmann::ordered_json ReportJson(const BenchReport& report);
+
+// Writes a result as it is to be read: indented, in the order of its keys. Nothing where the file
+// has no name.
+absl::Status WriteJsonFile(const nlohmann::ordered_json& json, const std::string& name);
 
 }  // namespace quire::cli

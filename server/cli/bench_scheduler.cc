@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 
@@ -92,8 +93,6 @@ class SchedulerLoad {
     for (size_t i = 0; i < started; ++i) Enqueue();
   }
 
-  int64_t running() const { return scheduler_.num_running(); }
-
  private:
   void End(const StepPlan& plan, StepId id) {
     for (const SequenceStep& step : plan.sequences) {
@@ -114,8 +113,8 @@ class SchedulerLoad {
   TimePoint now_{};
 };
 
-double Quantile(std::vector<double>* sorted, double q) {
-  return (*sorted)[static_cast<size_t>(q * static_cast<double>(sorted->size() - 1))];
+double Quantile(const std::vector<double>& sorted, double q) {
+  return sorted[static_cast<size_t>(q * static_cast<double>(sorted.size() - 1))];
 }
 
 SchedulerBenchResult Measure(const SchedulerBenchOptions& options, int32_t queued,
@@ -133,10 +132,10 @@ SchedulerBenchResult Measure(const SchedulerBenchOptions& options, int32_t queue
   std::sort(kv.begin(), kv.end());
   return {.queued = queued,
           .tenants = tenants,
-          .scheduler_median = Quantile(&scheduler, 0.5),
-          .scheduler_p99 = Quantile(&scheduler, 0.99),
-          .kv_median = Quantile(&kv, 0.5),
-          .kv_p99 = Quantile(&kv, 0.99)};
+          .scheduler_median = Quantile(scheduler, 0.5),
+          .scheduler_p99 = Quantile(scheduler, 0.99),
+          .kv_median = Quantile(kv, 0.5),
+          .kv_p99 = Quantile(kv, 0.99)};
 }
 
 std::string Microseconds(double seconds) { return absl::StrFormat("%.1f", seconds * 1e6); }
@@ -166,10 +165,10 @@ void PrintSchedulerBench(const SchedulerBenchOptions& options,
   table.Print(out);
 }
 
-nlohmann::json SchedulerBenchJson(const SchedulerBenchOptions& options,
-                                  const std::vector<SchedulerBenchResult>& results) {
-  nlohmann::json json = {{"running", options.running}, {"steps", options.steps}};
-  json["results"] = nlohmann::json::array();
+nlohmann::ordered_json SchedulerBenchJson(const SchedulerBenchOptions& options,
+                                          const std::vector<SchedulerBenchResult>& results) {
+  nlohmann::ordered_json json = {{"running", options.running}, {"steps", options.steps}};
+  json["results"] = nlohmann::ordered_json::array();
   for (const SchedulerBenchResult& result : results) {
     json["results"].push_back({{"tenants", result.tenants},
                                {"queued", result.queued},

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <ostream>
 #include <vector>
 
@@ -14,8 +14,9 @@ struct SchedulerBenchOptions {
   int32_t steps = 2000;  // timed, of each combination
 };
 
-// What a step costs beside computing, with that many running, waiting and tenants: everything of
-// the scheduler, and everything of the block manager. In seconds.
+// What a step costs beside computing, with that many running, waiting and tenants: the scheduler's
+// part, without taking in new requests and what it tells of tenants, and all of the block
+// manager's. In seconds.
 struct SchedulerBenchResult {
   int32_t queued = 0;
   int32_t tenants = 0;
@@ -29,7 +30,7 @@ std::vector<SchedulerBenchResult> BenchScheduler(const SchedulerBenchOptions& op
 
 void PrintSchedulerBench(const SchedulerBenchOptions& options,
                          const std::vector<SchedulerBenchResult>& results, std::ostream& out);
-nlohmann::json SchedulerBenchJson(const SchedulerBenchOptions& options,
-                                  const std::vector<SchedulerBenchResult>& results);
+nlohmann::ordered_json SchedulerBenchJson(const SchedulerBenchOptions& options,
+                                          const std::vector<SchedulerBenchResult>& results);
 
 }  // namespace quire::cli

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -155,20 +154,11 @@ absl::StatusOr<BenchReport> Measure(const Options& options) {
   return report;
 }
 
-absl::Status WriteJson(const nlohmann::json& json, const std::string& name) {
-  if (name.empty()) return absl::OkStatus();
-  std::ofstream file(name);
-  file << json.dump(2) << '\n';
-  file.close();
-  return file.good() ? absl::OkStatus()
-                     : absl::UnavailableError(absl::StrCat("cannot write ", name));
-}
-
 absl::Status RunBench(Options options) {
   if (options.component == "scheduler") {
     const std::vector<SchedulerBenchResult> results = BenchScheduler(options.scheduler);
     PrintSchedulerBench(options.scheduler, results, std::cout);
-    return WriteJson(SchedulerBenchJson(options.scheduler, results), options.json_file);
+    return WriteJsonFile(SchedulerBenchJson(options.scheduler, results), options.json_file);
   }
   if (options.model.model_dir.empty() == options.model.shape.empty()) {
     return absl::InvalidArgumentError("give one of --model and --shape");
@@ -181,7 +171,16 @@ absl::Status RunBench(Options options) {
   if (options.dtype == "bf16") options.model.compute = kernels::DType::kBF16;
   QUIRE_ASSIGN_OR_RETURN(const BenchReport report, Measure(options));
   PrintReport(report, std::cout);
-  return WriteJson(ReportJson(report), options.json_file);
+  return WriteJsonFile(ReportJson(report), options.json_file);
+}
+
+CLI::Option* AddList(CLI::App* app, const char* name, std::vector<int32_t>* values,
+                     const char* help) {
+  return app->add_option(name, *values, help)
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
 }
 
 void AddSchedulerOptions(CLI::App* app, Options* options) {
@@ -190,37 +189,24 @@ void AddSchedulerOptions(CLI::App* app, Options* options) {
                   "a step")
       ->check(CLI::IsMember({"model", "scheduler"}))
       ->capture_default_str();
-  const auto list = [app](const char* name, std::vector<int32_t>* values, const char* help) {
-    app->add_option(name, *values, help)
-        ->delimiter(',')
-        ->allow_extra_args(false)
-        ->check(CLI::Range(1, 1 << 20))
-        ->group("--component scheduler")
-        ->capture_default_str();
-  };
-  list("--queued", &options->scheduler.queued, "Requests that wait");
-  list("--tenants", &options->scheduler.tenants, "Tenants that they come from");
+  constexpr char kGroup[] = "--component scheduler";
+  AddList(app, "--queued", &options->scheduler.queued, "Requests that wait")->group(kGroup);
+  AddList(app, "--tenants", &options->scheduler.tenants, "Tenants that they come from")
+      ->group(kGroup);
   app->add_option("--running", options->scheduler.running, "Sequences in a step")
       ->check(CLI::Range(1, 512))
-      ->group("--component scheduler")
+      ->group(kGroup)
       ->capture_default_str();
   app->add_option("--steps", options->scheduler.steps, "Steps to time of each")
       ->check(CLI::Range(1, 1 << 20))
-      ->group("--component scheduler")
+      ->group(kGroup)
       ->capture_default_str();
 }
 
 void AddWorkOptions(CLI::App* app, Options* options) {
-  const auto list = [app](const char* name, std::vector<int32_t>* values, const char* help) {
-    app->add_option(name, *values, help)
-        ->delimiter(',')
-        ->allow_extra_args(false)
-        ->check(CLI::Range(1, 1 << 20))
-        ->capture_default_str();
-  };
-  list("--batch", &options->batches, "Sequences of a decode step");
-  list("--context", &options->contexts, "Tokens of KV that each of them has");
-  list("--prompt", &options->prompts, "Prompt lengths for prefill");
+  AddList(app, "--batch", &options->batches, "Sequences of a decode step");
+  AddList(app, "--context", &options->contexts, "Tokens of KV that each of them has");
+  AddList(app, "--prompt", &options->prompts, "Prompt lengths for prefill");
   app->add_option("--chunk", options->chunk, "Most prompt tokens a step")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();

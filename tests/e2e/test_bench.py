@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import resource
 import signal
 import subprocess
 import tempfile
@@ -65,7 +66,10 @@ class SchedulerTest(unittest.TestCase):
                     "--tenants", "1,3", "--steps", "5", "--json", name]
             done = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT, check=True)
             with open(name, encoding="utf-8") as file:
-                results = json.load(file)["results"]
+                report = json.load(file)
+        self.assertEqual(list(report), ["running", "steps", "results"])
+        results = report["results"]
+        self.assertEqual(list(results[0])[:2], ["tenants", "queued"])
         self.assertEqual([(r["tenants"], r["queued"]) for r in results],
                          [(1, 10), (1, 20), (3, 10), (3, 20)])
         for result in results:
@@ -111,6 +115,14 @@ class QuireTest(BenchCase):
         self.assertAlmostEqual(result.total["output_tokens_per_second"] * result.window_seconds,
                                40 * 6, delta=1)
         self.assertIn("default", result.table)
+
+    def test_few_files_are_enough_for_few_streams(self):
+        line = [BENCH, "serve", "--target", self.server.address, "--concurrency", "2", "--requests",
+                "4", "--warmup", "0", "--prompt-tokens", "4", "--output-tokens", "2"]
+        done = subprocess.run(
+            line, capture_output=True, text=True, timeout=TIMEOUT,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512)))
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_an_open_loop_of_two_tenants_is_the_same_requests_for_the_same_seed(self):
         options = ["--duration", "1", "--warmup", "0.2", "--prompt-sigma", "1", "--output-tokens",
