@@ -55,9 +55,11 @@ int Health(const Options& options) {
 
 Command AddHealthCommand(CLI::App* root) {
   auto options = std::make_shared<Options>();
-  CLI::App* app = root->add_subcommand("health", "Ask a server whether it is ready; 0 if it is");
+  CLI::App* app = root->add_subcommand(
+      "health", "Ask a server whether it lives, or whether a service of it takes calls; 0 if so");
   app->add_option("--server", options->server.server, "host:port")->capture_default_str();
-  app->add_option("--service", options->service, "Name of one service (default: the server)");
+  app->add_option("--service", options->service,
+                  "Name of one service, such as quire.v1.InferenceService (default: the server)");
   app->add_option("--deadline", options->server.timeout_seconds, "Give up after so many seconds")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -20,7 +20,8 @@ struct MetricLabels {
   std::string version;
 };
 
-// Everything one scrape reports, read once so that its numbers belong together.
+// Everything one scrape reports, read once so that its numbers belong together. The tenants' may be
+// of the next step already.
 struct MetricSnapshot {
   EngineStats engine;
   std::vector<TenantStats> tenants;  // by TenantId

@@ -51,7 +51,7 @@ const TenantMetricSeries kTable[] = {
     {"quire_tenant_queue_seconds_total", kCounter,
      "From arrival to the first step, of requests that have begun to run.", nullptr,
      [](T t) { return t.queue_seconds; }},
-    {"quire_tenant_prompt_tokens_total", kCounter,
+    {"quire_tenant_started_prompt_tokens_total", kCounter,
      "Tokens of the prompts that have begun to run, computed or found.", nullptr,
      [](T t) { return double(t.prompt_tokens); }},
     {"quire_tenant_cached_tokens_total", kCounter,

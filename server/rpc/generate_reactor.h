@@ -36,9 +36,8 @@ struct GenerateServices {
 // The reactor is gRPC's: created by Start, deleted by OnDone, which gRPC calls after the status is
 // out and no other reaction runs. Between the two the stream's lock guards its members.
 //
-//   handler          Start: whose is it -> validate -> add to LiveStreams -> register ->
-//   Engine::Submit, of all
-//                    of its answers at once
+//   handler          Start: whose is it -> validate -> add to LiveStreams -> register
+//                    -> Engine::Submit, of all of its answers at once
 //   output thread    OutputStream::Push -> StartWrite | StartWriteAndFinish | Finish
 //   gRPC threads     OnWriteDone -> OutputStream::WriteDone -> the next write
 //                    OnCancel -> OutputStream::ClientGone -> Engine::Cancel, CANCELLED

@@ -110,7 +110,7 @@ class TenantMetricsTest(unittest.TestCase):
                          total("quire_prefix_cache_hit_tokens_total"))
         computed = total("quire_prompt_tokens_total")
         self.assertEqual(
-            total("quire_tenant_prompt_tokens_total") - total("quire_tenant_cached_tokens_total"),
+            total("quire_tenant_started_prompt_tokens_total") - total("quire_tenant_cached_tokens_total"),
             computed)
         self.assertEqual(total("quire_tenant_cost_tokens_total"),
                          computed + 2 * total("quire_generated_tokens_total"))

@@ -83,7 +83,7 @@ TEST(MetricFamiliesTest, EveryFamilyIsThere) {
                            "quire_tenant_admission_rejections_total",
                            "quire_tenant_requests_started_total",
                            "quire_tenant_queue_seconds_total",
-                           "quire_tenant_prompt_tokens_total",
+                           "quire_tenant_started_prompt_tokens_total",
                            "quire_tenant_cached_tokens_total",
                            "quire_tenant_generated_tokens_total",
                            "quire_tenant_kv_bytes",

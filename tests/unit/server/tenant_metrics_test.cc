@@ -96,7 +96,7 @@ TEST(TenantMetricsTest, EachCounterReachesItsOwnSeries) {
                         {"quire_tenant_admission_rejections_total", 2},
                         {"quire_tenant_requests_started_total", 3},
                         {"quire_tenant_queue_seconds_total", 4.5},
-                        {"quire_tenant_prompt_tokens_total", 5},
+                        {"quire_tenant_started_prompt_tokens_total", 5},
                         {"quire_tenant_cached_tokens_total", 6},
                         {"quire_tenant_generated_tokens_total", 7},
                         {"quire_tenant_requests_waiting", 8},
