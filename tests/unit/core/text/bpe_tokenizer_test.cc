@@ -3,11 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "tests/unit/core/text/test_tokenizers.h"
@@ -155,24 +153,6 @@ TEST(BpeTokenizerTest, AMegabyteWithoutSpacesIsEncodedAndDecodedBack) {
                                   std::string(1 << 20, '7'), std::string(1 << 20, '!')}) {
     EXPECT_EQ(tokenizer->Decode(Encode(*tokenizer, text), true), text);
   }
-}
-
-TEST(BpeTokenizerTest, ThreadsMayEncodeAtOnce) {
-  const auto tokenizer = MustLoad(JsonWithTokens());
-  const std::string text = "<s>hi hi, \xC3\xA9\xC3\xA9 12'll";
-  const std::vector<TokenId> expected = Encode(*tokenizer, text);
-  std::atomic<int> wrong = 0;
-  std::vector<std::thread> threads;
-  for (int i = 0; i < 4; ++i) {
-    threads.emplace_back([&] {
-      for (int round = 0; round < 200; ++round) {
-        const auto ids = tokenizer->Encode(text, {});
-        if (!ids.ok() || *ids != expected) ++wrong;
-      }
-    });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(wrong, 0);
 }
 
 TEST(BpeTokenizerTest, ASpecialTokenThatMergesSpellIsNeverMadeOfText) {
