@@ -194,12 +194,13 @@ void Scheduler::OnLaunched(const StepPlan& plan) {
         << "sequence " << step.sequence.value() << " does not run";
     Sequence& sequence = *it->second.sequence;
     Tenant& tenant = TenantOf(sequence);
-    const int32_t prompt_tokens = step.prefill ? sequence.NewPromptTokens(step.num_tokens) : 0;
+    int32_t prompt_tokens = 0;
     if (step.prefill) {
+      prompt_tokens = sequence.NewPromptTokens(step.num_tokens);
       tenant.counters.recomputed_tokens += static_cast<uint64_t>(step.num_tokens - prompt_tokens);
+      fair_.Expect(step.tenant, -prompt_tokens * kPrefillTokenCost);
     }
     const double prefill_cost = prompt_tokens * kPrefillTokenCost;
-    fair_.Expect(step.tenant, -prefill_cost);
     fair_.Charge(step.tenant, prefill_cost + (step.sample ? kSampledTokenCost : 0));
     tenant.bucket.Take(prompt_tokens + (step.sample ? 1 : 0), now_);
     row += step.num_targets;
@@ -214,6 +215,8 @@ void Scheduler::OnLaunched(const StepPlan& plan) {
 
 bool Scheduler::AskBucket(TenantId id) {
   Tenant& tenant = tenants_[id.value()];
+  const bool has_rate = policies_[id.value()].tokens_per_second > 0;
+  if (!has_rate && !tenant.opens_at.has_value()) return false;
   const TimePoint opens = tenant.bucket.OpenAt(now_, fair_.expected(id) / kPrefillTokenCost);
   const auto opens_at = opens > now_ ? std::optional(opens) : std::nullopt;
   const auto before = std::exchange(tenant.opens_at, opens_at);

@@ -214,7 +214,7 @@ void KvWorld::CheckPrefixes(std::vector<std::string>* violations) const {
     for (int64_t b = 0; b < (request.prompt_tokens - 1) / kBlockTokens; ++b) {
       key.tokens =
           std::span(request.tokens).subspan(static_cast<size_t>(b) * kBlockTokens, kBlockTokens);
-      const PrefixCache::Node node = kv_.cache_class(0).FindPrefix(key);
+      const PrefixCache::Node node = kv_.cache_class(0).prefixes().Find(key);
       if (node.id == PrefixCache::kRoot) break;
       found.push_back(KvStateReader::PlaceOf(kv_, node.block));
       key = {.parent = node.id, .scope = {}, .tokens = {}};
