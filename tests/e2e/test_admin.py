@@ -167,7 +167,7 @@ class AdminTest(unittest.TestCase):
         """How streams end that run when the server is drained and then gets that many signals."""
         server = QuireServer(*ADMIN, "--drain-timeout", "100s")
         admin = self.connect(server)
-        answers = [Answer(server.generate(max_tokens=1900, ignore_eos=True)) for _ in range(32)]
+        answers = [Answer(server.generate(max_tokens=1900, ignore_eos=True)) for _ in range(8)]
         for answer in answers:
             answer.read(at_most=1)
         admin.Drain(admin_pb2.DrainRequest(), timeout=TIMEOUT)

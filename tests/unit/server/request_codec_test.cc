@@ -274,7 +274,7 @@ TEST_F(RequestCodecTest, AnUnknownModelIsNotFoundAndTheLoadedOneIsNamed) {
   message.set_model(std::string(5000, 'm'));
   const absl::Status status = Decode(message).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("'demo'"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr(R"("demo")"));
   EXPECT_LT(status.message().size(), 200u);
   v1::TokenizeRequest tokenize;
   tokenize.set_model("other");

@@ -182,9 +182,9 @@ TEST_F(SamplingCodecTest, ABadFieldIsRefusedWithItsNameValueAndRange) {
          for (uint32_t id : {1, 2, 3}) m->add_allowed_token_ids(id);
        },
        {"allowed_token_ids has 3 ids", "at most 2"}},
-      {[](M m) { m->add_bad_words(""); }, {"bad_words holds ''", "1 to 6"}},
-      {[](M m) { m->add_bad_words("   "); }, {"bad_words holds '   '", "more than spaces"}},
-      {[](M m) { m->add_bad_words("1234567"); }, {"bad_words holds '1234567' (7 bytes)"}},
+      {[](M m) { m->add_bad_words(""); }, {R"(bad_words holds "")", "1 to 6"}},
+      {[](M m) { m->add_bad_words("   "); }, {R"(bad_words holds "   ")", "more than spaces"}},
+      {[](M m) { m->add_bad_words("1234567"); }, {R"(bad_words holds "1234567" (7 bytes))"}},
       {[](M m) { m->add_bad_words("123456"); }, {"bad_words has 6 ids", "at most 5"}},
       {[](M m) {
          for (int i = 0; i < 3; ++i) m->add_bad_words("a");
