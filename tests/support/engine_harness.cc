@@ -5,6 +5,8 @@
 #include <string_view>
 #include <utility>
 
+#include "tests/support/make_request.h"
+
 namespace quire::testing {
 
 std::vector<TokenId> SteppedPrompt(int32_t tokens, TokenId first) {
@@ -76,12 +78,7 @@ EngineHarness::~EngineHarness() {
 }
 
 Request EngineHarness::MakeRequest(std::vector<TokenId> prompt, int32_t max_tokens) {
-  Request request;
-  request.id = engine.NextRequestId();
-  request.prompt = std::move(prompt);
-  request.sampling.max_tokens = max_tokens;
-  request.arrival = clock.Now();
-  return request;
+  return testing::MakeRequest(&engine, clock, std::move(prompt), max_tokens);
 }
 
 bool EngineHarness::RunUntilIdle(int max_steps) {

@@ -9,6 +9,7 @@
 #include "core/model/weight_source.h"
 #include "core/model/weights.h"
 #include "kernels/api/device_factory.h"
+#include "tests/support/make_request.h"
 
 namespace quire::testing {
 namespace {
@@ -63,12 +64,8 @@ ModelHarness::~ModelHarness() {
 }
 
 Request ModelHarness::MakeRequest(std::vector<TokenId> prompt, int32_t max_tokens) {
-  Request request;
-  request.id = engine_->NextRequestId();
-  request.prompt = std::move(prompt);
-  request.sampling.max_tokens = max_tokens;
+  Request request = testing::MakeRequest(engine_.get(), clock_, std::move(prompt), max_tokens);
   request.sampling.logprobs = true;
-  request.arrival = clock_.Now();
   return request;
 }
 

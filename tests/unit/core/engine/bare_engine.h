@@ -7,6 +7,7 @@
 
 #include "core/engine/engine.h"
 #include "tests/support/engine_harness.h"
+#include "tests/support/make_request.h"
 #include "tests/unit/core/engine/event_log.h"
 
 namespace quire::testing {
@@ -31,12 +32,7 @@ struct BareEngine {
                          .stop_rules = std::move(rules)}) {}
 
   Request MakeRequest(std::vector<TokenId> prompt, int32_t max_tokens) {
-    Request request;
-    request.id = engine.NextRequestId();
-    request.prompt = std::move(prompt);
-    request.sampling.max_tokens = max_tokens;
-    request.arrival = clock.Now();
-    return request;
+    return testing::MakeRequest(&engine, clock, std::move(prompt), max_tokens);
   }
 
   // Submits and returns the id; the engine must accept it.

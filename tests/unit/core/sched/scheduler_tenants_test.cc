@@ -19,6 +19,14 @@ TenantTable WithWeights(const std::vector<double>& weights) {
   return tenants;
 }
 
+// The first of them may have 10 tokens a second.
+TenantTable WithTokenRate(size_t count, double burst_tokens) {
+  TenantTable tenants = MakeTenants(count);
+  tenants[0].tokens_per_second = 10;
+  tenants[0].burst_tokens = burst_tokens;
+  return tenants;
+}
+
 // Steps in which all `backlogged` tenants always have something waiting.
 void RunBacklogged(SchedulerFixture* f, int steps, const std::vector<uint32_t>& backlogged) {
   for (int i = 0; i < steps; ++i) {
@@ -130,10 +138,7 @@ TEST(SchedulerTenantsTest, ALimitThatWasLoweredLetsARequestRunAlone) {
 
 TEST(SchedulerTenantsTest, ATenantAheadOfItsTokenRateWaitsUntilTheTimeHasCaughtUp) {
   SchedulerFixture f(kManyPlaces, 64);
-  TenantTable tenants = MakeTenants(2);
-  tenants[0].tokens_per_second = 10;
-  tenants[0].burst_tokens = 20;
-  f.scheduler().SetTenants(tenants);
+  f.scheduler().SetTenants(WithTokenRate(2, 20));
   EXPECT_EQ(f.scheduler().NextOpening(), kNoDeadline);
   f.Enqueue(29, 1);
   f.Step();  // 30 tokens
@@ -151,10 +156,7 @@ TEST(SchedulerTenantsTest, ATenantAheadOfItsTokenRateWaitsUntilTheTimeHasCaughtU
 
 TEST(SchedulerTenantsTest, WhatItsRunningSequencesTakeMeanwhileCountsForTheRate) {
   SchedulerFixture f(kManyPlaces, 64);
-  TenantTable tenants = MakeTenants(1);
-  tenants[0].tokens_per_second = 10;
-  tenants[0].burst_tokens = 10;
-  f.scheduler().SetTenants(tenants);
+  f.scheduler().SetTenants(WithTokenRate(1, 10));
   f.Enqueue(10, 100);
   for (int i = 0; i < 20; ++i) f.Step();  // 30 tokens: ahead until 2 s later
   const SequenceId a = f.Enqueue(8, 4);
@@ -165,9 +167,7 @@ TEST(SchedulerTenantsTest, WhatItsRunningSequencesTakeMeanwhileCountsForTheRate)
 
 TEST(SchedulerTenantsTest, NewPoliciesDoNotOpenWhoIsAheadOfTheSameRate) {
   SchedulerFixture f(kManyPlaces, 64);
-  TenantTable tenants = MakeTenants(2);
-  tenants[0].tokens_per_second = 10;
-  tenants[0].burst_tokens = 20;
+  TenantTable tenants = WithTokenRate(2, 20);
   f.scheduler().SetTenants(tenants);
   f.Enqueue(49, 1);
   f.Step();  // 50 tokens: ahead until 3 s later
@@ -184,10 +184,7 @@ TEST(SchedulerTenantsTest, NewPoliciesDoNotOpenWhoIsAheadOfTheSameRate) {
 
 TEST(SchedulerTenantsTest, WhatHasStartedCountsForTheRateBeforeItIsComputed) {
   SchedulerFixture f(kManyPlaces, 64);
-  TenantTable tenants = MakeTenants(1);
-  tenants[0].tokens_per_second = 10;
-  tenants[0].burst_tokens = 20;
-  f.scheduler().SetTenants(tenants);
+  f.scheduler().SetTenants(WithTokenRate(1, 20));
   const SequenceId a = f.Enqueue(15, 1), b = f.Enqueue(15, 1), c = f.Enqueue(15, 1);
   EXPECT_THAT(f.Admit(), ElementsAre(a, b)) << "30 tokens are more than the burst";
   EXPECT_NEAR(ToSeconds(f.scheduler().NextOpening() - kStart), 1, 1e-6);
