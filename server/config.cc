@@ -21,6 +21,7 @@ struct TextFlags {
   std::string dtype = "auto";
   std::string kv_dtype = "auto";
   std::string kv_memory = "auto";
+  std::string swap_memory = "auto";
   std::string listen = "127.0.0.1:50051";
   std::string metrics_listen = "127.0.0.1:9464";
   std::string admin_listen = "off";
@@ -84,6 +85,9 @@ void AddModelFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
   flags.AddNumber("--gpu-memory-fraction", config.gpu_memory_fraction, 0.01, 0.99,
                   "Most of the GPU memory left by weights and activations that a KV cache of "
                   "chosen size takes");
+  flags.Add("--swap-memory", "BYTES", text.swap_memory,
+            "On a GPU: host memory for keys and values of preempted requests where copying them is "
+            "faster than computing them again; auto: 1G at most; 0: none");
   flags.AddSwitch("--prefix-cache,!--no-prefix-cache", config.prefix_cache,
                   "Keys and values that were computed serve requests that begin with the same "
                   "tokens");
@@ -102,10 +106,10 @@ void AddEngineFlags(CLI::App& app, EngineOptions& engine, TextFlags& text) {
                   "Requests that may wait; more are refused with RESOURCE_EXHAUSTED");
   flags.AddNumber("--max-queued-tokens", engine.max_queued_tokens, int64_t{1}, int64_t{1} << 40,
                   "Prompt tokens that may wait; more are refused with RESOURCE_EXHAUSTED");
-  flags.AddSwitch("--overcommit", engine.overcommit,
-                  "Promise KV memory as it is used, not what a request may need in the end: more "
-                  "run at a time, and where memory runs out the newest are preempted and computed "
-                  "again");
+  flags.AddSwitch(
+      "--overcommit", engine.overcommit,
+      "Promise KV memory as it is used, not what a request may need in the end: more "
+      "run at a time, and where memory runs out the newest are preempted and go on later");
   flags.AddNumber("--max-preemptions", engine.max_preemptions, 0, 1000,
                   "Times that a request is preempted with --overcommit; then it waits until all it "
                   "may need is there");
@@ -219,6 +223,10 @@ absl::Status ReadSizesAndTimes(const TextFlags& text, ServerConfig* config) {
   if (text.kv_memory != "auto") {
     QUIRE_RETURN_IF_ERROR(
         ReadBytes("--kv-memory", text.kv_memory, 1, kAny, &config->kv_memory_bytes));
+  }
+  if (text.swap_memory != "auto") {
+    QUIRE_RETURN_IF_ERROR(ReadBytes("--swap-memory", text.swap_memory, 0, kAny,
+                                    &config->swap_memory_bytes.emplace()));
   }
   QUIRE_RETURN_IF_ERROR(ReadBytes("--max-message-bytes", text.max_message_bytes, 1 << 10, 1 << 30,
                                   &config->max_message_bytes));

@@ -57,6 +57,7 @@ absl::StatusOr<std::unique_ptr<ModelEngine>> LoadModel(const ServerConfig& confi
   options.batch_invariant = config.batch_invariant;
   options.kv_memory_bytes = config.kv_memory_bytes;
   options.gpu_memory_fraction = config.gpu_memory_fraction;
+  options.swap_memory_bytes = config.swap_memory_bytes;
   options.block_tokens = config.block_tokens;
   options.prefix_cache = config.prefix_cache;
   options.compute_dtype = config.compute_dtype;
@@ -160,11 +161,13 @@ void Reload(const ServerConfig& config, Engine* engine, TenantDirectory* directo
 void LogModel(ModelEngine& model, const ServerConfig& config, const ChatFormat& chat) {
   if (!model.why_no_gpu().empty()) Log(absl::StrCat("no GPU is used: ", model.why_no_gpu()));
   Log(absl::StrCat("serving ", model.config().name, " on ", model.device_description()));
-  Log(absl::StrCat("KV cache in ", kernels::DTypeName(model.kv_layouts()[0].dtype),
-                   ", prefix cache ", model.has_prefix_cache() ? "on" : "off",
-                   config.prefix_cache && !model.has_prefix_cache()
-                       ? ": not for models with window layers"
-                       : ""));
+  Log(absl::StrCat(
+      "KV cache in ", kernels::DTypeName(model.kv_layouts()[0].dtype), ", prefix cache ",
+      model.has_prefix_cache() ? "on" : "off",
+      config.prefix_cache && !model.has_prefix_cache() ? ": not for models with window layers" : "",
+      model.swap_memory_bytes() > 0
+          ? absl::StrCat(", swapped to ", model.swap_memory_bytes() >> 20, " MiB of host memory")
+          : ""));
   Log(absl::StrCat("chat format: ",
                    chat.family.has_value() ? std::string(ChatFamilyName(*chat.family)) : "none"));
 }

@@ -33,6 +33,7 @@ Engine::Engine(const EngineOptions& options, EngineDependencies dependencies)
                   .overcommit = options.overcommit,
                   .max_preemptions = options.max_preemptions,
                   .ageing = options.ageing,
+                  .swap_seconds_per_byte = dependencies.swap_seconds_per_byte,
                   .max_prefix_wait_steps = options.max_prefix_wait_steps},
                  kv_) {
   const absl::Status valid = options.Validate();
@@ -111,7 +112,7 @@ bool Engine::Step() {
   const auto depth = static_cast<size_t>(runner_->in_flight_depth());
   const bool complete = launched ? in_flight_.size() > depth : !in_flight_.empty();
   if (complete) CompleteOldest();
-  const bool rests = !launched && !complete;
+  const bool rests = !launched && !complete && !kv_->WaitForTransfer();
   if (rests || now_ - all_tenants_counted_ >= kAllTenantsPeriod) CountAllTenants();
   PublishStats();
   DeliverEvents();
@@ -274,6 +275,11 @@ void Engine::CompleteOldest() {
   InFlightStep step = std::move(in_flight_.front());
   in_flight_.pop_front();
   stats_.step_duration.Observe(kStepDurationEdges, ToSeconds(now_ - step.launched_at));
+  if (step.plan.HasPrefill()) {
+    // While the step before ran, this one waited.
+    prefill_cost_.OnStep(now_ - std::max(step.launched_at, stats_.last_step), step.plan.num_tokens);
+    scheduler_.SetRecomputeCost(prefill_cost_.SecondsPerToken());
+  }
   stats_.last_step = now_;
   kv_->StepCompleted(step.plan.id);
   Commit(step.plan, *tokens);

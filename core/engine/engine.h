@@ -18,6 +18,7 @@
 #include "core/engine/engine_options.h"
 #include "core/engine/engine_stats.h"
 #include "core/engine/output_sink.h"
+#include "core/engine/prefill_cost.h"
 #include "core/kv/kv_cache_manager.h"
 #include "core/model/batch_input.h"
 #include "core/model/model_runner.h"
@@ -35,7 +36,8 @@ struct EngineDependencies {
   KvCacheManager* kv = nullptr;
   OutputSink* sink = nullptr;
   const Clock* clock = nullptr;
-  StopRules stop_rules;  // end tokens of the model and the bytes of each token
+  double swap_seconds_per_byte = 0;  // see SchedulerOptions
+  StopRules stop_rules;              // end tokens of the model and the bytes of each token
 };
 
 // Turns accepted requests into tokens, one step at a time. A step is a transaction:
@@ -186,6 +188,7 @@ class Engine {
   std::vector<kernels::LogitEdit> edits_;  // of the step being planned
   absl::btree_set<std::pair<TimePoint, RequestId>> deadlines_;  // of live requests that have one
   StepId last_launched_;
+  PrefillCost prefill_cost_;
   std::vector<TokenEvent> events_;
   EngineStats stats_;
   std::vector<TenantStats> tenant_stats_;  // by TenantId

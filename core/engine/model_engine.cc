@@ -10,6 +10,7 @@
 #include "core/engine/model_tokenizer.h"
 #include "core/engine/sampling_sizing.h"
 #include "core/engine/special_text_tokenizer.h"
+#include "core/engine/swap_setup.h"
 #include "core/kv/slab_arena.h"
 #include "core/model/device_memory.h"
 #include "core/model/transformer_runner.h"
@@ -38,12 +39,16 @@ class LocalModelEngine final : public ModelEngine {
   int64_t weight_bytes() const override { return runner_->weight_bytes(); }
   bool has_prefix_cache() const override { return has_prefix_cache_; }
   std::string device_description() const override { return device_->Description(); }
+  int64_t swap_memory_bytes() const override {
+    return static_cast<int64_t>(kv_->Snapshot().host_bytes);
+  }
   const std::string& why_no_gpu() const override { return why_no_gpu_; }
 
  private:
   absl::Status DeriveOptions();
   absl::StatusOr<size_t> ChooseKv(size_t available) const;
   absl::Status AllocateKv(size_t available);
+  absl::Status SetUpSwapping(size_t kv_bytes);
   absl::Status MakeRunner(ModelWeights weights, size_t kv_bytes);
   void MakeEngine();
   kernels::BatchCapacity Capacity(size_t kv_bytes) const;
@@ -62,6 +67,7 @@ class LocalModelEngine final : public ModelEngine {
   std::unique_ptr<SlabArena> arena_;
   std::unique_ptr<KvCacheManager> kv_;
   bool has_prefix_cache_ = false;
+  double swap_seconds_per_byte_ = 0;
   std::unique_ptr<TransformerRunner> runner_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<EngineLoop> loop_;
@@ -131,6 +137,21 @@ absl::Status LocalModelEngine::AllocateKv(size_t available) {
   kv_ = std::make_unique<KvCacheManager>(layouts_, arena_.get(),
                                          options_.engine.InFlightTokens(device_->InFlightDepth()));
   has_prefix_cache_ = options_.prefix_cache && kv_->EnablePrefixCache();
+  return SetUpSwapping(bytes);
+}
+
+absl::Status LocalModelEngine::SetUpSwapping(size_t kv_bytes) {
+  std::byte* const arena = arena_memory_.data();
+  absl::StatusOr<std::unique_ptr<BlockSwapper>> swapper =
+      MakeSwapper(device_.get(), arena, kv_bytes, layouts_, options_.swap_memory_bytes);
+  if (!swapper.ok()) {
+    return absl::Status(swapper.status().code(),
+                        absl::StrCat(swapper.status().message(), "; see --swap-memory"));
+  }
+  if (*swapper == nullptr) return absl::OkStatus();
+  QUIRE_ASSIGN_OR_RETURN(swap_seconds_per_byte_,
+                         MeasureSwapCost(device_.get(), arena, kv_bytes, *clock_));
+  kv_->SetSwapper(*std::move(swapper));
   return absl::OkStatus();
 }
 
@@ -164,6 +185,7 @@ void LocalModelEngine::MakeEngine() {
   dependencies.kv = kv_.get();
   dependencies.sink = sink_;
   dependencies.clock = clock_;
+  dependencies.swap_seconds_per_byte = swap_seconds_per_byte_;
   const auto bytes_of = [](const Tokenizer* tokenizer) {
     return [tokenizer](TokenId id) { return tokenizer->TokenBytes(id); };
   };

@@ -30,6 +30,8 @@ struct ModelEngineOptions {
   // activations leave. The rest is for graphs, and for kernels that the driver loads with their
   // first use.
   double gpu_memory_fraction = 0.9;
+  // Host memory for the KV of preempted requests: see MakeSwapper.
+  std::optional<int64_t> swap_memory_bytes;
   bool prefix_cache = true;   // KV that was computed serves requests that begin the same
   int32_t block_tokens = 16;  // tokens a KV block: a multiple of 16 that divides 512
   std::optional<kernels::DType> compute_dtype;  // default: f32 for f32 checkpoints, else bf16
@@ -63,6 +65,8 @@ class ModelEngine {
   // Not with window layers, even if it was asked for.
   virtual bool has_prefix_cache() const = 0;
   virtual std::string device_description() const = 0;
+  // Host memory that KV is swapped to; 0 where it is not.
+  virtual int64_t swap_memory_bytes() const = 0;
   // Why --device auto took the CPU; empty where it did not.
   virtual const std::string& why_no_gpu() const = 0;
 };

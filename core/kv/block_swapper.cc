@@ -160,6 +160,7 @@ void BlockSwapper::FinishDone(Direction* direction) {
     if (copy.frees_slot) host_->Free(block.cache_class, block.slot);
     ended_.push_back({block.cache_class, block.block, block.transfer});
     bytes_under_way_ -= BytesOf(copy);
+    direction->copied_bytes += BytesOf(copy);
     under_way.pop_front();
   }
 }

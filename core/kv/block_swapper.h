@@ -88,6 +88,9 @@ class BlockSwapper {
                        std::vector<std::string>* violations) const;
   const HostBlockPool& host() const { return *host_; }
   size_t bytes_under_way() const { return bytes_under_way_; }
+  // That were copied since the start.
+  uint64_t swapped_out_bytes() const { return out_.copied_bytes; }
+  uint64_t swapped_in_bytes() const { return in_.copied_bytes; }
 
  private:
   struct Copy {
@@ -100,6 +103,7 @@ class BlockSwapper {
   struct Direction {
     std::deque<Copy> waiting;  // both ordered by transfer
     std::deque<Copy> under_way;
+    uint64_t copied_bytes = 0;
 
     bool Includes(TransferId transfer) const;  // or any before it
   };

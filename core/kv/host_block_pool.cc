@@ -74,6 +74,14 @@ void HostBlockPool::Free(size_t cache_class, BlockId slot) {
   arena_.Return(std::exchange(own.chunks[static_cast<size_t>(slab)], -1));
 }
 
+size_t HostBlockPool::held_bytes() const {
+  size_t bytes = 0;
+  for (const Class& own : classes_) {
+    bytes += static_cast<size_t>(own.pool.num_held()) * own.block_bytes;
+  }
+  return bytes;
+}
+
 std::byte* HostBlockPool::Data(size_t cache_class, BlockId slot) const {
   const Class& own = classes_[cache_class];
   const auto slab = static_cast<size_t>(own.pool.SlotOf(slot));

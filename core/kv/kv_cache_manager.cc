@@ -216,6 +216,12 @@ KvSnapshot KvCacheManager::Snapshot() const {
   }
   snapshot.prefix_queried_tokens = prefix_queried_tokens_;
   snapshot.prefix_hit_tokens = prefix_hit_tokens_;
+  if (swapper_ != nullptr) {
+    snapshot.host_bytes = swapper_->host().bytes();
+    snapshot.host_held_bytes = swapper_->host().held_bytes();
+    snapshot.swapped_out_bytes = swapper_->swapped_out_bytes();
+    snapshot.swapped_in_bytes = swapper_->swapped_in_bytes();
+  }
   return snapshot;
 }
 

@@ -122,7 +122,8 @@ class KvCacheManager {
   void ForgetPrefix(SequenceId sequence);
 
   // Swapping, once there is a swapper (kv_cache_swap.cc). A sequence that is out holds host slots
-  // and neither blocks nor a promise; Pass() and Free() take it as well, nothing else does.
+  // and neither blocks nor a promise; Pass(), Publish(), ForgetPrefix() and Free() take it as well,
+  // nothing else does.
   void SetSwapper(std::unique_ptr<BlockSwapper> swapper);
   bool CanSwap() const { return swapper_ != nullptr; }
   // Copies the sequence's blocks to host memory. They are fenced until `last_launched`, the newest
@@ -130,11 +131,15 @@ class KvCacheManager {
   // has no room, the sequence has not arrived from the host itself or shares blocks with others: it
   // may be recomputed. Not while a reservation is open. Its blocks are not found by others again.
   [[nodiscard]] bool SwapOut(SequenceId sequence, StepId last_launched);
+  // What SwapOut would copy.
+  int64_t HeldBytes(SequenceId sequence) const;
   // Of a sequence that is out: what SwapIn promises it, as its admission did.
   KvBlockCounts SwappedPromise(SequenceId sequence) const;
-  // Takes new blocks and copies the sequence's KV back, once the steps that were launched before
-  // SwapOut have completed and are passed. The caller has taken the promise from Budget(). It may
-  // be in the next step, at the price of that step waiting for the copies.
+  // Whether the steps that were launched before SwapOut have completed.
+  bool CanSwapIn(SequenceId sequence) const;
+  // Takes new blocks and copies the sequence's KV back, once CanSwapIn() and those steps are
+  // passed. The caller has taken the promise from Budget(). It may be in the next step, at the
+  // price of that step waiting for the copies.
   void SwapIn(SequenceId sequence);
   bool HasArrived(SequenceId sequence) const;
   // Looks which copies have ended, as StepCompleted does, too.

@@ -108,7 +108,7 @@ absl::string_view KvCacheManager::PublishedScope(SequenceId sequence) const {
 }
 
 void KvCacheManager::Publish(SequenceId sequence, Tokens tokens) {
-  if (!prefix_cache_) return;
+  if (!prefix_cache_ || swapped_.contains(sequence)) return;
   SequenceKv& kv = KvOf(sequence);
   QUIRE_CHECK(static_cast<int64_t>(tokens.size()) <= kv.filled_tokens)
       << tokens.size() << " of " << kv.filled_tokens;
@@ -157,7 +157,7 @@ int64_t KvCacheManager::FloorBytes() const {
 }
 
 void KvCacheManager::ForgetPrefix(SequenceId sequence) {
-  if (!prefix_cache_) return;
+  if (!prefix_cache_ || swapped_.contains(sequence)) return;
   SequenceKv& kv = KvOf(sequence);
   classes_[0]->ForgetPrefix(kv.tables[0]);
   kv.prefix.findable = false;

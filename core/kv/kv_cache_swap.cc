@@ -51,15 +51,25 @@ bool KvCacheManager::SwapOut(SequenceId sequence, StepId last_launched) {
   return true;
 }
 
+int64_t KvCacheManager::HeldBytes(SequenceId sequence) const {
+  KvBlockCounts held{};
+  for (size_t c = 0; c < classes_.size(); ++c) held[c] = Table(sequence, c).held_blocks();
+  return BytesOf(held);
+}
+
 KvBlockCounts KvCacheManager::SwappedPromise(SequenceId sequence) const {
   return SwappedOf(sequence).promise;
 }
 
+bool KvCacheManager::CanSwapIn(SequenceId sequence) const {
+  return SwappedOf(sequence).last_launched <= completed_step_;
+}
+
 void KvCacheManager::SwapIn(SequenceId sequence) {
   const SwappedKv& out = SwappedOf(sequence);
-  QUIRE_CHECK(out.last_launched <= completed_step_)
+  QUIRE_CHECK(CanSwapIn(sequence))
       << "step " << out.last_launched.value() << " still names sequence " << sequence.value();
-  QUIRE_CHECK(Budget().TryTake(out.promise)) << "a swap-in beyond the KV budget";
+  QUIRE_CHECK(Budget().PassingFloors().TryTake(out.promise)) << "a swap-in beyond the KV budget";
   SequenceKv kv;
   kv.tenant = out.tenant;
   kv.filled_tokens = out.filled_tokens;

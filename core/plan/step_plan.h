@@ -51,6 +51,8 @@ struct StepPlan {
   std::span<const kernels::LogitEdit> edits;
 
   bool empty() const { return sequences.empty(); }
+  // Whose last sequence is one in prefill, if any is.
+  bool HasPrefill() const { return !empty() && sequences.back().prefill; }
 };
 
 // Translates the block ids of one cache class to byte offsets from the arena's start. Its blocks

@@ -41,7 +41,7 @@ int32_t Sequence::NewPromptTokens(int32_t num_tokens) const {
 }
 
 void Sequence::Start(TimePoint now, int32_t cached_tokens) {
-  QUIRE_CHECK(status_ == RequestStatus::kWaiting);
+  QUIRE_CHECK(status_ == RequestStatus::kWaiting && swapped_tokens_ == 0);
   QUIRE_CHECK(cached_tokens >= 0 && cached_tokens < prefill_tokens_) << cached_tokens;
   status_ = RequestStatus::kRunning;
   if (preemptions_ == 0) {
@@ -59,6 +59,20 @@ void Sequence::Preempt(SequenceId new_id) {
   ++preemptions_;
   prefill_tokens_ = static_cast<int32_t>(tokens_.size());
   launched_ = pending_samples_ = 0;
+  pending_row_ = -1;
+}
+
+void Sequence::SwapOut(int64_t promised_tokens) {
+  QUIRE_CHECK(status_ == RequestStatus::kRunning && promised_tokens >= launched_);
+  status_ = RequestStatus::kWaiting;
+  ++preemptions_;
+  swapped_tokens_ = promised_tokens;
+}
+
+void Sequence::SwapIn() {
+  QUIRE_CHECK(status_ == RequestStatus::kWaiting && swapped_tokens_ > 0 && pending_samples_ == 0);
+  status_ = RequestStatus::kRunning;
+  swapped_tokens_ = 0;
   pending_row_ = -1;
 }
 

@@ -55,6 +55,13 @@ class Sequence {
   void Start(TimePoint now, int32_t cached_tokens);
   // Running -> waiting. Tokens that are on their way are dropped, to be drawn again.
   void Preempt(SequenceId new_id);
+  // Running -> waiting, and its KV, which it was promised for `promised_tokens` positions, is kept
+  // elsewhere. Nothing is dropped: tokens that are on their way will be committed.
+  void SwapOut(int64_t promised_tokens);
+  // Waiting -> running, with the KV that was kept, once nothing is on its way.
+  void SwapIn();
+  // While it is swapped out: the positions that it was promised KV for. Else 0.
+  int64_t swapped_tokens() const { return swapped_tokens_; }
   // A step with the next `num_tokens` positions was launched; `row` is its logit row or -1.
   void OnLaunched(int32_t num_tokens, int32_t row);
   // The prompt's tokens before position `end` are scored and reported.
@@ -82,6 +89,7 @@ class Sequence {
   int32_t most_launched_ = 0;  // ever
   int32_t scored_ = 0;
   int32_t preemptions_ = 0;
+  int64_t swapped_tokens_ = 0;
   int64_t prefix_wait_ = 0;
   int32_t pending_samples_ = 0;
   int32_t pending_row_ = -1;

@@ -7,7 +7,7 @@
 namespace quire {
 
 Scheduler::Scheduler(const SchedulerOptions& options, KvCacheManager* kv)
-    : options_(options), kv_(kv) {
+    : options_(options), kv_(kv), costs_{.swap_seconds_per_byte = options.swap_seconds_per_byte} {
   QUIRE_CHECK(options.max_running_sequences >= 1 &&
               options.max_step_tokens >= options.max_running_sequences &&
               options.max_scored_tokens >= 1 && options.max_preemptions >= 0 &&
@@ -113,10 +113,15 @@ bool Scheduler::MayStart(TenantId id) const {
 }
 
 StepPlan Scheduler::PlanStep(StepId id) const {
+  StepPlan plan = PlanStep(id, /*with_arriving=*/false);
+  return plan.empty() && num_arriving_ > 0 ? PlanStep(id, /*with_arriving=*/true) : plan;
+}
+
+StepPlan Scheduler::PlanStep(StepId id, bool with_arriving) const {
   StepPlan plan;
   plan.id = id;
   std::vector<TokenParty> parties;
-  const std::vector<TokenDemand> demands = Demands(&parties);
+  const std::vector<TokenDemand> demands = Demands(with_arriving, &parties);
   const std::vector<int32_t> grants = SplitTokenBudget(
       demands, parties,
       {.tokens = options_.max_step_tokens, .scored_tokens = options_.max_scored_tokens});
@@ -133,14 +138,15 @@ StepPlan Scheduler::PlanStep(StepId id) const {
   return plan;
 }
 
-std::vector<TokenDemand> Scheduler::Demands(std::vector<TokenParty>* parties) const {
+std::vector<TokenDemand> Scheduler::Demands(bool with_arriving,
+                                            std::vector<TokenParty>* parties) const {
   std::vector<TokenDemand> demands;
   demands.reserve(running_.size());
   absl::flat_hash_map<TenantId, int32_t> party_of;
   for (const auto& running : running_) {
     const Sequence& sequence = *running->sequence;
     TokenDemand& demand = demands.emplace_back();
-    demand.runnable_tokens = RunnableTokens(*running);
+    demand.runnable_tokens = running->arriving && !with_arriving ? 0 : RunnableTokens(*running);
     demand.prefill = sequence.InPrefill();
     demand.scored_tokens = sequence.UnscoredTokens();
     if (!demand.prefill) continue;
@@ -229,11 +235,13 @@ bool Scheduler::AskBucket(TenantId id) {
 std::unique_ptr<Sequence> Scheduler::Release(SequenceId id, StepId last_launched) {
   const auto it = live_.find(id);
   if (it == live_.end()) return nullptr;
-  const TenantId tenant = it->second.sequence->request().tenant;
-  std::unique_ptr<Sequence> sequence =
-      it->second.running != nullptr
-          ? std::move(TakeRunning(it->second.running, last_launched)->sequence)
-          : TakeWaiting(tenant, id);
+  const Entry& entry = it->second;
+  const TenantId tenant = entry.sequence->request().tenant;
+  const bool has_kv = entry.running != nullptr || entry.sequence->swapped_tokens() > 0;
+  if (has_kv) kv_->Free(id, last_launched);
+  std::unique_ptr<Sequence> sequence = entry.running != nullptr
+                                           ? std::move(TakeRunning(entry.running)->sequence)
+                                           : TakeWaiting(tenant, id);
   live_.erase(id);
   Refresh(tenant);
   return sequence;

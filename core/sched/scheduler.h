@@ -17,6 +17,7 @@
 #include "core/request/tenant_policy.h"
 #include "core/sched/policies/fair_share.h"
 #include "core/sched/policies/kv_shares.h"
+#include "core/sched/policies/preemption.h"
 #include "core/sched/policies/token_bucket.h"
 #include "core/sched/policies/token_budget.h"
 #include "core/sched/tenant_load.h"
@@ -35,6 +36,8 @@ struct SchedulerOptions {
   int32_t max_preemptions = 4;
   // Each step of priority counts as so much time of waiting.
   Duration ageing = std::chrono::seconds(10);
+  // What swapping costs where the KV cache can swap: see PreemptionCosts.
+  double swap_seconds_per_byte = 0;
   // Steps for which a sequence may wait for another that computes what it begins with; 0: none.
   int32_t max_prefix_wait_steps = 32;
 };
@@ -55,6 +58,10 @@ class Scheduler {
   Scheduler(const SchedulerOptions& options, KvCacheManager* kv);
   ~Scheduler();
 
+  // What recomputing has cost lately; until it is known nothing is swapped out.
+  void SetRecomputeCost(double seconds_per_token) {
+    costs_.recompute_seconds_per_token = seconds_per_token;
+  }
   // For running sequences as well; the table never gets shorter.
   void SetTenants(TenantTable tenants);
   const TenantTable& tenants() const { return policies_; }
@@ -75,7 +82,8 @@ class Scheduler {
   // Whose sequences were preempted since it was asked last.
   std::vector<TenantId> TakePreempted() { return std::exchange(preempted_, {}); }
 
-  // Decode rows first, then prefill chunks in fair order. Empty when nothing can run. Changes
+  // Decode rows first, then prefill chunks in fair order. Sequences whose KV is still on its way
+  // from the host sit out while others have something to do. Empty when nothing can run. Changes
   // nothing.
   StepPlan PlanStep(StepId id) const;
 
@@ -110,6 +118,7 @@ class Scheduler {
     std::unique_ptr<Sequence> sequence;
     int64_t promised_tokens = 0;
     bool loan = false;
+    bool arriving = false;  // its KV is on its way from the host
   };
   struct Entry {
     Sequence* sequence = nullptr;
@@ -167,6 +176,7 @@ class Scheduler {
   void Park(const Sequence& sequence, const PrefixWait& wait);
   bool IsCovered(TenantId id, const Sequence& sequence) const;
   Sequence* Start(TenantId id, SequenceId sequence_id, bool loan);
+  void Begin(Running* running);
   int32_t SharePrefix(const Sequence& sequence);
   void WakeWaiters(SequenceId producer, int64_t tokens);
   void SettleLoans();
@@ -179,7 +189,8 @@ class Scheduler {
   bool AsksBeyondReserve(const Running& running) const;
   Running* VictimFor(const Running& running, bool own_alone) const;
   void Preempt(Running* running, StepId last_launched);
-  std::unique_ptr<Running> TakeRunning(Running* running, StepId last_launched);
+  bool SwapOut(const Running& running, StepId last_launched);
+  std::unique_ptr<Running> TakeRunning(Running* running);
   void ChangeKv(TenantId id, int64_t bytes);
   int64_t PromisedBytes(const Running& running) const {
     return kv_->BytesOf(kv_->PromiseFor(running.promised_tokens));
@@ -190,12 +201,14 @@ class Scheduler {
            kPrefillTokenCost;
   }
 
-  std::vector<TokenDemand> Demands(std::vector<TokenParty>* parties) const;
+  StepPlan PlanStep(StepId id, bool with_arriving) const;
+  std::vector<TokenDemand> Demands(bool with_arriving, std::vector<TokenParty>* parties) const;
   int32_t RunnableTokens(const Running& running) const;
   static SequenceStep MakeStep(const Sequence& sequence, int32_t num_tokens);
 
   const SchedulerOptions options_;
   KvCacheManager* const kv_;
+  PreemptionCosts costs_;
   TenantTable policies_;
   std::vector<Tenant> tenants_;      // by TenantId
   std::vector<TenantId> reserving_;  // those with a reserve
@@ -211,6 +224,7 @@ class Scheduler {
   TimePoint now_{};    // of the newest round
   int64_t round_ = 0;  // of admission: one a step, and the next one's between two
   int64_t num_loans_ = 0;
+  int64_t num_arriving_ = 0;
   absl::btree_set<std::pair<TimePoint, TenantId>> openings_;      // `opens_at` of tenants
   absl::flat_hash_map<SequenceId, std::vector<Waiter>> waiters_;  // by who computes their prefix
   absl::btree_set<std::pair<int64_t, SequenceId>> wait_ends_;     // by round: of whose waiters

@@ -32,6 +32,12 @@ void Scheduler::BeginRound(TimePoint now) {
     WakeWaiters(producer, std::numeric_limits<int64_t>::max());
   }
   if (num_loans_ > 0) SettleLoans();
+  if (num_arriving_ == 0) return;
+  for (const auto& running : running_) {
+    if (!running->arriving || !kv_->HasArrived(running->sequence->id())) continue;
+    running->arriving = false;
+    --num_arriving_;
+  }
 }
 
 // Of loans, those are none any more that their tenant's reserve covers, and all of them once nobody
@@ -89,6 +95,8 @@ Scheduler::Attempt Scheduler::TryAdmit(TenantId id, StepId last_launched,
                                        std::vector<Sequence*>* started) {
   if (!MayStart(id)) return Attempt::kNothing;  // it competes with a prefill alone
   const Sequence& head = *tenants_[id.value()].queue.Front();
+  // Its last step is on its way.
+  if (head.swapped_tokens() > 0 && !kv_->CanSwapIn(head.id())) return Attempt::kNothing;
   const KvBlockCounts blocks = kv_->PromiseFor(TokensToPromise(head));
   const int64_t bytes = kv_->BytesOf(blocks);
   KvBudget after;
@@ -108,11 +116,13 @@ Scheduler::Attempt Scheduler::TryAdmit(TenantId id, StepId last_launched,
   return Attempt::kStarted;
 }
 
-// What it starts with: everything it can ever need, or with overcommit what it knows and a token.
+// What it starts with: everything it can ever need, or with overcommit what it knows and a token,
+// or what it held when it was swapped out.
 int64_t Scheduler::TokensToPromise(const Sequence& sequence) const {
   const int64_t most = sequence.max_kv_tokens();
   if (!options_.overcommit || sequence.preemptions() >= options_.max_preemptions) return most;
-  return std::min<int64_t>(most, static_cast<int64_t>(sequence.tokens().size()) + 1);
+  const auto known = static_cast<int64_t>(sequence.tokens().size());
+  return std::max(std::min(most, known + 1), sequence.swapped_tokens());
 }
 
 // What may be promised. Floors that were raised since it was accepted are not to stop a sequence
@@ -161,8 +171,7 @@ Sequence* Scheduler::Start(TenantId id, SequenceId sequence_id, bool loan) {
   Sequence& sequence = *running->sequence;
   running->promised_tokens = TokensToPromise(sequence);
   running->loan = loan;
-  kv_->Admit(sequence.id(), running->promised_tokens);
-  sequence.Start(now_, SharePrefix(sequence));
+  Begin(running.get());
   ChangeKv(id, PromisedBytes(*running));
   if (loan) {
     ++num_loans_;
@@ -170,12 +179,26 @@ Sequence* Scheduler::Start(TenantId id, SequenceId sequence_id, bool loan) {
   }
   fair_.Expect(id, OutstandingCost(sequence));
   ++tenant.running;
-  ++tenant.prefilling;
+  if (sequence.InPrefill()) ++tenant.prefilling;
   live_.at(sequence.id()).running = running.get();
   running_.push_back(std::move(running));
   AskBucket(id);
   Refresh(id);
   return &sequence;
+}
+
+// With the KV that it had, or with what of its prompt is found.
+void Scheduler::Begin(Running* running) {
+  Sequence& sequence = *running->sequence;
+  if (sequence.swapped_tokens() == 0) {
+    kv_->Admit(sequence.id(), running->promised_tokens);
+    return sequence.Start(now_, SharePrefix(sequence));
+  }
+  kv_->SwapIn(sequence.id());
+  kv_->Extend(sequence.id(), running->promised_tokens);
+  sequence.SwapIn();
+  running->arriving = true;
+  ++num_arriving_;
 }
 
 // Whose KV may serve whom: no name can be taken for another, nor with a salt behind it.
@@ -193,30 +216,35 @@ int32_t Scheduler::SharePrefix(const Sequence& sequence) {
 }
 
 // Where a running sequence is about to compute more of what this one begins with than can be found
-// now: as much as a good part of a step, or waiting for the next one would be the slower way.
+// now: as much as a good part of a step, or waiting for the next one would be the slower way. Of
+// prompts that are alike to the end, such as those of one request's answers, any block is enough:
+// there are often more of them.
 std::optional<Scheduler::PrefixWait> Scheduler::PrefixToWaitFor(const Sequence& sequence) const {
   const int64_t block_tokens = kv_->PrefixBlockTokens();
-  if (sequence.prefix_wait() >= options_.max_prefix_wait_steps || block_tokens == 0) {
+  if (sequence.prefix_wait() >= options_.max_prefix_wait_steps || block_tokens == 0 ||
+      sequence.swapped_tokens() > 0) {
     return std::nullopt;
   }
   const auto known = sequence.tokens().first(static_cast<size_t>(sequence.ReusableTokens()));
   const std::string scope = ScopeOf(sequence);
+  const auto whole = static_cast<int64_t>(known.size()) - 1;  // the last token is computed anyway
   PrefixWait wait;
+  bool alike = false;
   for (const auto& running : running_) {
     const Sequence& other = *running->sequence;
     if (!other.InPrefill() || kv_->PublishedScope(other.id()) != scope) continue;
     const auto computed = other.tokens().first(static_cast<size_t>(other.prefill_tokens()));
     const auto differ = std::mismatch(known.begin(), known.end(), computed.begin(), computed.end());
-    const int64_t common =
-        std::min<int64_t>(differ.first - known.begin(), static_cast<int64_t>(known.size()) - 1);
+    const int64_t common = std::min<int64_t>(differ.first - known.begin(), whole);
     const int64_t tokens = common / block_tokens * block_tokens;
     if (tokens > std::max(wait.tokens, kv_->PublishedTokens(other.id()))) {
       wait = {other.id(), tokens};
+      alike = common == whole;
     }
   }
   if (wait.tokens == 0) return std::nullopt;
   const int64_t saved = wait.tokens - kv_->FindPrefix(known, scope);
-  if (saved < std::max<int64_t>(options_.max_step_tokens / 4, 1)) return std::nullopt;
+  if (saved < (alike ? 1 : std::max(options_.max_step_tokens / 4, 1))) return std::nullopt;
   return wait;
 }
 

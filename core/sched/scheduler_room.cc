@@ -20,8 +20,10 @@ void Scheduler::MakeRoom(StepId last_launched) {
   }
   for (const SequenceId id : lacking) {
     // It may have been preempted for an older one.
-    if (const auto it = live_.find(id); it != live_.end())
+    const auto it = live_.find(id);
+    if (it != live_.end() && it->second.running != nullptr) {
       Provide(it->second.running, last_launched);
+    }
   }
 }
 
@@ -112,26 +114,43 @@ Scheduler::Running* Scheduler::VictimFor(const Running& running, bool own_alone)
 void Scheduler::Preempt(Running* running, StepId last_launched) {
   const SequenceId old_id = running->sequence->id();
   const TenantId id = running->sequence->request().tenant;
-  std::unique_ptr<Sequence> sequence = std::move(TakeRunning(running, last_launched)->sequence);
+  const bool swapped = SwapOut(*running, last_launched);
+  if (!swapped) kv_->Free(old_id, last_launched);
+  const std::unique_ptr<Running> taken = TakeRunning(running);
+  std::unique_ptr<Sequence> sequence = std::move(taken->sequence);
   live_.erase(old_id);
-  sequence->Preempt(NextSequenceId());
-  ++tenants_[id.value()].counters.preempted;
+  TenantLoad& counters = tenants_[id.value()].counters;
+  ++counters.preempted;
+  if (swapped) {
+    sequence->SwapOut(taken->promised_tokens);
+    ++counters.swapped_out;
+  } else {
+    sequence->Preempt(NextSequenceId());
+  }
   preempted_.push_back(id);
   Enqueue(std::move(sequence));
   // What is left of the tenant's may be within its reserve now.
   if (num_loans_ > 0) SettleLoans();
 }
 
-// Out of the running ones, with its KV and all that is counted for it.
-std::unique_ptr<Scheduler::Running> Scheduler::TakeRunning(Running* running, StepId last_launched) {
+// Where that is cheaper than to compute its KV again, and possible.
+bool Scheduler::SwapOut(const Running& running, StepId last_launched) {
+  if (!kv_->CanSwap()) return false;
+  const Sequence& sequence = *running.sequence;
+  return SwapIsCheaper(sequence.launched(), kv_->HeldBytes(sequence.id()), costs_) &&
+         kv_->SwapOut(sequence.id(), last_launched);
+}
+
+// Out of the running ones, with all that is counted for it but its KV.
+std::unique_ptr<Scheduler::Running> Scheduler::TakeRunning(Running* running) {
   const SequenceId id = running->sequence->id();
   const TenantId tenant_id = running->sequence->request().tenant;
   Tenant& tenant = tenants_[tenant_id.value()];
-  kv_->Free(id, last_launched);
   ChangeKv(tenant_id, -PromisedBytes(*running));
   fair_.Expect(tenant_id, -OutstandingCost(*running->sequence));
   AskBucket(tenant_id);
   if (running->loan) --num_loans_;
+  if (running->arriving) --num_arriving_;
   if (running->sequence->InPrefill()) --tenant.prefilling;
   --tenant.running;
   const auto it = std::find_if(running_.begin(), running_.end(),
@@ -163,7 +182,7 @@ std::vector<std::string> Scheduler::CheckInvariants() const {
     double outstanding = 0;
   };
   std::vector<Count> counts(tenants_.size());
-  int64_t loans = 0, waiting = 0, waiting_tokens = 0, parked = 0, closed = 0;
+  int64_t loans = 0, arriving = 0, waiting = 0, waiting_tokens = 0, parked = 0, closed = 0;
   for (const auto& running : running_) {
     const Sequence& sequence = *running->sequence;
     Count& count = counts[sequence.request().tenant.value()];
@@ -172,6 +191,7 @@ std::vector<std::string> Scheduler::CheckInvariants() const {
     count.bytes += PromisedBytes(*running);
     count.outstanding += OutstandingCost(sequence);
     loans += running->loan ? 1 : 0;
+    arriving += running->arriving ? 1 : 0;
     const auto live = live_.find(sequence.id());
     if (live == live_.end() || live->second.running != running.get()) {
       violations.push_back("a running sequence is not live");
@@ -200,6 +220,7 @@ std::vector<std::string> Scheduler::CheckInvariants() const {
     firm_or_owed += std::max(firm, policies_[i].kv_reserved_bytes);
   }
   expect("loans", loans, num_loans_);
+  expect("arriving", arriving, num_arriving_);
   expect("waiting", waiting, num_waiting_);
   expect("waiting tokens", waiting_tokens, waiting_tokens_);
   expect("parked", parked, num_parked_);

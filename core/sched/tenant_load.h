@@ -20,6 +20,7 @@ struct TenantLoad {
   uint64_t ahead = 0;      // sequences started on its reserve while others, whose turn it was,
                            // waited for KV
   uint64_t preempted = 0;
+  uint64_t swapped_out = 0;          // of those, how many kept their KV in host memory
   uint64_t prefix_blocks_lost = 0;   // kept ones that were given up for other tenants
   uint64_t prefix_blocks_taken = 0;  // of other tenants, that were given up for it
   uint64_t recomputed_tokens = 0;

@@ -83,6 +83,18 @@ const MetricSeries kTable[] = {
     {"quire_prefix_cache_hit_tokens_total", kCounter,
      "Of those, tokens whose keys and values were found and not computed.", nullptr, nullptr,
      [](S s) { return double(s.engine.kv.prefix_hit_tokens); }},
+    {"quire_kv_host_bytes", kGauge,
+     "Host memory for the KV of preempted requests, 0 where none is swapped out. Always full: "
+     "raise --swap-memory, or what is preempted is computed again.",
+     "state", "used", [](S s) { return double(s.engine.kv.host_held_bytes); }},
+    {"quire_kv_host_bytes", kGauge, "", "state", "free",
+     [](S s) { return double(s.engine.kv.host_bytes - s.engine.kv.host_held_bytes); }},
+    {"quire_kv_swapped_bytes_total", kCounter,
+     "Bytes of KV copied to host memory and back. Much of it: too many requests share too little "
+     "KV memory.",
+     "direction", "out", [](S s) { return double(s.engine.kv.swapped_out_bytes); }},
+    {"quire_kv_swapped_bytes_total", kCounter, "", "direction", "in",
+     [](S s) { return double(s.engine.kv.swapped_in_bytes); }},
     {"quire_steps_total", kCounter,
      "Engine steps by content: prompt chunks, one token for each running request, or both.", "kind",
      "prefill", [](S s) { return double(s.engine.prefill_steps); }},

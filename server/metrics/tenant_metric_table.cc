@@ -99,6 +99,9 @@ const TenantMetricSeries kTable[] = {
     {"quire_tenant_preemptions_total", kCounter,
      "Times a request of the tenant had to give its KV memory up, to start again later.", nullptr,
      [](T t) { return double(t.load.preempted); }},
+    {"quire_tenant_swaps_total", kCounter,
+     "Of those preemptions, how many moved the KV memory to the host instead of giving it up.",
+     nullptr, [](T t) { return double(t.load.swapped_out); }},
     {"quire_tenant_recomputed_tokens_total", kCounter,
      "Tokens computed again after preemptions. Much beside the cost: too many requests share too "
      "little KV memory.",

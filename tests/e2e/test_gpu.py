@@ -59,6 +59,28 @@ class GpuTest(unittest.TestCase):
         self.assertEqual(answers["fp8_e4m3"], answers["bf16"])
         self.assertLess(kv_bytes["fp8_e4m3"], 0.6 * kv_bytes["bf16"])
 
+    def test_preempted_requests_come_back_from_host_memory_with_the_same_answers(self):
+        # Each starts with 3 blocks of 16 KiB and needs 5 in the end; there are 12.
+        flags = ("--max-step-tokens", "64", "--max-running", "3", "--batch-invariant")
+        prompts = [QUESTION.replace("Nora", name) for name in ("Anna", "Hugo", "Mara")]
+        wanted = {"max_tokens": 40, "ignore_eos": True}
+        with server(GPU, *flags) as gpu:
+            expected = [Answer(gpu.generate(p, **wanted)).read().ids for p in prompts]
+        with server(GPU, *flags, "--overcommit", "--kv-memory", "192K") as gpu:
+            answers = [Answer(gpu.generate(p, **wanted)) for p in prompts]
+            self.assertEqual([answer.read().ids for answer in answers], expected)
+            metrics = gpu.metrics_at_rest()
+            swaps = metrics.value("quire_tenant_swaps_total", tenant="default")
+            self.assertGreater(swaps, 0)
+            self.assertEqual(metrics.value("quire_tenant_preemptions_total", tenant="default"), swaps)
+            self.assertEqual(metrics.value("quire_tenant_recomputed_tokens_total", tenant="default"), 0)
+            moved = {to: metrics.value("quire_kv_swapped_bytes_total", direction=to)
+                     for to in ("out", "in")}
+            self.assertGreater(moved["out"], 0)
+            self.assertEqual(moved["in"], moved["out"])
+            self.assertEqual(metrics.value("quire_kv_host_bytes", state="used"), 0)
+            self.assertIn("swapped to", "".join(gpu.log))
+
     def test_the_kv_cache_gets_its_share_of_what_weights_and_workspace_leave(self):
         memory = 8 << 20
         with server(GPU, "--max-step-tokens", "64", "--max-running", "4",

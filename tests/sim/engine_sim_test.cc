@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "tests/sim/describe.h"
 #include "tests/sim/fairness_watch.h"
+#include "tests/sim/random_plan.h"
 #include "tests/support/engine_harness.h"
 
 // The whole engine under random load: seeded arrivals, cancels, deadlines, rejections, failing
@@ -21,16 +22,6 @@
 
 namespace quire::testing {
 namespace {
-
-struct Plan {
-  EngineHarness::Options options;
-  TenantTable tenants;
-  int requests = 0;
-  int longest_prompt = 0, longest_answer = 0;
-  double cancel_share = 0;
-  double reload_share = 0;  // of steps
-  double deadline_share = 0;
-};
 
 struct Submitted {
   TenantId tenant;
@@ -49,7 +40,7 @@ struct Coverage {
   // Whole answers that a rule changed, and prompts scored to their end.
   uint64_t penalised = 0, delayed_ends = 0, avoided_words = 0, restricted = 0, scored = 0;
   uint64_t prefix_hits = 0, evicted_blocks = 0, shared_steps = 0;
-  uint64_t loans = 0, preempted = 0, rate_waits = 0, impossible = 0;
+  uint64_t loans = 0, preempted = 0, swapped = 0, rate_waits = 0, impossible = 0;
   uint64_t steps = 0, tenant_queue_full = 0, reloads = 0, fair_steps = 0, prefix_waits = 0;
 
   void Add(const EngineStats& stats, bool failed) {
@@ -65,7 +56,8 @@ struct Coverage {
 
 class Simulation {
  public:
-  explicit Simulation(uint64_t seed) : rng_(seed), plan_(MakePlan()), h_(plan_.options) {
+  explicit Simulation(uint64_t seed)
+      : rng_(seed), random_(&rng_), plan_(random_.MakePlan()), h_(plan_.options) {
     Reload();
   }
 
@@ -94,6 +86,7 @@ class Simulation {
     for (const TenantStats& tenant : h_.engine.Tenants()) {
       coverage->loans += tenant.load.loans;
       coverage->preempted += tenant.load.preempted;
+      coverage->swapped += tenant.load.swapped_out;
     }
     coverage->tenant_queue_full += h_.engine.Stats().rejected_tenant_queue_full;
     coverage->prefix_waits += prefix_waits_;
@@ -115,98 +108,12 @@ class Simulation {
   int Uniform(int low, int high) { return std::uniform_int_distribution<int>(low, high)(rng_); }
   bool Chance(double p) { return std::bernoulli_distribution(p)(rng_); }
 
-  std::vector<int32_t> Windows() {
-    const int32_t window = Uniform(2, 100);
-    switch (Uniform(0, 3)) {
-      case 0:
-        return {window};
-      case 1:
-        return {0, window};
-      default:
-        return {0};
-    }
-  }
-
-  Plan MakePlan() {
-    Plan plan;
-    EngineHarness::Options& o = plan.options = EngineHarness::DefaultOptions();
-    o.model.depth = Uniform(0, 1);
-    o.model.block_tokens = 16 * (1 << Uniform(0, 2));
-    o.model.eos = 7;
-    o.model.eos_period = static_cast<uint32_t>(Chance(0.5) ? Uniform(2, 60) : 1000);
-    o.model.nan_period = Chance(0.3) ? 300 : 0;
-    if (Chance(0.1)) o.model.fail_complete = Uniform(0, 200);
-    if (Chance(0.1)) o.model.fail_launch = Uniform(0, 200);
-    o.engine.max_running_requests = Uniform(1, 12);
-    o.engine.max_step_tokens = o.engine.max_running_requests + Uniform(0, 80);
-    o.engine.max_scored_tokens = Uniform(1, 40);
-    o.engine.max_context_tokens = Uniform(40, 400);
-    o.engine.max_queued_requests = Uniform(1, 30);
-    o.engine.max_queued_tokens = Uniform(100, 3000);
-    o.model.windows = Windows();
-    o.slab_blocks = static_cast<size_t>(Uniform(1, 4));
-    // A few requests' worth at a time, or anything.
-    const auto slab_tokens = static_cast<int>(o.slab_blocks) * o.model.block_tokens;
-    o.kv_slabs = Chance(0.7) ? 1 + Uniform(200, 900) / slab_tokens : Uniform(2, 40);
-    o.prefix_cache = Chance(0.7);
-    o.stop_rules.eos_token_ids = {o.model.eos};
-    o.engine.overcommit = Chance(0.4);
-    o.engine.max_preemptions = Uniform(0, 4);
-    o.engine.ageing = std::chrono::milliseconds(Uniform(1, 100));
-    o.engine.max_prefix_wait_steps = Chance(0.3) ? 0 : Uniform(1, 20);
-    const int64_t kv_bytes = static_cast<int64_t>(EngineHarness::ArenaBytes(o));
-    plan.tenants.resize(static_cast<size_t>(Chance(0.3) ? 1 : Uniform(2, 5)));
-    for (size_t i = 0; i < plan.tenants.size(); ++i) {
-      plan.tenants[i] = Tenant(i, kv_bytes / static_cast<int64_t>(plan.tenants.size()));
-    }
-    if (Chance(0.3)) plan.reload_share = 0.02;
-    plan.requests = Uniform(20, 80);
-    plan.longest_prompt = Chance(0.6) ? 150 : 40;
-    plan.longest_answer = Chance(0.6) ? 60 : 250;
-    plan.cancel_share = Chance(0.5) ? 0.02 : 0;
-    plan.deadline_share = Chance(0.3) ? 0.2 : 0;
-    return plan;
-  }
-
-  // With a reserve of at most `most_reserved`.
-  TenantPolicy Tenant(size_t index, int64_t most_reserved) {
-    TenantPolicy tenant;
-    tenant.name = absl::StrCat("tenant ", index);
-    tenant.weight = Uniform(1, 4);
-    tenant.max_priority = Uniform(0, 2);
-    if (Chance(0.3)) tenant.max_running = Uniform(1, 4);
-    if (Chance(0.2)) tenant.max_queued = Uniform(1, 10);
-    if (Chance(0.2)) tenant.max_queued_tokens = Uniform(50, 1000);
-    if (Chance(0.2)) {
-      tenant.tokens_per_second = Uniform(300, 10000);
-      tenant.burst_tokens = Uniform(1, 200);
-    }
-    if (Chance(0.5)) {
-      tenant.kv_reserved_bytes = static_cast<int64_t>(Uniform(0, 100)) * most_reserved / 100;
-    }
-    if (Chance(0.3)) {
-      tenant.kv_limit_bytes =
-          tenant.kv_reserved_bytes + static_cast<int64_t>(Uniform(1, 100)) * most_reserved / 50;
-    }
-    if (Chance(0.3)) {
-      const int64_t left = most_reserved - tenant.kv_reserved_bytes;
-      tenant.prefix_floor_bytes = static_cast<int64_t>(Uniform(0, 100)) * left / 100;
-    }
-    if (Chance(0.2)) {
-      tenant.prefix_ceiling_bytes =
-          tenant.prefix_floor_bytes + static_cast<int64_t>(Uniform(1, 100)) * most_reserved / 100;
-    }
-    // Not to change with a reload, so that who may find whose KV stays the same.
-    if (index % 3 == 1) tenant.sharing_group = "a group";
-    return tenant;
-  }
-
   void Reload() {
     if (reloads_ > 0) {
       const auto most_reserved =
           static_cast<int64_t>(EngineHarness::ArenaBytes(plan_.options) / plan_.tenants.size());
       for (size_t i = 0; i < plan_.tenants.size(); ++i) {
-        plan_.tenants[i] = Tenant(i, most_reserved);
+        plan_.tenants[i] = random_.Tenant(i, most_reserved);
       }
     }
     ++reloads_;
@@ -424,7 +331,8 @@ class Simulation {
   }
 
   std::mt19937_64 rng_;
-  Plan plan_;
+  RandomPlan random_;
+  SimulationPlan plan_;
   EngineHarness h_;
   int submitted_count_ = 0;
   uint64_t shared_steps_ = 0;  // in which a block was in two tables
@@ -452,9 +360,10 @@ TEST(EngineSimulation, EveryInvariantHoldsUnderRandomLoad) {
     simulation.AddTo(&coverage);
   }
   std::cout << coverage.steps << " steps, loans " << coverage.loans << ", preempted "
-            << coverage.preempted << ", prefix hits " << coverage.prefix_hits << ", waits "
-            << coverage.prefix_waits << ", rate waits " << coverage.rate_waits << ", fair steps "
-            << coverage.fair_steps << ", impossible " << coverage.impossible << "\n";
+            << coverage.preempted << ", swapped " << coverage.swapped << ", prefix hits "
+            << coverage.prefix_hits << ", waits " << coverage.prefix_waits << ", rate waits "
+            << coverage.rate_waits << ", fair steps " << coverage.fair_steps << ", impossible "
+            << coverage.impossible << "\n";
   if (seeds < 100) return;
   for (FinishReason reason : {FinishReason::kStop, FinishReason::kLength, FinishReason::kCancelled,
                               FinishReason::kDeadline, FinishReason::kError}) {
@@ -475,6 +384,7 @@ TEST(EngineSimulation, EveryInvariantHoldsUnderRandomLoad) {
   EXPECT_GT(coverage.shared_steps, 100u);
   EXPECT_GT(coverage.loans, 100u);
   EXPECT_GT(coverage.preempted, 50u);
+  EXPECT_GT(coverage.swapped, 50u);
   EXPECT_GT(coverage.rate_waits, 100u);
   EXPECT_GT(coverage.impossible, 5u);
   EXPECT_GT(coverage.tenant_queue_full, 100u);

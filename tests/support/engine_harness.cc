@@ -5,9 +5,19 @@
 #include <string_view>
 #include <utility>
 
+#include "core/base/check.h"
 #include "tests/support/make_request.h"
 
 namespace quire::testing {
+namespace {
+
+kernels::DeviceBuffer KvMemory(const EngineHarness::Options& o, FakeSwapDevice* device) {
+  kernels::DeviceBuffer memory;
+  if (o.swap_bytes > 0) QUIRE_CHECK(device->Allocate(EngineHarness::ArenaBytes(o), &memory).ok());
+  return memory;
+}
+
+}  // namespace
 
 std::vector<TokenId> SteppedPrompt(int32_t tokens, TokenId first) {
   std::vector<TokenId> prompt;
@@ -61,15 +71,23 @@ size_t EngineHarness::ArenaBytes(const Options& o) {
 
 EngineHarness::EngineHarness(const Options& o)
     : options(o),
+      device(o.swap_seed),
+      memory(KvMemory(o, &device)),
       arena(ArenaBytes(o), SlabBytes(o)),
       kv(Layouts(o.model), &arena, o.engine.InFlightTokens(o.model.depth)),
-      runner(WithBlockUnits(o.model)),
+      runner(WithBlockUnits(o.model), o.swap_bytes > 0 ? &device : nullptr, memory.data()),
       engine(o.engine, {.runner = &runner,
                         .kv = &kv,
                         .sink = &sink,
                         .clock = &clock,
+                        .swap_seconds_per_byte = o.swap_seconds_per_byte,
                         .stop_rules = o.stop_rules}) {
   if (o.prefix_cache) kv.EnablePrefixCache();
+  if (o.swap_bytes == 0) return;
+  auto swapper =
+      BlockSwapper::Create(&device, memory.data(), Layouts(o.model), {.host_bytes = o.swap_bytes});
+  QUIRE_CHECK(swapper.ok()) << swapper.status().ToString();
+  kv.SetSwapper(*std::move(swapper));
 }
 
 EngineHarness::~EngineHarness() {

@@ -23,6 +23,10 @@ struct EngineHarness {
     int32_t kv_slabs = 64;
     size_t slab_blocks = 1;
     bool prefix_cache = false;
+    // Host memory that KV is swapped to, on a FakeSwapDevice; 0: preempted ones compute it again.
+    size_t swap_bytes = 0;
+    double swap_seconds_per_byte = 0;
+    uint64_t swap_seed = 1;
     StopRules stop_rules;
   };
 
@@ -47,6 +51,8 @@ struct EngineHarness {
   const Options options;
   ManualClock clock;
   RecordingSink sink;
+  FakeSwapDevice device;  // unused without swapping
+  kernels::DeviceBuffer memory;
   SlabArena arena;
   KvCacheManager kv;
   FakeModelRunner runner;

@@ -9,12 +9,13 @@
 
 namespace quire::testing {
 absl::Status FakeModelRunner::LaunchForward(const BatchInput& input) {
-  if (launches_++ == options_.fail_launch) return absl::InternalError("planted launch failure");
+  if (launches_++ == options_.fail_launch) return Fail("planted launch failure");
   QUIRE_CHECK(launched_.size() <= static_cast<size_t>(options_.depth));
   max_step_tokens_seen_ = std::max<int64_t>(max_step_tokens_seen_, input.counts.tokens);
   max_logit_rows_seen_ = std::max<int64_t>(max_logit_rows_seen_, input.counts.logit_rows);
   CheckAliasing(input);
   launched_.push_back({input, false});
+  if (device_ != nullptr) device_->LaunchStep();
   return absl::OkStatus();
 }
 
@@ -25,8 +26,9 @@ absl::Status FakeModelRunner::LaunchSample(const BatchInput& input) {
 }
 
 absl::StatusOr<std::span<const kernels::SampledToken>> FakeModelRunner::Complete() {
-  if (completions_++ == options_.fail_complete) return absl::InternalError("planted device loss");
+  if (completions_++ == options_.fail_complete) return Fail("planted device loss");
   QUIRE_CHECK(!launched_.empty() && launched_.front().sampled);
+  if (device_ != nullptr) device_->CompleteStep();
   const Launched step = std::move(launched_.front());
   launched_.pop_front();
   result_.clear();
@@ -44,6 +46,11 @@ absl::StatusOr<std::span<const kernels::SampledToken>> FakeModelRunner::Complete
   }
   previous_ = result_;
   return std::span<const kernels::SampledToken>(result_);
+}
+
+absl::Status FakeModelRunner::Fail(const char* message) {
+  if (device_ != nullptr) device_->Lose();
+  return absl::InternalError(message);
 }
 
 kernels::SampledToken FakeModelRunner::Sample(const BatchInput& input,
@@ -116,7 +123,10 @@ FakeModelRunner::Cell& FakeModelRunner::CellAt(const BatchInput& input, size_t c
   QUIRE_CHECK(entry < tables.start[s + 1]) << "position " << position << " has no block";
   const uint32_t offset = tables.offsets[static_cast<size_t>(entry)];
   QUIRE_CHECK(offset != kNoBlockOffset) << "position " << position << " has lost its block";
-  return cells_[{offset, position % options_.block_tokens}];
+  const int32_t slot = position % options_.block_tokens;
+  if (arena_ == nullptr) return cells_[{offset, slot}];
+  static_assert(sizeof(Cell) <= 64, "of a token's KV in EngineHarness::Layout");
+  return reinterpret_cast<Cell*>(arena_ + size_t{offset} * kernels::kKvOffsetUnit)[slot];
 }
 
 FakeModelRunner::Owners FakeModelRunner::OwnersOf(const BatchInput& input) {

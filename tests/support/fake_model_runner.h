@@ -12,6 +12,7 @@
 #include "core/base/ids.h"
 #include "core/model/model_runner.h"
 #include "tests/support/fake_sampling.h"
+#include "tests/support/fake_swap_device.h"
 
 namespace quire::testing {
 
@@ -31,7 +32,11 @@ class FakeModelRunner final : public ModelRunner {
  public:
   using Options = FakeModelOptions;
 
-  explicit FakeModelRunner(const Options& options) : options_(options) {}
+  // With a device its KV is in that device's memory, from `arena` on, and its steps are places in
+  // the stream of work.
+  explicit FakeModelRunner(const Options& options, FakeSwapDevice* device = nullptr,
+                           std::byte* arena = nullptr)
+      : options_(options), device_(device), arena_(arena) {}
 
   int in_flight_depth() const override { return options_.depth; }
   absl::Status LaunchForward(const BatchInput& input) override;
@@ -66,6 +71,7 @@ class FakeModelRunner final : public ModelRunner {
   };
   using Owners = std::map<uint32_t, Owner>;  // by the start of the stretch
 
+  absl::Status Fail(const char* message);
   kernels::SampledToken Sample(const BatchInput& input, const kernels::SamplingRow& row,
                                uint64_t prefix_hash) const;
   Owners OwnersOf(const BatchInput& input);
@@ -76,6 +82,8 @@ class FakeModelRunner final : public ModelRunner {
   void Violation(std::string text);
 
   const Options options_;
+  FakeSwapDevice* const device_;
+  std::byte* const arena_;
   std::map<std::pair<uint32_t, int32_t>, Cell> cells_;  // by block offset and slot
   std::deque<Launched> launched_;
   std::vector<uint64_t> hashes_;  // of the prefix up to each query token of a step

@@ -37,6 +37,8 @@ TEST(ConfigTest, TheModelAloneIsEnough) {
   EXPECT_EQ(config.config_file, "");
   EXPECT_FALSE(config.check_config);
   EXPECT_EQ(config.kv_memory_bytes, 0);
+  EXPECT_EQ(config.swap_memory_bytes, std::nullopt);
+  EXPECT_EQ(MustParse({"--swap-memory", "0"}).swap_memory_bytes, 0);
   EXPECT_FALSE(config.compute_dtype.has_value());
   EXPECT_FALSE(config.kv_dtype.has_value());
   EXPECT_FALSE(config.reflection.has_value());
@@ -63,6 +65,8 @@ TEST(ConfigTest, FlagsReachTheirFields) {
                                          "fp8_e4m3",
                                          "--kv-memory",
                                          "64M",
+                                         "--swap-memory",
+                                         "3G",
                                          "--block-tokens",
                                          "32",
                                          "--max-step-tokens",
@@ -147,6 +151,7 @@ TEST(ConfigTest, FlagsReachTheirFields) {
   EXPECT_EQ(config.compute_dtype, kernels::DType::kF32);
   EXPECT_EQ(config.kv_dtype, kernels::DType::kF8E4M3);
   EXPECT_EQ(config.kv_memory_bytes, 64 << 20);
+  EXPECT_EQ(config.swap_memory_bytes, int64_t{3} << 30);
   EXPECT_EQ(config.block_tokens, 32);
   EXPECT_EQ(config.engine.max_step_tokens, 100);
   EXPECT_EQ(config.engine.max_running_requests, 9);
@@ -200,6 +205,7 @@ TEST(ConfigTest, AWrongValueIsRefusedWithItsFlagAndValue) {
       {"--device", "tpu"},           {"--threads", "-1"},
       {"--threads", "many"},         {"--dtype", "int3"},
       {"--kv-dtype", "fp8"},         {"--kv-memory", "0"},
+      {"--swap-memory", "-1"},       {"--swap-memory", "some"},
       {"--kv-memory", "lots"},       {"--gpu-memory-fraction", "1.5"},
       {"--block-tokens", "17"},      {"--max-step-tokens", "0"},
       {"--max-running", "0"},        {"--max-queued", "-1"},

@@ -96,10 +96,13 @@ TEST(MetricFamiliesTest, EveryFamilyIsThere) {
                            "quire_tenant_fair_due_tokens_total",
                            "quire_tenant_loans_total",
                            "quire_tenant_preemptions_total",
-                           "quire_tenant_recomputed_tokens_total"}) {
+                           "quire_tenant_swaps_total",
+                           "quire_tenant_recomputed_tokens_total",
+                           "quire_kv_host_bytes",
+                           "quire_kv_swapped_bytes_total"}) {
     EXPECT_EQ(families.count(name), 1u) << name;
   }
-  EXPECT_EQ(families.size(), 55u) << "a family is not in this list";
+  EXPECT_EQ(families.size(), 58u) << "a family is not in this list";
 }
 
 TEST(MetricFamiliesTest, EveryFamilyHasHelpTheModelLabelAndDistinctSeries) {

@@ -76,6 +76,7 @@ TenantStats Distinct() {
                    .due = 16.5,
                    .loans = 17,
                    .preempted = 18,
+                   .swapped_out = 22,
                    .prefix_blocks_lost = 19,
                    .prefix_blocks_taken = 20,
                    .recomputed_tokens = 21}};
@@ -113,6 +114,7 @@ TEST(TenantMetricsTest, EachCounterReachesItsOwnSeries) {
                         {"quire_tenant_prefix_cache_lost_blocks_total", 19},
                         {"quire_tenant_prefix_cache_taken_blocks_total", 20},
                         {"quire_tenant_recomputed_tokens_total", 21},
+                        {"quire_tenant_swaps_total", 22},
                         {"quire_tenant_requests_finished_total/stop", 100},
                         {"quire_tenant_requests_finished_total/length", 101},
                         {"quire_tenant_requests_finished_total/cancelled", 102},

@@ -157,6 +157,33 @@ TEST_P(EngineCancelTest, WorksWhileDraining) {
   EXPECT_EQ(h.sink.of(id).finish->reason, FinishReason::kCancelled);
 }
 
+// It has left the queue's places when it started.
+TEST_P(EngineCancelTest, WhoWaitsAfterAPreemptionHoldsNoPlaceInTheQueueToGiveBack) {
+  EngineHarness::Options options = Options();
+  options.engine.max_step_tokens = 64;
+  options.engine.overcommit = true;
+  options.engine.max_queued_requests = 1;
+  options.kv_slabs = 8;
+  EngineHarness h(options);
+  std::vector<RequestId> ids;
+  for (TokenId first : {100, 500}) {
+    Request request = h.MakeRequest(Prompt(first), 60);
+    ids.push_back(request.id);
+    ASSERT_TRUE(h.engine.Submit(std::move(request)).ok());
+    h.engine.Step();
+  }
+  for (int step = 0; h.engine.Tenants()[0].load.preempted == 0; ++step) {
+    ASSERT_LT(step, 100);
+    h.engine.Step();
+  }
+  h.engine.Cancel(ids[1]);
+  h.engine.Step();
+  EXPECT_EQ(h.sink.of(ids[1]).finish->reason, FinishReason::kCancelled);
+  EXPECT_TRUE(h.engine.Submit(h.MakeRequest(Prompt(200), 5)).ok());
+  EXPECT_EQ(h.engine.Submit(h.MakeRequest(Prompt(300), 5)).code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
 INSTANTIATE_TEST_SUITE_P(Depths, EngineCancelTest, ::testing::Values(0, 1),
                          [](const auto& p) { return "Depth" + std::to_string(p.param); });
 

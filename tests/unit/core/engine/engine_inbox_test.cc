@@ -164,5 +164,15 @@ TEST(EngineInboxTest, AWakeIsUsedUpByOneWait) {
   canceller.join();
 }
 
+TEST(EngineInboxTest, ACancelThatComesTooEarlyDoesNotMuteALaterOne) {
+  EngineInbox inbox = MakeInbox(10, 100);
+  inbox.Cancel(RequestId(1));
+  inbox.Cancel(RequestId(1));
+  EXPECT_THAT(inbox.Take(TimePoint()).cancels, ElementsAre(RequestId(1)));
+  ASSERT_TRUE(inbox.Submit(MakeRequest(1, 3)).ok());
+  inbox.Cancel(RequestId(1));
+  EXPECT_THAT(inbox.Take(TimePoint()).cancels, ElementsAre(RequestId(1)));
+}
+
 }  // namespace
 }  // namespace quire

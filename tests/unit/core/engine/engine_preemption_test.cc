@@ -5,7 +5,7 @@
 #include "tests/support/engine_harness.h"
 
 // Answers are the same however often their requests are preempted: at in-flight depth 0 and 1,
-// with and without a prefix cache.
+// with and without a prefix cache, with KV that is computed again or comes back from the host.
 
 namespace quire::testing {
 namespace {
@@ -21,12 +21,17 @@ std::string_view TokenText(TokenId token) {
 constexpr int kRequests = 16;
 int32_t PromptTokens(int i) { return 5 + 5 * i; }
 
-class EnginePreemptionTest : public ::testing::TestWithParam<std::tuple<int, bool>> {
+class EnginePreemptionTest : public ::testing::TestWithParam<std::tuple<int, bool, bool>> {
  protected:
+  static bool Swaps() { return std::get<2>(GetParam()); }
   static EngineHarness::Options Options(bool overcommit) {
     EngineHarness::Options options = EngineHarness::DefaultOptions();
     options.model.depth = std::get<0>(GetParam());
     options.prefix_cache = std::get<1>(GetParam());
+    if (overcommit && Swaps()) {
+      options.swap_bytes = 64 * EngineHarness::SlabBytes(options);
+      options.swap_seconds_per_byte = 1e-12;
+    }
     options.engine.max_running_requests = 8;
     options.engine.max_step_tokens = 24;  // prompts go in chunks
     options.engine.max_scored_tokens = 10;
@@ -64,6 +69,8 @@ class EnginePreemptionTest : public ::testing::TestWithParam<std::tuple<int, boo
     std::vector<RecordingSink::Record> answers = Answers(&tight, rules);
     EXPECT_EQ(roomy.engine.Tenants()[0].load.preempted, 0u);
     EXPECT_GE(tight.engine.Tenants()[0].load.preempted, 2u);
+    EXPECT_EQ(tight.engine.Tenants()[0].load.swapped_out,
+              Swaps() ? tight.engine.Tenants()[0].load.preempted : 0u);
     for (size_t i = 0; i < answers.size(); ++i) {
       SCOPED_TRACE(::testing::Message() << "prompt " << i);
       EXPECT_EQ(answers[i].terminals, 1);
@@ -132,7 +139,10 @@ TEST_P(EnginePreemptionTest, WhatIsCountedIsWhatWasDelivered) {
   EXPECT_EQ(stats.generated_tokens, kRequests * 60u);
   const TenantStats tenant = h.engine.Tenants()[0];
   EXPECT_EQ(tenant.started, uint64_t{kRequests});
-  EXPECT_GT(tenant.load.recomputed_tokens, 0u);
+  EXPECT_EQ(tenant.load.recomputed_tokens == 0, Swaps());
+  EXPECT_EQ(stats.kv.swapped_out_bytes > 0, Swaps());
+  EXPECT_EQ(stats.kv.swapped_in_bytes, stats.kv.swapped_out_bytes);
+  EXPECT_EQ(stats.kv.host_held_bytes, 0u);
   uint64_t cached = 0, prompts = 0;
   for (const RecordingSink::Record& answer : answers) {
     cached += static_cast<uint64_t>(answer.finish->cached_tokens);
@@ -143,8 +153,13 @@ TEST_P(EnginePreemptionTest, WhatIsCountedIsWhatWasDelivered) {
       << "neither recomputed nor discarded tokens cost anything";
 }
 
-INSTANTIATE_TEST_SUITE_P(DepthAndPrefixCache, EnginePreemptionTest,
-                         ::testing::Combine(::testing::Values(0, 1), ::testing::Bool()));
+INSTANTIATE_TEST_SUITE_P(DepthPrefixCacheAndSwap, EnginePreemptionTest,
+                         ::testing::Combine(::testing::Values(0, 1), ::testing::Bool(),
+                                            ::testing::Values(false)));
+// Only devices that run beside the host swap.
+INSTANTIATE_TEST_SUITE_P(Swap, EnginePreemptionTest,
+                         ::testing::Combine(::testing::Values(1), ::testing::Bool(),
+                                            ::testing::Values(true)));
 
 }  // namespace
 }  // namespace quire::testing

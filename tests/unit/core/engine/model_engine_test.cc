@@ -28,5 +28,18 @@ TEST(ModelEngineTest, TheCpuRefusesKvThatItCannotStore) {
   }
 }
 
+TEST(ModelEngineTest, TheCpuHasNothingToSwapTo) {
+  ModelEngineOptions options;
+  options.model_dir = QUIRE_SOURCE_DIR "/deploy/models/quire-demo";
+  options.device = "cpu";
+  options.threads = 1;
+  options.kv_memory_bytes = 8 << 20;
+  options.swap_memory_bytes = 1 << 20;
+  const SteadyClock clock;
+  const auto engine = ModelEngine::Create(options, /*sink=*/nullptr, &clock);
+  EXPECT_EQ(engine.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(engine.status().message()), HasSubstr("see --swap-memory"));
+}
+
 }  // namespace
 }  // namespace quire

@@ -195,5 +195,25 @@ TEST(BlockPoolDeathTest, MisuseIsABrokenInvariant) {
   EXPECT_DEATH(BlockPool(1, -1), "max_slabs >= 0");
 }
 
+TEST(BlockPoolTest, TheSlabThatWasUsedLastIsTakenFromNext) {
+  BlockPool pool(/*blocks_per_slab=*/2, /*max_slabs=*/2);
+  pool.AddSlab();
+  pool.AddSlab();
+  std::vector<BlockId> of_slab[2];
+  for (const BlockId block : Take(&pool, 4)) {
+    of_slab[pool.SlotOf(block)].push_back(block);
+  }
+  const auto free = [&pool](BlockId block) {
+    pool.Release(block);
+    pool.Free(block);
+  };
+  free(of_slab[0][0]);
+  free(of_slab[1][0]);
+  free(of_slab[0][1]);
+  EXPECT_EQ(pool.SlotOf(Take(&pool, 1)[0]), 0) << "so that the other may become empty";
+  EXPECT_EQ(pool.SlotOf(Take(&pool, 1)[0]), 0);
+  EXPECT_EQ(pool.SlotOf(Take(&pool, 1)[0]), 1);
+}
+
 }  // namespace
 }  // namespace quire

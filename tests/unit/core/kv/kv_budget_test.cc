@@ -36,5 +36,17 @@ TEST(KvBudgetTest, AClassKeepsTheSlabsThatItsBlocksAreScatteredOver) {
   EXPECT_FALSE(budget.TryTake({1, 0}));
 }
 
+TEST(KvBudgetTest, WhatFloorsProtectIsNotThereForOthers) {
+  KvBudget budget{.classes = {}, .num_classes = 1, .total_slabs = 4};
+  budget.classes[0] = {
+      .spoken_for = 2, .protected_blocks = 3, .blocks_per_slab = 2, .block_bytes = 256};
+  EXPECT_EQ(budget.FreeBytes(), 3 * 256);
+  EXPECT_EQ(budget.PassingFloors().FreeBytes(), 6 * 256);
+  EXPECT_FALSE(KvBudget(budget).TryTake({4}));
+  EXPECT_TRUE(budget.PassingFloors().TryTake({6}));
+  EXPECT_TRUE(budget.TryTake({3}));
+  EXPECT_EQ(budget.FreeBytes(), 0);
+}
+
 }  // namespace
 }  // namespace quire

@@ -171,5 +171,31 @@ TEST(SequencePreemptDeathTest, OnlyARunningSequenceIsPreempted) {
   EXPECT_DEATH(s.Preempt(SequenceId(2)), "kRunning");
 }
 
+TEST(SequencePreemptTest, SwappedOutItKeepsEverythingAndGoesOnWhereItWas) {
+  Sequence s = Decoding();
+  s.SwapOut(/*promised_tokens=*/16);
+  EXPECT_EQ(s.id(), SequenceId(1));
+  EXPECT_EQ(s.status(), RequestStatus::kWaiting);
+  EXPECT_EQ(s.preemptions(), 1);
+  EXPECT_EQ(s.swapped_tokens(), 16);
+  EXPECT_EQ(s.pending_samples(), 1);
+  s.CommitToken(10, At(4));
+  s.SwapIn();
+  EXPECT_EQ(s.status(), RequestStatus::kRunning);
+  EXPECT_EQ(s.swapped_tokens(), 0);
+  EXPECT_THAT(s.tokens(), ElementsAre(100, 101, 102, 103, 8, 9, 10));
+  EXPECT_EQ(s.launched(), 6);
+  EXPECT_FALSE(s.InPrefill());
+  EXPECT_EQ(s.RunnableTokens(), 1);
+  EXPECT_EQ(s.pending_row(), -1) << "the next token's id is known";
+}
+
+TEST(SequencePreemptDeathTest, NothingMayBeOnItsWayWhenItComesBack) {
+  Sequence s = Decoding();
+  s.SwapOut(16);
+  EXPECT_DEATH(s.SwapIn(), "");
+  EXPECT_DEATH(s.Start(At(5), 0), "") << "that is for sequences without KV";
+}
+
 }  // namespace
 }  // namespace quire

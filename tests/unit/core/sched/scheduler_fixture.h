@@ -10,6 +10,7 @@
 #include "core/sched/scheduler.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/support/fake_swap_device.h"
 
 namespace quire {
 
@@ -29,6 +30,16 @@ class SchedulerFixture {
       : arena_(static_cast<size_t>(blocks * kBlockBytes), kBlockBytes),
         kv_({Layout()}, &arena_, options.max_step_tokens),
         scheduler_(options, &kv_) {}
+  // Of `host_blocks` blocks in host memory; copies end when they have to.
+  void EnableSwapping(int32_t host_blocks) {
+    const auto bytes = static_cast<size_t>(kv_.TotalBytes());
+    ASSERT_TRUE(device_.Allocate(bytes, &memory_).ok());
+    auto swapper =
+        BlockSwapper::Create(&device_, memory_.data(), {Layout()},
+                             {.host_bytes = static_cast<size_t>(host_blocks * kBlockBytes)});
+    ASSERT_TRUE(swapper.ok()) << swapper.status();
+    kv_.SetSwapper(*std::move(swapper));
+  }
   ~SchedulerFixture() {
     EXPECT_THAT(scheduler_.CheckInvariants(), ::testing::IsEmpty());
     EXPECT_THAT(kv_.CheckInvariants(), ::testing::IsEmpty());
@@ -126,6 +137,8 @@ class SchedulerFixture {
     return layout;
   }
 
+  testing::FakeSwapDevice device_{/*seed=*/1, /*chance=*/0};
+  kernels::DeviceBuffer memory_;
   SlabArena arena_;
   KvCacheManager kv_;
   Scheduler scheduler_;

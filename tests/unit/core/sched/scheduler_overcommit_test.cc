@@ -96,6 +96,44 @@ TEST(SchedulerOvercommitTest, WithAStepOnItsWayOneVictimIsEnough) {
   EXPECT_TRUE(f.Runs(a));
 }
 
+TEST(SchedulerOvercommitTest, WhileStepsAreOnTheirWayOthersKeepWhatTheyHave) {
+  SchedulerFixture f(Overcommit(), 6);
+  const SequenceId a = f.Enqueue(16, 40), b = f.Enqueue(4, 40), c = f.Enqueue(4, 40);
+  f.Admit();
+  ASSERT_TRUE(f.Runs(c));
+  while (f.Find(a)->launched() < 32) ASSERT_FALSE(f.Step().empty());
+  EXPECT_EQ(f.FreeBlocks(), 0);
+  const StepPlan plan = f.Launch();
+  f.scheduler().MakeRoom(plan.id);
+  EXPECT_THAT(f.TakePreempted(), ElementsAre(1));
+  EXPECT_TRUE(f.Runs(b)) << "what c had is enough, once the step has completed";
+}
+
+// It starts with a promise of everything, so at its tenant's limit the older one waits.
+TEST(SchedulerOvercommitTest, PreemptedOftenEnoughItIsSpared) {
+  SchedulerFixture f(Overcommit(/*max_preemptions=*/1), 10);
+  const SequenceId a = f.Enqueue(4, 150);               // 1 block, in the end 10
+  const SequenceId c = f.Enqueue(70, 26);               // 5, 6
+  f.Enqueue(28, 40);                                    // 2, 5
+  EXPECT_THAT(StepUntilPreempted(&f), ElementsAre(1));  // for a, of the newest
+  while (f.Find(c) != nullptr) ASSERT_FALSE(f.Step().empty());
+  f.Step();
+  EXPECT_EQ(f.Load(0).running, 2);
+  EXPECT_EQ(f.Load(0).kv_bytes, 7 * kBlockBytes);
+  TenantTable tenants = MakeTenants(1);
+  tenants[0].kv_limit_bytes = 8 * kBlockBytes;
+  f.scheduler().SetTenants(tenants);
+  for (int steps = 0; f.Load(0).running == 2; ++steps) {
+    ASSERT_LT(steps, 100);
+    ASSERT_FALSE(f.Step().empty());
+  }
+  EXPECT_TRUE(f.Runs(a));
+  EXPECT_EQ(f.Load(0).waiting, 0) << "the other one has ended";
+  EXPECT_EQ(f.Load(0).preempted, 1u);
+  EXPECT_EQ(f.Find(a)->launched(), 48) << "it has waited at its limit";
+  f.Release(a);
+}
+
 TEST(SchedulerOvercommitTest, PreemptedOftenEnoughItStartsWithAllThatItCanNeed) {
   SchedulerFixture f(Overcommit(/*max_preemptions=*/1), 8);
   const SequenceId a = f.Enqueue(20, 60), b = f.Enqueue(20, 60);  // 5 blocks each in the end

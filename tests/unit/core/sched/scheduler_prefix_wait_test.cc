@@ -181,6 +181,22 @@ TEST_F(SchedulerLargeStepTest, WhatIsASmallPartOfAStepIsNotWaitedFor) {
   EXPECT_FALSE(f_.Runs(d));
 }
 
+class SchedulerHugeStepTest : public SchedulerPrefixWaitTest {
+ protected:
+  SchedulerHugeStepTest()
+      : SchedulerPrefixWaitTest({.max_step_tokens = 512, .max_running_sequences = 8}) {}
+};
+
+TEST_F(SchedulerHugeStepTest, TheAnswersOfOneRequestComputeItsPromptOnce) {
+  const SequenceId first = Enqueue(64), second = Enqueue(64), third = Enqueue(64);
+  const SequenceId other = Enqueue(62);
+  EXPECT_THAT(f_.Admit(), ElementsAre(first, other)) << "62 tokens are not worth the wait";
+  Step();
+  EXPECT_THAT(f_.Admit(), ElementsAre(second, third));
+  EXPECT_EQ(Cached(second), 48);
+  EXPECT_EQ(Cached(third), 48);
+}
+
 TEST_F(SchedulerPrefixWaitTest, AGroupsNameAndASaltAreNotRunTogether) {
   TenantTable tenants = MakeTenants(4);
   tenants[2].sharing_group = "a";

@@ -209,5 +209,25 @@ TEST(SchedulerReserveDeathTest, TheTableOfTenantsNeverGetsShorter) {
   EXPECT_DEATH(f.scheduler().SetTenants(WithReserves({0})), "check failed");
 }
 
+TEST(SchedulerSettledLoanTest, WhatItsReserveHasComeToCoverIsNoLoanAnyMore) {
+  SchedulerFixture f(kManyPlaces, 8);
+  f.scheduler().SetTenants(WithReserves({4, 2, 0}));
+  const auto start = [&f](uint32_t tenant, int32_t prompt_tokens) {
+    f.Be(tenant);
+    const SequenceId id = f.Enqueue(prompt_tokens, 4);
+    EXPECT_THAT(f.Admit(), ElementsAre(id));
+    return id;
+  };
+  const SequenceId first = start(1, 20);  // 2 blocks: all of its reserve
+  const SequenceId loan = start(2, 40);   // 3
+  const SequenceId second = start(1, 20);
+  EXPECT_EQ(f.Load(1).loans, 1u);
+  EXPECT_EQ(f.Load(2).loans, 1u);
+  f.Release(first);
+  start(0, 50);  // 4
+  EXPECT_TRUE(f.Runs(second)) << "though it is the newest of the two";
+  EXPECT_EQ(f.Find(loan), nullptr);
+}
+
 }  // namespace
 }  // namespace quire
