@@ -237,7 +237,7 @@ std::optional<Scheduler::PrefixWait> Scheduler::PrefixToWaitFor(const Sequence& 
     const auto differ = std::mismatch(known.begin(), known.end(), computed.begin(), computed.end());
     const int64_t common = std::min<int64_t>(differ.first - known.begin(), whole);
     const int64_t tokens = common / block_tokens * block_tokens;
-    if (tokens > std::max(wait.tokens, kv_->PublishedTokens(other.id()))) {
+    if (tokens > wait.tokens) {
       wait = {other.id(), tokens};
       alike = common == whole;
     }

@@ -247,5 +247,15 @@ TEST(KvPrefixOffTest, AModelWithAWindowHasNone) {
   EXPECT_FALSE(kv.EnablePrefixCache());
 }
 
+TEST_F(KvPrefixTest, BeyondItsCeilingATenantsBlocksGoWhenItLetsGoOfThem) {
+  const PrefixQuota quotas[] = {{.floor_bytes = 0, .ceiling_bytes = 2 * 256}};
+  kv().SetPrefixQuotas(quotas);
+  Prefill(kA, Tokens(64));
+  EXPECT_EQ(Snapshot().active_blocks, 4) << "what is used may be more";
+  kv().Free(kA, kNoStep);
+  EXPECT_EQ(Snapshot().cached_blocks, 2);
+  EXPECT_EQ(kv().FindPrefix(Tokens(64), ""), 32) << "the deepest went";
+}
+
 }  // namespace
 }  // namespace quire

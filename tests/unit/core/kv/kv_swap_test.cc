@@ -300,5 +300,19 @@ TEST(KvSwapTest, ASequenceThatSharesBlocksStays) {
   cache.kv.Free(kA, StepId(1));
 }
 
+TEST(KvSwapTest, ACopyThatEndsLateIsFencedByItsOwnStepAlone) {
+  SwapCache cache;
+  cache.Start(kA, 16, 16);
+  cache.Start(kB, 16, 16);
+  ASSERT_TRUE(cache.kv.SwapOut(kA, StepId(1)));
+  cache.kv.Free(kB, StepId(2));
+  cache.EndTransfers();
+  EXPECT_EQ(cache.Blocks().fenced_blocks, 2);
+  cache.kv.StepCompleted(StepId(1));
+  EXPECT_EQ(cache.Blocks().fenced_blocks, 1) << "B's, by a later step that was known of before";
+  cache.kv.StepCompleted(StepId(2));
+  EXPECT_EQ(cache.Blocks().free_blocks, 8);
+}
+
 }  // namespace
 }  // namespace quire

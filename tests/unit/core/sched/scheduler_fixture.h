@@ -30,6 +30,11 @@ class SchedulerFixture {
       : arena_(static_cast<size_t>(blocks * kBlockBytes), kBlockBytes),
         kv_({Layout()}, &arena_, options.max_step_tokens),
         scheduler_(options, &kv_) {}
+  // Two cache classes in slabs of 2 KiB: blocks of 256 bytes, and of 512 with a window.
+  SchedulerFixture(const SchedulerOptions& options, int32_t slabs, int32_t window)
+      : arena_(static_cast<size_t>(8 * slabs * kBlockBytes), 8 * kBlockBytes),
+        kv_({Layout(), Windowed(window)}, &arena_, options.max_step_tokens),
+        scheduler_(options, &kv_) {}
   // Of `host_blocks` blocks in host memory; copies end when they have to.
   void EnableSwapping(int32_t host_blocks) {
     const auto bytes = static_cast<size_t>(kv_.TotalBytes());
@@ -134,6 +139,12 @@ class SchedulerFixture {
     KvLayout layout;
     layout.block_tokens = 16;
     layout.layers = {{.kv_groups = 1, .head_dim = 4}};
+    return layout;
+  }
+  static KvLayout Windowed(int32_t window) {
+    KvLayout layout = Layout();
+    layout.window = window;
+    layout.layers.push_back(layout.layers[0]);
     return layout;
   }
 

@@ -235,6 +235,16 @@ class RandomOvercommit {
  public:
   RandomOvercommit(unsigned seed, int max_preemptions)
       : f(Overcommit(max_preemptions), 12), random_(seed) {
+    Begin();
+  }
+  // With two cache classes.
+  RandomOvercommit(unsigned seed, int32_t slabs, int32_t window)
+      : f({.max_step_tokens = 16, .max_running_sequences = 8, .overcommit = true}, slabs, window),
+        random_(seed) {
+    Begin();
+  }
+
+  void Begin() {
     f.scheduler().SetTenants(MakeTenants(3));
     for (int i = 0; i < 20; ++i) {
       f.Be(static_cast<uint32_t>(Below(3)));
@@ -309,6 +319,22 @@ TEST(SchedulerOvercommitTest, WithReservesAndLimitsAllEnd) {
     for (uint32_t tenant : {0u, 1u, 2u}) loans += r.f.Load(tenant).loans;
   }
   EXPECT_GT(loans, 50u);
+}
+
+// Slabs that are used but partly may leave no room within a reserve.
+TEST(SchedulerOvercommitTest, WithSeveralCacheClassesAllEnd) {
+  size_t preemptions = 0;
+  for (unsigned seed = 1; seed <= 1000; ++seed) {
+    SCOPED_TRACE(::testing::Message() << "seed " << seed);
+    const auto random = static_cast<int32_t>(seed);
+    RandomOvercommit r(seed, /*slabs=*/4 + random % 3, /*window=*/16 + random % 30);
+    TenantTable tenants = MakeTenants(3);
+    for (TenantPolicy& tenant : tenants) tenant.kv_reserved_bytes = r.Below(11) * kBlockBytes;
+    r.f.scheduler().SetTenants(tenants);
+    ASSERT_NO_FATAL_FAILURE(r.Run([](SequenceId, const StepPlan&) {}));
+    preemptions += r.f.scheduler().TakePreempted().size();
+  }
+  EXPECT_GT(preemptions, 100u);
 }
 
 }  // namespace

@@ -92,5 +92,40 @@ TEST(SchedulerDeathTest, EveryRunningSequenceMustFitIntoAStep) {
                "max_running_sequences");
 }
 
+// Tenant 1 has computed four of eight blocks, which its floor protects.
+class SchedulerFloorTest : public ::testing::Test {
+ protected:
+  SchedulerFloorTest() {
+    EXPECT_TRUE(f_.kv().EnablePrefixCache());
+    f_.scheduler().SetTenants(MakeTenants(2));
+    f_.Be(1);
+    f_.Enqueue(64, 1);
+    f_.Step();
+    EXPECT_EQ(f_.kv().Snapshot().classes[0].cached_blocks, 4);
+    f_.Be(0);
+  }
+  void RaiseFloor() {
+    TenantTable tenants = MakeTenants(2);
+    tenants[1].prefix_floor_bytes = 4 * kBlockBytes;
+    f_.scheduler().SetTenants(tenants);
+  }
+
+  SchedulerFixture f_{{.max_step_tokens = 256, .max_running_sequences = 8}, 8};
+};
+
+TEST_F(SchedulerFloorTest, WhatFloorsProtectIsNotThereForARequest) {
+  const SequenceId four = f_.Enqueue(60, 1), five = f_.Enqueue(70, 1);
+  EXPECT_TRUE(f_.scheduler().CanEverRun(*f_.Find(five)));
+  RaiseFloor();
+  EXPECT_TRUE(f_.scheduler().CanEverRun(*f_.Find(four)));
+  EXPECT_FALSE(f_.scheduler().CanEverRun(*f_.Find(five)));
+}
+
+TEST_F(SchedulerFloorTest, AFloorThatWasRaisedSinceDoesNotStopWhoIsAlone) {
+  const SequenceId five = f_.Enqueue(70, 1);
+  RaiseFloor();
+  EXPECT_THAT(f_.Admit(), ElementsAre(five));
+}
+
 }  // namespace
 }  // namespace quire
