@@ -324,7 +324,7 @@ TEST(SchedulerOvercommitTest, WithReservesAndLimitsAllEnd) {
 // Slabs that are used but partly may leave no room within a reserve.
 TEST(SchedulerOvercommitTest, WithSeveralCacheClassesAllEnd) {
   size_t preemptions = 0;
-  for (unsigned seed = 1; seed <= 1000; ++seed) {
+  for (unsigned seed = 1; seed <= 200; ++seed) {
     SCOPED_TRACE(::testing::Message() << "seed " << seed);
     const auto random = static_cast<int32_t>(seed);
     RandomOvercommit r(seed, /*slabs=*/4 + random % 3, /*window=*/16 + random % 30);
