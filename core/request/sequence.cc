@@ -62,11 +62,11 @@ void Sequence::Preempt(SequenceId new_id) {
   pending_row_ = -1;
 }
 
-void Sequence::SwapOut(int64_t promised_tokens) {
-  QUIRE_CHECK(status_ == RequestStatus::kRunning && promised_tokens >= launched_);
+void Sequence::SwapOut(int64_t tokens) {
+  QUIRE_CHECK(status_ == RequestStatus::kRunning && tokens >= launched_);
   status_ = RequestStatus::kWaiting;
   ++preemptions_;
-  swapped_tokens_ = promised_tokens;
+  swapped_tokens_ = tokens;
 }
 
 void Sequence::SwapIn() {

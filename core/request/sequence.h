@@ -55,12 +55,12 @@ class Sequence {
   void Start(TimePoint now, int32_t cached_tokens);
   // Running -> waiting. Tokens that are on their way are dropped, to be drawn again.
   void Preempt(SequenceId new_id);
-  // Running -> waiting, and its KV, which it was promised for `promised_tokens` positions, is kept
-  // elsewhere. Nothing is dropped: tokens that are on their way will be committed.
-  void SwapOut(int64_t promised_tokens);
+  // Running -> waiting, and its KV is kept elsewhere. Nothing is dropped: tokens that are on their
+  // way will be committed. `tokens`: positions that it is to be promised KV for when it comes back.
+  void SwapOut(int64_t tokens);
   // Waiting -> running, with the KV that was kept, once nothing is on its way.
   void SwapIn();
-  // While it is swapped out: the positions that it was promised KV for. Else 0.
+  // While it is swapped out: the positions that it is to be promised KV for. Else 0.
   int64_t swapped_tokens() const { return swapped_tokens_; }
   // A step with the next `num_tokens` positions was launched; `row` is its logit row or -1.
   void OnLaunched(int32_t num_tokens, int32_t row);

@@ -116,13 +116,12 @@ Scheduler::Attempt Scheduler::TryAdmit(TenantId id, StepId last_launched,
   return Attempt::kStarted;
 }
 
-// What it starts with: everything it can ever need, or with overcommit what it knows and a token,
-// or what it held when it was swapped out.
+// What it starts with: everything it can ever need, or with overcommit what it knows and a token.
 int64_t Scheduler::TokensToPromise(const Sequence& sequence) const {
   const int64_t most = sequence.max_kv_tokens();
   if (!options_.overcommit || sequence.preemptions() >= options_.max_preemptions) return most;
-  const auto known = static_cast<int64_t>(sequence.tokens().size());
-  return std::max(std::min(most, known + 1), sequence.swapped_tokens());
+  if (sequence.swapped_tokens() > 0) return sequence.swapped_tokens();
+  return std::min<int64_t>(most, static_cast<int64_t>(sequence.tokens().size()) + 1);
 }
 
 // What may be promised. Floors that were raised since it was accepted are not to stop a sequence

@@ -122,7 +122,11 @@ void Scheduler::Preempt(Running* running, StepId last_launched) {
   TenantLoad& counters = tenants_[id.value()].counters;
   ++counters.preempted;
   if (swapped) {
-    sequence->SwapOut(taken->promised_tokens);
+    // What it will need must not change while it waits: with the tokens on their way, and the next.
+    const int64_t next =
+        static_cast<int64_t>(sequence->tokens().size()) + sequence->pending_samples() + 1;
+    sequence->SwapOut(
+        std::max(taken->promised_tokens, std::min<int64_t>(next, sequence->max_kv_tokens())));
     ++counters.swapped_out;
   } else {
     sequence->Preempt(NextSequenceId());

@@ -173,7 +173,7 @@ TEST(SequencePreemptDeathTest, OnlyARunningSequenceIsPreempted) {
 
 TEST(SequencePreemptTest, SwappedOutItKeepsEverythingAndGoesOnWhereItWas) {
   Sequence s = Decoding();
-  s.SwapOut(/*promised_tokens=*/16);
+  s.SwapOut(/*tokens=*/16);
   EXPECT_EQ(s.id(), SequenceId(1));
   EXPECT_EQ(s.status(), RequestStatus::kWaiting);
   EXPECT_EQ(s.preemptions(), 1);

@@ -98,6 +98,30 @@ TEST_F(SchedulerSwapTest, AStepOnItsWayIsCommittedAndOnlyThenItComesBack) {
   EXPECT_THAT(f.Admit(), ElementsAre(b));
 }
 
+// Or whether it may start would change without anybody's notice.
+TEST(SchedulerSwapNeedTest, WhatItWillNeedStaysTheSameWhenItsLastTokenComes) {
+  SchedulerFixture f(Swapping(), 8);
+  f.EnableSwapping(8);
+  f.scheduler().SetRecomputeCost(1);
+  TenantTable tenants = MakeTenants(1);
+  tenants[0].kv_limit_bytes = 8 * kBlockBytes;
+  f.scheduler().SetTenants(tenants);
+  f.Enqueue(40, 60);
+  const SequenceId b = f.Enqueue(39, 60);
+  f.Admit();
+  StepPlan plan;
+  for (int step = 0; f.Load(0).preempted == 0; ++step) {
+    ASSERT_LT(step, 1000);
+    plan = f.Launch();
+    f.scheduler().MakeRoom(plan.id);
+    if (f.Load(0).preempted == 0) f.Commit(plan, 1);
+  }
+  ASSERT_EQ(f.Find(b)->tokens().size(), 63u)
+      << "a block holds the next token, but not the one after";
+  f.Commit(plan, 1);
+  EXPECT_THAT(f.scheduler().CheckInvariants(), IsEmpty());
+}
+
 TEST_F(SchedulerSwapTest, WhereComputingIsCheaperItIsComputedAgain) {
   f.scheduler().SetRecomputeCost(1e-9);
   StepUntilPreempted();
