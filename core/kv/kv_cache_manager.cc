@@ -80,6 +80,11 @@ KvBudget KvCacheManager::EmptyBudget() const {
   return empty;
 }
 
+bool KvCacheManager::HasFenced() const {
+  return std::any_of(classes_.begin(), classes_.end(),
+                     [](const auto& cache) { return cache->num_fenced() > 0; });
+}
+
 int64_t KvCacheManager::BytesOf(const KvBlockCounts& blocks) const {
   int64_t bytes = 0;
   for (size_t c = 0; c < classes_.size(); ++c) {

@@ -65,6 +65,8 @@ class KvCacheManager {
   int64_t LongestSequence(int64_t limit) const;
   // `fenced` false: as it will be once no step or copy holds on to freed blocks any more.
   KvBudget Budget(bool fenced = true) const;
+  // Whether steps or copies hold on to freed blocks.
+  bool HasFenced() const;
   // As it is when nothing is promised, kept or on its way. A constant of the manager.
   KvBudget EmptyBudget() const;
   // Of blocks, in bytes; of the whole cache, as far as it can be promised.
@@ -142,8 +144,8 @@ class KvCacheManager {
   // price of that step waiting for the copies.
   void SwapIn(SequenceId sequence);
   bool HasArrived(SequenceId sequence) const;
-  // Looks which copies have ended, as StepCompleted does, too.
-  void TakeTransfers();
+  // Looks which copies have ended, as StepCompleted does, too. False where none has.
+  bool TakeTransfers();
   // For when there is nothing else to do: blocks until a copy has ended. False where none is left.
   bool WaitForTransfer();
   const BlockSwapper* swapper() const { return swapper_.get(); }

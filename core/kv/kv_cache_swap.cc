@@ -99,16 +99,18 @@ bool KvCacheManager::HasArrived(SequenceId sequence) const {
   return arriving.empty() || swapper_->HasArrived(arriving.back().transfer);
 }
 
-void KvCacheManager::TakeTransfers() {
-  for (const BlockSwapper::Ended& ended : swapper_->TakeEnded()) {
+bool KvCacheManager::TakeTransfers() {
+  const std::vector<BlockSwapper::Ended> all = swapper_->TakeEnded();
+  for (const BlockSwapper::Ended& ended : all) {
     classes_[ended.cache_class]->TransferEnded(ended.block, ended.transfer, completed_step_);
   }
+  return !all.empty();
 }
 
 bool KvCacheManager::WaitForTransfer() {
-  if (swapper_ == nullptr || !swapper_->WaitForOne()) return false;
-  TakeTransfers();
-  return true;
+  if (swapper_ == nullptr) return false;
+  // Those that were called off are over, too.
+  return TakeTransfers() || (swapper_->WaitForOne() && TakeTransfers());
 }
 
 void KvCacheManager::AwaitArrival(SequenceKv* kv) {

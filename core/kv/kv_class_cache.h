@@ -61,6 +61,7 @@ class KvClassCache {
   const PrefixCache& prefixes() const { return prefix_; }
   void ForgetPrefix(const BlockTable& table);
   int64_t num_references() const { return pool_.num_references(); }
+  int64_t num_fenced() const { return pool_.num_released(); }
   bool IsShared(const BlockTable& table) const;  // with another table, in some block
 
   // Of a block, from the start of the arena, in bytes.

@@ -184,6 +184,7 @@ class Scheduler {
 
   // Room (scheduler_room.cc).
   void Provide(Running* running, StepId last_launched);
+  bool IsScattered(const Running& running) const;
   int64_t ExtendedTokens(const Running& running) const;
   Extension TryExtend(Running* running, int64_t tokens, const KvBlockCounts& more);
   bool AsksBeyondReserve(const Running& running) const;

@@ -15,9 +15,14 @@ namespace {
 
 constexpr int32_t kMaxInt = std::numeric_limits<int32_t>::max();
 
+// Opening a random device takes as long as the rest of a call's decoding.
 uint64_t RandomSeed() {
-  std::random_device device;
-  return (uint64_t{device()} << 32) | device();
+  thread_local std::mt19937_64 random = [] {
+    std::random_device device;
+    std::seed_seq seed{device(), device(), device(), device()};
+    return std::mt19937_64(seed);
+  }();
+  return random();
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ import seeded_bugs  # noqa: E402
 
 # Cheap ones first.
 TESTS = ["unit_core_kv", "unit_core_sched", "unit_core_request", "unit_core_engine",
-         "unit_core_kv_swap", "sim_engine", "model_check_kv"]
+         "unit_core_engine_loop", "unit_core_kv_swap", "sim_engine", "model_check_kv"]
 
 
 def order(file, test):

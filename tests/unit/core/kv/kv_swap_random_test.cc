@@ -231,7 +231,8 @@ class SwapWalk {
   void Nudge() {
     switch (Uniform(0, 3)) {
       case 0:
-        return kv_.TakeTransfers();
+        kv_.TakeTransfers();
+        return;
       case 1:
         kv_.WaitForTransfer();
         return;

@@ -212,6 +212,21 @@ TEST(KvSwapTest, WhatAWindowPassesWhileItIsOutDoesNotComeBack) {
   EXPECT_EQ(cache.kv.Table(kA).passed_blocks, 3);
 }
 
+TEST(KvSwapTest, WhoWaitsForACopySeesThoseThatWereCalledOff) {
+  SwapCache cache(8, /*window=*/17);
+  cache.Start(kA, 16, 16);
+  cache.Start(kB, 48, 48);
+  ASSERT_TRUE(cache.kv.SwapOut(kA, StepId(1)));
+  ASSERT_TRUE(cache.kv.SwapOut(kB, StepId(1)));
+  cache.kv.StepCompleted(StepId(1));
+  cache.kv.Pass(kB, 48);  // of three copies two have not begun
+  EXPECT_EQ(cache.Blocks().fenced_blocks, 4);
+  EXPECT_TRUE(cache.kv.WaitForTransfer());
+  EXPECT_LE(cache.Blocks().fenced_blocks, 3) << "without a wait";
+  cache.EndTransfers();
+  EXPECT_EQ(cache.Blocks().free_blocks, 8);
+}
+
 TEST(KvSwapDeathTest, ContractsThatBindTheCaller) {
   SwapCache cache;
   cache.Start(kA, 64, 64);
