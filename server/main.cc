@@ -9,6 +9,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "core/base/status_macros.h"
 #include "core/engine/model_engine.h"
 #include "server/auth/tenant_directory.h"
@@ -243,6 +244,8 @@ absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
 
 int Main(int argc, const char* const* argv) {
   std::signal(SIGPIPE, SIG_IGN);  // whoever reads our stderr may go away
+  // Debian's absl looks for lock cycles at each of gRPC's locks, as in a debug build.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   absl::StatusOr<std::optional<ServerConfig>> config = ParseCommandLine(argc, argv, std::cout);
   if (!config.ok()) {
     Log(std::string(config.status().message()));
