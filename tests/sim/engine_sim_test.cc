@@ -15,10 +15,10 @@
 #include "tests/support/engine_harness.h"
 
 // The whole engine under random load: seeded arrivals, cancels, deadlines, rejections, failing
-// rows and device loss, in-flight depth 0 and 1, one or two cache classes with and without a
-// window, prompts that begin like others, pools from starved to ample. After every step all
-// invariants hold; at the end every request has had exactly one terminal event and the tokens it
-// had to have. QUIRE_SIM_SEED replays one seed, QUIRE_SIM_SEEDS sets how many run.
+// rows, device loss and drains, in-flight depth 0 and 1, one or two cache classes with and without
+// a window, prompts that begin like others, pools from starved to ample, KV that is swapped to the
+// host. After every step all invariants hold; at the end every request has had exactly one terminal
+// event and the tokens it had to have. QUIRE_SIM_SEED replays one seed, QUIRE_SIM_SEEDS sets how many run.
 
 namespace quire::testing {
 namespace {
@@ -41,11 +41,12 @@ struct Coverage {
   uint64_t penalised = 0, delayed_ends = 0, avoided_words = 0, restricted = 0, scored = 0;
   uint64_t prefix_hits = 0, evicted_blocks = 0, shared_steps = 0;
   uint64_t loans = 0, preempted = 0, swapped = 0, rate_waits = 0, impossible = 0;
-  uint64_t steps = 0, tenant_queue_full = 0, reloads = 0, fair_steps = 0, prefix_waits = 0;
+  uint64_t steps = 0, draining = 0, tenant_queue_full = 0, reloads = 0, fair_steps = 0, prefix_waits = 0;
 
   void Add(const EngineStats& stats, bool failed) {
     for (size_t i = 0; i < finished.size(); ++i) finished[i] += stats.finished[i];
     queue_full += stats.rejected_queue_full;
+    draining += stats.rejected_draining;
     too_long += stats.rejected_too_long;
     discarded += stats.discarded_tokens;
     mixed_steps += stats.mixed_steps;
@@ -66,6 +67,8 @@ class Simulation {
       Arrive();
       CancelSome();
       if (Chance(plan_.reload_share)) Reload();
+      if (step == plan_.drain_step) h_.engine.StopAccepting();
+      if (step == plan_.abort_step) h_.engine.AbortAll();
       h_.clock.Advance(std::chrono::microseconds(Uniform(100, 5000)));
       const bool worked = h_.engine.Step();
       ++steps_;
@@ -301,6 +304,7 @@ class Simulation {
     if (reason == FinishReason::kCancelled) {
       EXPECT_TRUE(submitted.cancelled);
     }
+    EXPECT_TRUE(reason != FinishReason::kShutdown || plan_.abort_step >= 0);
     if (reason == FinishReason::kDeadline) {
       EXPECT_TRUE(submitted.has_deadline);
     }
@@ -366,11 +370,13 @@ TEST(EngineSimulation, EveryInvariantHoldsUnderRandomLoad) {
             << coverage.impossible << "\n";
   if (seeds < 100) return;
   for (FinishReason reason : {FinishReason::kStop, FinishReason::kLength, FinishReason::kCancelled,
-                              FinishReason::kDeadline, FinishReason::kError}) {
+                              FinishReason::kDeadline, FinishReason::kShutdown,
+                              FinishReason::kError}) {
     EXPECT_GT(coverage.finished[static_cast<size_t>(reason)], 10u) << FinishReasonName(reason);
   }
   EXPECT_GT(coverage.queue_full, 10u);
   EXPECT_GT(coverage.too_long, 10u);
+  EXPECT_GT(coverage.draining, 10u);
   EXPECT_GT(coverage.discarded, 10u);
   EXPECT_GT(coverage.mixed_steps, 10u);
   EXPECT_GT(coverage.device_failures, 5u);

@@ -59,6 +59,8 @@ SimulationPlan RandomPlan::MakePlan() {
   plan.longest_answer = !swaps && Chance(0.6) ? 60 : 250;
   plan.cancel_share = Chance(0.5) ? 0.02 : 0;
   plan.deadline_share = Chance(0.3) ? 0.2 : 0;
+  if (Chance(0.1)) plan.drain_step = Uniform(0, 200);
+  if (Chance(0.1)) plan.abort_step = Uniform(0, 200);
   return plan;
 }
 

@@ -18,6 +18,8 @@ struct SimulationPlan {
   double cancel_share = 0;
   double reload_share = 0;  // of steps
   double deadline_share = 0;
+  int drain_step = -1;  // from then on nothing is accepted
+  int abort_step = -1;  // what is live then is ended
 };
 
 // Draws plans: pools from starved to ample, loads from light to heavy, all kinds of policies.

@@ -122,6 +122,29 @@ TEST(SchedulerSwapNeedTest, WhatItWillNeedStaysTheSameWhenItsLastTokenComes) {
   EXPECT_THAT(f.scheduler().CheckInvariants(), IsEmpty());
 }
 
+TEST(SchedulerSwapNeedTest, WithRoomForItAtOnceItWaitsForItsLastStepAllTheSame) {
+  SchedulerFixture f(Swapping(), 32);
+  f.EnableSwapping(8);
+  f.scheduler().SetRecomputeCost(1);
+  TenantTable tenants = MakeTenants(1);
+  tenants[0].kv_limit_bytes = 8 * kBlockBytes;
+  f.scheduler().SetTenants(tenants);
+  f.Enqueue(40, 60);
+  const SequenceId b = f.Enqueue(40, 60);
+  f.Admit();
+  StepPlan plan;
+  for (int step = 0; f.Load(0).preempted == 0; ++step) {
+    ASSERT_LT(step, 1000);
+    plan = f.Launch();
+    f.scheduler().MakeRoom(plan.id);
+    if (f.Load(0).preempted == 0) f.Commit(plan, 1);
+  }
+  f.scheduler().SetTenants(MakeTenants(1));  // without a limit
+  EXPECT_THAT(f.Admit(), IsEmpty());
+  f.Commit(plan, 1);
+  EXPECT_THAT(f.Admit(), ElementsAre(b));
+}
+
 TEST_F(SchedulerSwapTest, WhereComputingIsCheaperItIsComputedAgain) {
   f.scheduler().SetRecomputeCost(1e-9);
   StepUntilPreempted();
