@@ -32,7 +32,10 @@ void AnswerTotals::Add(const FinishInfo& answer) {
     return a == Duration::zero() ? b : b == Duration::zero() ? a : std::min(a, b);
   };
   prompt_tokens = answer.prompt_tokens;
-  cached_tokens = std::max(cached_tokens, answer.cached_tokens);
+  if (answer.generated_tokens > 0) {
+    cached_tokens = generated_tokens == 0 ? answer.cached_tokens
+                                          : std::min(cached_tokens, answer.cached_tokens);
+  }
   generated_tokens += answer.generated_tokens;
   queue_time = earliest(queue_time, answer.queue_time);
   time_to_first_token = earliest(time_to_first_token, answer.time_to_first_token);

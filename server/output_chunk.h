@@ -30,7 +30,7 @@ struct PromptPiece {
 // What all answers of a call used together.
 struct AnswerTotals {
   int32_t prompt_tokens = 0;  // once, however many answers
-  int32_t cached_tokens = 0;
+  int32_t cached_tokens = 0;  // by all answers: what one of them computed was not found
   int32_t generated_tokens = 0;
   Duration queue_time{};  // of the answer that began first
   Duration time_to_first_token{};

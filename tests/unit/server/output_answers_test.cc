@@ -30,7 +30,7 @@ OutputChunk Ended(int32_t index, int32_t generated, FinishReason reason = Finish
                   absl::Status status = absl::OkStatus()) {
   OutputChunk chunk = EndChunk(reason, std::move(status), index);
   chunk.finish->prompt_tokens = 10;
-  chunk.finish->cached_tokens = index == 1 ? 8 : 0;
+  chunk.finish->cached_tokens = index == 0 ? 4 : 8;
   chunk.finish->generated_tokens = generated;
   chunk.finish->queue_time = std::chrono::seconds(3 + index);
   chunk.finish->time_to_first_token = std::chrono::seconds(7 - index);
@@ -48,6 +48,17 @@ TEST(OutputAnswersTest, EachMessageBelongsToOneAnswerAndTheOldestGoesFirst) {
   EXPECT_FALSE(call.writer.broke_the_rules()) << "token offsets count by answer";
 }
 
+TEST(OutputAnswersTest, AnAnswerThatNeverStartedHasFoundNothingAndComputedNothing) {
+  AnswerTotals totals;
+  FinishInfo cancelled, answered;
+  answered.cached_tokens = 8;
+  answered.generated_tokens = 3;
+  totals.Add(cancelled);
+  totals.Add(answered);
+  totals.Add(cancelled);
+  EXPECT_EQ(totals.cached_tokens, 8);
+}
+
 TEST(OutputAnswersTest, TheCallEndsWithTheLastAnswerAndItsTotals) {
   Call call({.answers = 3, .message_interval = 1});
   call.stream.Push(TokenChunk(1, "a", 0));
@@ -62,7 +73,7 @@ TEST(OutputAnswersTest, TheCallEndsWithTheLastAnswerAndItsTotals) {
   EXPECT_THAT(call.writer.summaries(), ElementsAre("0:a", "0:.", "2:.", "1:."));
   ASSERT_NE(call.writer.totals(), nullptr);
   EXPECT_EQ(call.writer.totals()->prompt_tokens, 10);
-  EXPECT_EQ(call.writer.totals()->cached_tokens, 8);
+  EXPECT_EQ(call.writer.totals()->cached_tokens, 4) << "the others found what the first computed";
   EXPECT_EQ(call.writer.totals()->generated_tokens, 18);
   EXPECT_EQ(call.writer.totals()->queue_time, std::chrono::seconds(3));
   EXPECT_EQ(call.writer.totals()->time_to_first_token, std::chrono::seconds(5));
