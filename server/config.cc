@@ -86,8 +86,8 @@ void AddModelFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
                   "Most of the GPU memory left by weights and activations that a KV cache of "
                   "chosen size takes");
   flags.Add("--swap-memory", "BYTES", text.swap_memory,
-            "On a GPU: host memory for keys and values of preempted requests where copying them is "
-            "faster than computing them again; auto: 1G at most; 0: none");
+            "On a GPU: pinned host memory for keys and values of preempted requests where copying "
+            "them is cheaper than computing them again; auto: 1G if it is to be had; 0: none");
   flags.AddSwitch("--prefix-cache,!--no-prefix-cache", config.prefix_cache,
                   "Keys and values that were computed serve requests that begin with the same "
                   "tokens");

@@ -112,14 +112,23 @@ bool Engine::Step() {
   const auto depth = static_cast<size_t>(runner_->in_flight_depth());
   const bool complete = launched ? in_flight_.size() > depth : !in_flight_.empty();
   if (complete) CompleteOldest();
-  const bool rests = !launched && !complete && !kv_->WaitForTransfer();
-  if (rests || now_ - all_tenants_counted_ >= kAllTenantsPeriod) CountAllTenants();
+  const bool worked = launched || complete;
+  if (!worked || now_ - all_tenants_counted_ >= kAllTenantsPeriod) CountAllTenants();
   PublishStats();
   DeliverEvents();
+  const bool moved = !worked && WaitForTransfer();
   // Published with the next step, as publishing and delivering are part of it.
   stats_.forward_seconds += ToSeconds(runner_time_);
   stats_.schedule_seconds += ToSeconds(clock_->Now() - began - runner_time_);
-  return !rests;
+  return worked || moved;
+}
+
+// Somebody may wait for what is copied.
+bool Engine::WaitForTransfer() {
+  const TimePoint since = clock_->Now();
+  const bool ended = kv_->WaitForTransfer();
+  runner_time_ += clock_->Now() - since;
+  return ended;
 }
 
 void Engine::Handle(EngineInbox::Messages messages) {
@@ -275,7 +284,8 @@ void Engine::CompleteOldest() {
   InFlightStep step = std::move(in_flight_.front());
   in_flight_.pop_front();
   stats_.step_duration.Observe(kStepDurationEdges, ToSeconds(now_ - step.launched_at));
-  if (step.plan.HasPrefill()) {
+  // Small chunks would tell what decode rows cost.
+  if (step.plan.PrefillTokens() >= options_.max_step_tokens / 4) {
     // While the step before ran, this one waited.
     prefill_cost_.OnStep(now_ - std::max(step.launched_at, stats_.last_step), step.plan.num_tokens);
     scheduler_.SetRecomputeCost(prefill_cost_.SecondsPerToken());

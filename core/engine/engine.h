@@ -147,6 +147,7 @@ class Engine {
   absl::Status Launch(const BatchInput& input);
   // Waits for the oldest step and makes its results visible.
   void CompleteOldest();
+  bool WaitForTransfer();
   void Commit(const StepPlan& plan, std::span<const kernels::SampledToken> rows);
   // Ends the sequence of a row that drew or scored nothing; `code`: in the place of its token.
   void FailRow(Sequence* sequence, int32_t code, TokenEvent event);

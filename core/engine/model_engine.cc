@@ -39,9 +39,7 @@ class LocalModelEngine final : public ModelEngine {
   int64_t weight_bytes() const override { return runner_->weight_bytes(); }
   bool has_prefix_cache() const override { return has_prefix_cache_; }
   std::string device_description() const override { return device_->Description(); }
-  int64_t swap_memory_bytes() const override {
-    return static_cast<int64_t>(kv_->Snapshot().host_bytes);
-  }
+  int64_t swap_memory_bytes() const override { return swap_memory_bytes_; }
   const std::string& why_no_gpu() const override { return why_no_gpu_; }
 
  private:
@@ -67,6 +65,7 @@ class LocalModelEngine final : public ModelEngine {
   std::unique_ptr<SlabArena> arena_;
   std::unique_ptr<KvCacheManager> kv_;
   bool has_prefix_cache_ = false;
+  int64_t swap_memory_bytes_ = 0;
   double swap_seconds_per_byte_ = 0;
   std::unique_ptr<TransformerRunner> runner_;
   std::unique_ptr<Engine> engine_;
@@ -141,17 +140,16 @@ absl::Status LocalModelEngine::AllocateKv(size_t available) {
 }
 
 absl::Status LocalModelEngine::SetUpSwapping(size_t kv_bytes) {
-  std::byte* const arena = arena_memory_.data();
-  absl::StatusOr<std::unique_ptr<BlockSwapper>> swapper =
-      MakeSwapper(device_.get(), arena, kv_bytes, layouts_, options_.swap_memory_bytes);
-  if (!swapper.ok()) {
-    return absl::Status(swapper.status().code(),
-                        absl::StrCat(swapper.status().message(), "; see --swap-memory"));
+  absl::StatusOr<Swapping> swapping = SetUpSwap(device_.get(), {arena_memory_.data(), kv_bytes},
+                                                layouts_, options_.swap_memory_bytes, *clock_);
+  if (!swapping.ok()) {
+    return absl::Status(swapping.status().code(),
+                        absl::StrCat(swapping.status().message(), "; see --swap-memory"));
   }
-  if (*swapper == nullptr) return absl::OkStatus();
-  QUIRE_ASSIGN_OR_RETURN(swap_seconds_per_byte_,
-                         MeasureSwapCost(device_.get(), arena, kv_bytes, *clock_));
-  kv_->SetSwapper(*std::move(swapper));
+  if (swapping->swapper == nullptr) return absl::OkStatus();
+  swap_memory_bytes_ = static_cast<int64_t>(swapping->swapper->host().bytes());
+  swap_seconds_per_byte_ = swapping->seconds_per_byte;
+  kv_->SetSwapper(std::move(swapping->swapper));
   return absl::OkStatus();
 }
 

@@ -6,9 +6,9 @@
 
 namespace quire {
 
-// What a token of prefill has cost lately: of steps that held a chunk, their time by their tokens.
-// Decode rows beside it count as tokens, which they cost more than, so steps with small chunks tell
-// too much; large ones, of which a recomputation is made, weigh more.
+// What a token of prefill has cost lately: of steps that held large chunks, as a recomputation
+// does, their time by their tokens. Decode rows beside them count as tokens, which they cost more
+// than.
 class PrefillCost {
  public:
   void OnStep(Duration duration, int32_t tokens) {

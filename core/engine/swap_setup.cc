@@ -2,31 +2,16 @@
 
 #include <algorithm>
 
-#include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/model/device_memory.h"
 
 namespace quire {
+namespace {
 
-absl::StatusOr<std::unique_ptr<BlockSwapper>> MakeSwapper(kernels::Device* device, std::byte* arena,
-                                                          size_t arena_bytes,
-                                                          const KvLayouts& classes,
-                                                          std::optional<int64_t> bytes) {
-  if (bytes == 0) return nullptr;
-  if (device->transfers() == nullptr && !bytes.has_value()) return nullptr;
-  const auto wanted = static_cast<size_t>(bytes.value_or(kDefaultSwapBytes));
-  auto swapper =
-      BlockSwapper::Create(device, arena, classes, {.host_bytes = std::min(wanted, arena_bytes)});
-  if (!swapper.ok() && !bytes.has_value() && absl::IsResourceExhausted(swapper.status())) {
-    return nullptr;
-  }
-  return swapper;
-}
-
-absl::StatusOr<double> MeasureSwapCost(kernels::Device* device, std::byte* arena,
-                                       size_t arena_bytes, const Clock& clock) {
+absl::StatusOr<double> MeasureLink(kernels::Device* device, std::span<std::byte> arena,
+                                   const Clock& clock) {
   constexpr int kRounds = 3;  // the first also wakes the link up
-  const size_t bytes = std::min(arena_bytes, size_t{32} << 20);
+  const size_t bytes = std::min(arena.size(), size_t{32} << 20);
   kernels::HostBuffer host;
   QUIRE_RETURN_IF_ERROR(
       FromDevice(device->AllocateHost(bytes, &host), "measuring the link to the host"));
@@ -34,14 +19,36 @@ absl::StatusOr<double> MeasureSwapCost(kernels::Device* device, std::byte* arena
   double best = 0;
   for (int round = 0; round < kRounds; ++round) {
     const TimePoint begin = clock.Now();
-    transfers.CopyToDevice(arena, host.data(), bytes);
-    transfers.CopyToHost(host.data(), arena, bytes);
+    transfers.CopyToDevice(arena.data(), host.data(), bytes);
+    transfers.CopyToHost(host.data(), arena.data(), bytes);
     transfers.RecordEvent()->Wait();
     const double seconds = ToSeconds(clock.Now() - begin);
     best = round == 0 ? seconds : std::min(best, seconds);
   }
   QUIRE_RETURN_IF_ERROR(FromDevice(device->CheckError(), "measuring the link to the host"));
   return best / static_cast<double>(bytes);
+}
+
+absl::StatusOr<Swapping> SetUp(kernels::Device* device, std::span<std::byte> arena,
+                               const KvLayouts& classes, size_t bytes, const Clock& clock) {
+  Swapping swapping;
+  QUIRE_ASSIGN_OR_RETURN(swapping.swapper,
+                         BlockSwapper::Create(device, arena.data(), classes,
+                                              {.host_bytes = std::min(bytes, arena.size())}));
+  QUIRE_ASSIGN_OR_RETURN(swapping.seconds_per_byte, MeasureLink(device, arena, clock));
+  return swapping;
+}
+
+}  // namespace
+
+absl::StatusOr<Swapping> SetUpSwap(kernels::Device* device, std::span<std::byte> arena,
+                                   const KvLayouts& classes, std::optional<int64_t> bytes,
+                                   const Clock& clock) {
+  if (bytes == 0) return Swapping();
+  const auto wanted = static_cast<size_t>(bytes.value_or(kDefaultSwapBytes));
+  absl::StatusOr<Swapping> swapping = SetUp(device, arena, classes, wanted, clock);
+  if (!swapping.ok() && !bytes.has_value()) return Swapping();
+  return swapping;
 }
 
 }  // namespace quire

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include "absl/status/statusor.h"
 #include "core/base/clock.h"
@@ -14,18 +15,16 @@ namespace quire {
 // Host memory for the KV of preempted requests where nobody said how much.
 inline constexpr int64_t kDefaultSwapBytes = int64_t{1} << 30;
 
-// Where KV blocks of this device go when their request is preempted. Null where the device cannot
-// swap, or `bytes` is 0: then preempted requests compute their tokens again. `bytes`: of host
-// memory, pinned now; without it the default, less where that is not to be had. More than the
-// arena holds is never taken. An error for memory that was asked for and is not there.
-absl::StatusOr<std::unique_ptr<BlockSwapper>> MakeSwapper(kernels::Device* device, std::byte* arena,
-                                                          size_t arena_bytes,
-                                                          const KvLayouts& classes,
-                                                          std::optional<int64_t> bytes);
+struct Swapping {
+  std::unique_ptr<BlockSwapper> swapper;  // null: preempted requests compute their tokens again
+  double seconds_per_byte = 0;            // to the host and back, as copies of the arena tell
+};
 
-// What a byte takes to the device and back, in seconds, as copies of the arena's first megabytes
-// tell. Overwrites those.
-absl::StatusOr<double> MeasureSwapCost(kernels::Device* device, std::byte* arena,
-                                       size_t arena_bytes, const Clock& clock);
+// Pins `bytes` of host memory for blocks of the arena, but no more than that holds, and measures
+// the link, which overwrites the arena. 0: none. Not given: the default where the device can swap
+// and has so much, else none. An error where memory was asked for and cannot be had or used.
+absl::StatusOr<Swapping> SetUpSwap(kernels::Device* device, std::span<std::byte> arena,
+                                   const KvLayouts& classes, std::optional<int64_t> bytes,
+                                   const Clock& clock);
 
 }  // namespace quire

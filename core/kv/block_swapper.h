@@ -43,7 +43,8 @@ class BlockSwapper {
  public:
   struct Options {
     size_t host_bytes = 0;
-    size_t max_bytes_under_way = size_t{64} << 20;
+    // As much as a fast link moves between two steps, since only then new copies begin.
+    size_t max_bytes_under_way = size_t{1} << 30;
   };
   // A copy that is over, or was called off: it touches its block no more.
   struct Ended {

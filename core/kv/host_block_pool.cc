@@ -74,10 +74,10 @@ void HostBlockPool::Free(size_t cache_class, BlockId slot) {
   arena_.Return(std::exchange(own.chunks[static_cast<size_t>(slab)], -1));
 }
 
-size_t HostBlockPool::held_bytes() const {
+size_t HostBlockPool::used_bytes() const {
   size_t bytes = 0;
   for (const Class& own : classes_) {
-    bytes += static_cast<size_t>(own.pool.num_held()) * own.block_bytes;
+    bytes += static_cast<size_t>(own.pool.num_held() + own.pool.num_released()) * own.block_bytes;
   }
   return bytes;
 }

@@ -39,7 +39,8 @@ class HostBlockPool {
   size_t block_bytes(size_t cache_class) const { return classes_[cache_class].block_bytes; }
   size_t num_classes() const { return classes_.size(); }
   size_t bytes() const { return arena_.slab_bytes() * chunks_.size(); }
-  size_t held_bytes() const;
+  // Held or released.
+  size_t used_bytes() const;
   int32_t num_held(size_t cache_class) const { return classes_[cache_class].pool.num_held(); }
   int32_t num_released(size_t cache_class) const {
     return classes_[cache_class].pool.num_released();

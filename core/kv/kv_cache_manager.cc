@@ -223,7 +223,7 @@ KvSnapshot KvCacheManager::Snapshot() const {
   snapshot.prefix_hit_tokens = prefix_hit_tokens_;
   if (swapper_ != nullptr) {
     snapshot.host_bytes = swapper_->host().bytes();
-    snapshot.host_held_bytes = swapper_->host().held_bytes();
+    snapshot.host_used_bytes = swapper_->host().used_bytes();
     snapshot.swapped_out_bytes = swapper_->swapped_out_bytes();
     snapshot.swapped_in_bytes = swapper_->swapped_in_bytes();
   }

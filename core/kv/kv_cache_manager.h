@@ -130,8 +130,9 @@ class KvCacheManager {
   bool CanSwap() const { return swapper_ != nullptr; }
   // Copies the sequence's blocks to host memory. They are fenced until `last_launched`, the newest
   // step of all, has completed and they are copied. False, and nothing has changed, where the host
-  // has no room, the sequence has not arrived from the host itself or shares blocks with others: it
-  // may be recomputed. Not while a reservation is open. Its blocks are not found by others again.
+  // has no room, the sequence has not arrived from the host itself, or its beginning is others',
+  // too: it may be recomputed. Not while a reservation is open. What it has published is not found
+  // again until it is back and a step of it has completed.
   [[nodiscard]] bool SwapOut(SequenceId sequence, StepId last_launched);
   // What SwapOut would copy.
   int64_t HeldBytes(SequenceId sequence) const;
@@ -181,9 +182,12 @@ class KvCacheManager {
     std::vector<SwapBlock> arriving;  // copies in, until they are seen to have ended
     TenantId tenant;
     PrefixCursor prefix;
+    bool began_found = false;  // its beginning was found
   };
   struct SwappedKv {
     TenantId tenant;
+    std::string scope;      // of what it computes from now on
+    bool findable = false;  // as PrefixCursor::findable
     std::array<std::vector<SwapBlock>, kernels::kMaxCacheClasses> blocks;  // in order
     std::array<int32_t, kernels::kMaxCacheClasses> passed_blocks{};        // before those
     KvBlockCounts promise{};

@@ -84,6 +84,7 @@ int64_t KvCacheManager::SharePrefix(SequenceId sequence, Tokens prompt, absl::st
   FollowPrefix(prompt, &kv.prefix,
                [&](BlockId block) { classes_[0]->Share(&kv.tables[0], block); });
   kv.filled_tokens = PublishedTokens(sequence);
+  kv.began_found = kv.filled_tokens > 0;
   filled_slots_[0] += kv.filled_tokens;
   prefix_queried_tokens_ += prompt.size();
   prefix_hit_tokens_ += static_cast<uint64_t>(kv.filled_tokens);
@@ -142,6 +143,9 @@ void KvCacheManager::FlushPrefixes(std::optional<TenantId> tenant) {
   for (auto& [sequence, kv] : sequences_) {
     if (!tenant.has_value() || kv.tenant == *tenant) kv.prefix.findable = false;
   }
+  for (auto& [sequence, kv] : swapped_) {
+    if (!tenant.has_value() || kv.tenant == *tenant) kv.findable = false;
+  }
 }
 
 PrefixUse KvCacheManager::PrefixUseOf(TenantId tenant) const {
@@ -157,7 +161,11 @@ int64_t KvCacheManager::FloorBytes() const {
 }
 
 void KvCacheManager::ForgetPrefix(SequenceId sequence) {
-  if (!prefix_cache_ || swapped_.contains(sequence)) return;
+  if (!prefix_cache_) return;
+  if (const auto swapped = swapped_.find(sequence); swapped != swapped_.end()) {
+    swapped->second.findable = false;
+    return;
+  }
   SequenceKv& kv = KvOf(sequence);
   classes_[0]->ForgetPrefix(kv.tables[0]);
   kv.prefix.findable = false;

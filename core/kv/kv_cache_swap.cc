@@ -16,7 +16,7 @@ void KvCacheManager::SetSwapper(std::unique_ptr<BlockSwapper> swapper) {
 bool KvCacheManager::SwapOut(SequenceId sequence, StepId last_launched) {
   QUIRE_CHECK(swapper_ != nullptr) << "nothing swaps";
   const SequenceKv& kv = KvOf(sequence);
-  if (!HasArrived(sequence)) return false;
+  if (!HasArrived(sequence) || kv.began_found) return false;
   for (size_t c = 0; c < classes_.size(); ++c) {
     if (classes_[c]->IsShared(kv.tables[c])) return false;
   }
@@ -30,9 +30,11 @@ bool KvCacheManager::SwapOut(SequenceId sequence, StepId last_launched) {
     }
   }
   if (!swapper_->SwapOut(blocks)) return false;
-  ForgetPrefix(sequence);
   SwappedKv out;
   out.tenant = kv.tenant;
+  out.scope = kv.prefix.scope;
+  out.findable = kv.prefix.findable;
+  ForgetPrefix(sequence);
   out.filled_tokens = kv.filled_tokens;
   out.last_launched = last_launched;
   for (const SwapBlock& block : blocks) {
@@ -72,6 +74,8 @@ void KvCacheManager::SwapIn(SequenceId sequence) {
   QUIRE_CHECK(Budget().PassingFloors().TryTake(out.promise)) << "a swap-in beyond the KV budget";
   SequenceKv kv;
   kv.tenant = out.tenant;
+  kv.prefix.scope = out.scope;
+  kv.prefix.findable = out.findable;
   kv.filled_tokens = out.filled_tokens;
   for (size_t c = 0; c < classes_.size(); ++c) {
     BlockTable& table = kv.tables[c];

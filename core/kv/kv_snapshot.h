@@ -34,7 +34,7 @@ struct KvSnapshot {
   size_t arena_bytes = 0;
   int32_t num_slabs = 0;
   size_t host_bytes = 0;       // that KV is swapped to; 0: it is not
-  size_t host_held_bytes = 0;  // of those, in use
+  size_t host_used_bytes = 0;  // of those, in use
   uint64_t swapped_out_bytes = 0;
   uint64_t swapped_in_bytes = 0;
   uint64_t prefix_queried_tokens = 0;  // of prompts that were looked up

@@ -51,8 +51,11 @@ struct StepPlan {
   std::span<const kernels::LogitEdit> edits;
 
   bool empty() const { return sequences.empty(); }
-  // Whose last sequence is one in prefill, if any is.
-  bool HasPrefill() const { return !empty() && sequences.back().prefill; }
+  int32_t PrefillTokens() const {
+    int32_t tokens = 0;
+    for (const SequenceStep& step : sequences) tokens += step.prefill ? step.num_tokens : 0;
+    return tokens;
+  }
 };
 
 // Translates the block ids of one cache class to byte offsets from the arena's start. Its blocks

@@ -113,15 +113,10 @@ bool Scheduler::MayStart(TenantId id) const {
 }
 
 StepPlan Scheduler::PlanStep(StepId id) const {
-  StepPlan plan = PlanStep(id, /*with_arriving=*/false);
-  return plan.empty() && num_arriving_ > 0 ? PlanStep(id, /*with_arriving=*/true) : plan;
-}
-
-StepPlan Scheduler::PlanStep(StepId id, bool with_arriving) const {
   StepPlan plan;
   plan.id = id;
   std::vector<TokenParty> parties;
-  const std::vector<TokenDemand> demands = Demands(with_arriving, &parties);
+  const std::vector<TokenDemand> demands = Demands(&parties);
   const std::vector<int32_t> grants = SplitTokenBudget(
       demands, parties,
       {.tokens = options_.max_step_tokens, .scored_tokens = options_.max_scored_tokens});
@@ -138,15 +133,14 @@ StepPlan Scheduler::PlanStep(StepId id, bool with_arriving) const {
   return plan;
 }
 
-std::vector<TokenDemand> Scheduler::Demands(bool with_arriving,
-                                            std::vector<TokenParty>* parties) const {
+std::vector<TokenDemand> Scheduler::Demands(std::vector<TokenParty>* parties) const {
   std::vector<TokenDemand> demands;
   demands.reserve(running_.size());
   absl::flat_hash_map<TenantId, int32_t> party_of;
   for (const auto& running : running_) {
     const Sequence& sequence = *running->sequence;
     TokenDemand& demand = demands.emplace_back();
-    demand.runnable_tokens = running->arriving && !with_arriving ? 0 : RunnableTokens(*running);
+    demand.runnable_tokens = running->arriving ? 0 : RunnableTokens(*running);
     demand.prefill = sequence.InPrefill();
     demand.scored_tokens = sequence.UnscoredTokens();
     if (!demand.prefill) continue;

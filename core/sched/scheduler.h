@@ -82,9 +82,8 @@ class Scheduler {
   // Whose sequences were preempted since it was asked last.
   std::vector<TenantId> TakePreempted() { return std::exchange(preempted_, {}); }
 
-  // Decode rows first, then prefill chunks in fair order. Sequences whose KV is still on its way
-  // from the host sit out while others have something to do. Empty when nothing can run. Changes
-  // nothing.
+  // Decode rows first, then prefill chunks in fair order; none of sequences whose KV is still on
+  // its way from the host. Empty when nothing can run. Changes nothing.
   StepPlan PlanStep(StepId id) const;
 
   // The plan has been launched: its sequences move on, and their tenants are charged.
@@ -184,7 +183,7 @@ class Scheduler {
 
   // Room (scheduler_room.cc).
   void Provide(Running* running, StepId last_launched);
-  bool IsScattered(const Running& running) const;
+  bool IsScattered() const;
   int64_t ExtendedTokens(const Running& running) const;
   Extension TryExtend(Running* running, int64_t tokens, const KvBlockCounts& more);
   bool AsksBeyondReserve(const Running& running) const;
@@ -202,8 +201,7 @@ class Scheduler {
            kPrefillTokenCost;
   }
 
-  StepPlan PlanStep(StepId id, bool with_arriving) const;
-  std::vector<TokenDemand> Demands(bool with_arriving, std::vector<TokenParty>* parties) const;
+  std::vector<TokenDemand> Demands(std::vector<TokenParty>* parties) const;
   int32_t RunnableTokens(const Running& running) const;
   static SequenceStep MakeStep(const Sequence& sequence, int32_t num_tokens);
 

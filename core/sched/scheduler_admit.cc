@@ -147,8 +147,10 @@ bool Scheduler::IsCovered(TenantId id, const Sequence& sequence) const {
 bool Scheduler::ReclaimFor(const KvBlockCounts& blocks, StepId last_launched, KvBudget* after) {
   const auto under_way = [&] { return kv_->Budget(/*fenced=*/false).TryTake(blocks); };
   while (num_loans_ > 0 && !under_way()) {
-    const auto newest = std::find_if(running_.rbegin(), running_.rend(),
-                                     [](const auto& running) { return running->loan; });
+    const auto newest = std::find_if(running_.rbegin(), running_.rend(), [](const auto& running) {
+      return running->loan && !running->arriving;
+    });
+    if (newest == running_.rend()) return false;
     Preempt(newest->get(), last_launched);
     if (Fits(blocks, /*covered=*/true, after)) return true;
   }
@@ -236,7 +238,7 @@ std::optional<Scheduler::PrefixWait> Scheduler::PrefixToWaitFor(const Sequence& 
     const auto differ = std::mismatch(known.begin(), known.end(), computed.begin(), computed.end());
     const int64_t common = std::min<int64_t>(differ.first - known.begin(), whole);
     const int64_t tokens = common / block_tokens * block_tokens;
-    if (tokens > wait.tokens) {
+    if (tokens > std::max(wait.tokens, kv_->PublishedTokens(other.id()))) {
       wait = {other.id(), tokens};
       alike = common == whole;
     }

@@ -39,7 +39,7 @@ void Scheduler::Provide(Running* running, StepId last_launched) {
     const bool over_limit = extension == Extension::kOverLimit;
     if (!over_limit && kv_->Budget(/*fenced=*/false).TryTake(more)) return;
     Running* const victim = VictimFor(*running, /*own_alone=*/over_limit);
-    if (victim == nullptr && IsScattered(*running)) return Preempt(running, last_launched);
+    if (victim == nullptr && IsScattered()) return Preempt(running, last_launched);
     if (victim == nullptr) return;
     Preempt(victim, last_launched);
   }
@@ -47,9 +47,7 @@ void Scheduler::Provide(Running* running, StepId last_launched) {
 
 // Alone it finds no room only where its blocks lie in more slabs than they fill, as those of others
 // lay beside them: it gives them up, to begin with full ones.
-bool Scheduler::IsScattered(const Running& running) const {
-  return running_.size() == 1 && running_.front().get() == &running && !kv_->HasFenced();
-}
+bool Scheduler::IsScattered() const { return running_.size() == 1 && !kv_->HasFenced(); }
 
 int64_t Scheduler::ExtendedTokens(const Running& running) const {
   const Sequence& sequence = *running.sequence;
@@ -104,6 +102,7 @@ Scheduler::Running* Scheduler::VictimFor(const Running& running, bool own_alone)
       newer = false;
       continue;
     }
+    if (other.arriving) continue;  // soon it is there, and has not come for nothing
     const TenantId owner = other.sequence->request().tenant;
     const bool own = owner == tenant;
     if (own_alone && !own) continue;

@@ -86,9 +86,9 @@ const MetricSeries kTable[] = {
     {"quire_kv_host_bytes", kGauge,
      "Host memory for the KV of preempted requests, 0 where none is swapped out. Always full: "
      "raise --swap-memory, or what is preempted is computed again.",
-     "state", "used", [](S s) { return double(s.engine.kv.host_held_bytes); }},
+     "state", "used", [](S s) { return double(s.engine.kv.host_used_bytes); }},
     {"quire_kv_host_bytes", kGauge, "", "state", "free",
-     [](S s) { return double(s.engine.kv.host_bytes - s.engine.kv.host_held_bytes); }},
+     [](S s) { return double(s.engine.kv.host_bytes - s.engine.kv.host_used_bytes); }},
     {"quire_kv_swapped_bytes_total", kCounter,
      "Bytes of KV copied to host memory and back. Much of it: too many requests share too little "
      "KV memory.",

@@ -18,7 +18,8 @@
 // rows, device loss and drains, in-flight depth 0 and 1, one or two cache classes with and without
 // a window, prompts that begin like others, pools from starved to ample, KV that is swapped to the
 // host. After every step all invariants hold; at the end every request has had exactly one terminal
-// event and the tokens it had to have. QUIRE_SIM_SEED replays one seed, QUIRE_SIM_SEEDS sets how many run.
+// event and the tokens it had to have. QUIRE_SIM_SEED replays one seed, QUIRE_SIM_SEEDS sets how
+// many run.
 
 namespace quire::testing {
 namespace {
@@ -41,7 +42,8 @@ struct Coverage {
   uint64_t penalised = 0, delayed_ends = 0, avoided_words = 0, restricted = 0, scored = 0;
   uint64_t prefix_hits = 0, evicted_blocks = 0, shared_steps = 0;
   uint64_t loans = 0, preempted = 0, swapped = 0, rate_waits = 0, impossible = 0;
-  uint64_t steps = 0, draining = 0, tenant_queue_full = 0, reloads = 0, fair_steps = 0, prefix_waits = 0;
+  uint64_t steps = 0, draining = 0, tenant_queue_full = 0, reloads = 0, fair_steps = 0,
+           prefix_waits = 0;
 
   void Add(const EngineStats& stats, bool failed) {
     for (size_t i = 0; i < finished.size(); ++i) finished[i] += stats.finished[i];
@@ -369,9 +371,9 @@ TEST(EngineSimulation, EveryInvariantHoldsUnderRandomLoad) {
             << coverage.rate_waits << ", fair steps " << coverage.fair_steps << ", impossible "
             << coverage.impossible << "\n";
   if (seeds < 100) return;
-  for (FinishReason reason : {FinishReason::kStop, FinishReason::kLength, FinishReason::kCancelled,
-                              FinishReason::kDeadline, FinishReason::kShutdown,
-                              FinishReason::kError}) {
+  for (FinishReason reason :
+       {FinishReason::kStop, FinishReason::kLength, FinishReason::kCancelled,
+        FinishReason::kDeadline, FinishReason::kShutdown, FinishReason::kError}) {
     EXPECT_GT(coverage.finished[static_cast<size_t>(reason)], 10u) << FinishReasonName(reason);
   }
   EXPECT_GT(coverage.queue_full, 10u);

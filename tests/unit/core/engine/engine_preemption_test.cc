@@ -142,7 +142,7 @@ TEST_P(EnginePreemptionTest, WhatIsCountedIsWhatWasDelivered) {
   EXPECT_EQ(tenant.load.recomputed_tokens == 0, Swaps());
   EXPECT_EQ(stats.kv.swapped_out_bytes > 0, Swaps());
   EXPECT_EQ(stats.kv.swapped_in_bytes, stats.kv.swapped_out_bytes);
-  EXPECT_EQ(stats.kv.host_held_bytes, 0u);
+  EXPECT_EQ(stats.kv.host_used_bytes, 0u);
   uint64_t cached = 0, prompts = 0;
   for (const RecordingSink::Record& answer : answers) {
     cached += static_cast<uint64_t>(answer.finish->cached_tokens);

@@ -247,29 +247,61 @@ TEST(KvSwapDeathTest, ContractsThatBindTheCaller) {
   EXPECT_DEATH((void)without.SwapOut(kA, StepId(0)), "nothing swaps");
 }
 
-// What comes back from the host has lost its salt, so nobody is to find it.
-TEST(KvSwapTest, OthersFindNothingOfASequenceThatWasOut) {
-  SwapCache cache;
-  ASSERT_TRUE(cache.kv.EnablePrefixCache());
-  const std::vector<TokenId> prompt(40, 7);
-  cache.kv.Admit(kA, 40);
-  cache.kv.SharePrefix(kA, prompt, "its own");
-  cache.Grow(kA, 40);
-  cache.kv.Publish(kA, prompt);
-  cache.kv.StepCompleted(StepId(1));
-  ASSERT_TRUE(cache.kv.SwapOut(kA, StepId(1)));
-  cache.EndTransfers();
-  cache.kv.SwapIn(kA);
-  cache.EndTransfers();
-  cache.Grow(kA, 40);
-  cache.kv.Publish(kA, prompt);
-  for (const char* salt : {"", "its own"}) {
-    cache.kv.Admit(kB, 40);
-    EXPECT_EQ(cache.kv.SharePrefix(kB, prompt, salt), 0) << "salt '" << salt << "'";
-    cache.kv.Free(kB, StepId(1));
+class KvSwapPrefixTest : public ::testing::Test {
+ protected:
+  KvSwapPrefixTest() {
+    EXPECT_TRUE(cache_.kv.EnablePrefixCache());
+    Compute(kA);
+    cache_.kv.StepCompleted(StepId(1));
   }
-  cache.kv.Free(kA, StepId(1));
-  EXPECT_EQ(cache.Blocks().free_blocks, 8);
+  void Compute(SequenceId sequence) {
+    cache_.kv.Admit(sequence, 40);
+    cache_.kv.SharePrefix(sequence, prompt_, "its own");
+    cache_.Grow(sequence, 40);
+    cache_.kv.Publish(sequence, prompt_);
+  }
+  void ComeBack() {
+    cache_.EndTransfers();
+    cache_.kv.SwapIn(kA);
+    cache_.EndTransfers();
+    EXPECT_EQ(Found(), 0) << "no step has read it";
+    cache_.Grow(kA, 40);
+    cache_.kv.Publish(kA, prompt_);
+  }
+  int64_t Found(const char* salt = "its own") { return cache_.kv.FindPrefix(prompt_, salt); }
+
+  SwapCache cache_;
+  const std::vector<TokenId> prompt_ = std::vector<TokenId>(40, 7);
+};
+
+TEST_F(KvSwapPrefixTest, OthersFindWhatCameBackUnderTheSameSalt) {
+  EXPECT_EQ(Found(), 32);
+  ASSERT_TRUE(cache_.kv.SwapOut(kA, StepId(1)));
+  EXPECT_EQ(Found(), 0);
+  ComeBack();
+  EXPECT_EQ(Found(), 32);
+  EXPECT_EQ(Found(""), 0);
+}
+
+TEST_F(KvSwapPrefixTest, WhatWasFlushedOrForgottenMeanwhileStaysSo) {
+  ASSERT_TRUE(cache_.kv.SwapOut(kA, StepId(1)));
+  cache_.kv.FlushPrefixes(TenantId(0));
+  ComeBack();
+  EXPECT_EQ(Found(), 0);
+  cache_.kv.Free(kA, StepId(1));
+  Compute(kA);
+  ASSERT_TRUE(cache_.kv.SwapOut(kA, StepId(1)));
+  cache_.kv.ForgetPrefix(kA);
+  ComeBack();
+  EXPECT_EQ(Found(), 0);
+}
+
+TEST_F(KvSwapPrefixTest, WhoBeganWithWhatOthersComputedLeavesItToThem) {
+  cache_.kv.Free(kA, StepId(1));
+  Compute(kB);
+  EXPECT_FALSE(cache_.kv.SwapOut(kB, StepId(1)));
+  EXPECT_EQ(Found(), 32);
+  cache_.kv.Free(kB, StepId(1));
 }
 
 TEST(KvSwapTest, WhatComesBackPushesOutOthersPrefixesForItsTenant) {

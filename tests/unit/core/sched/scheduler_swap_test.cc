@@ -48,7 +48,7 @@ class SchedulerSwapTest : public ::testing::Test {
   void StepToTheEnd() {
     StepWhile(&f, [&] { return !f.scheduler().Live().empty(); });
   }
-  size_t HeldOnTheHost() { return f.kv().Snapshot().host_held_bytes; }
+  size_t HeldOnTheHost() { return f.kv().Snapshot().host_used_bytes; }
   static std::vector<SequenceId> Ids(const StepPlan& plan) {
     std::vector<SequenceId> ids;
     for (const SequenceStep& step : plan.sequences) ids.push_back(step.sequence);
@@ -71,6 +71,8 @@ TEST_F(SchedulerSwapTest, TheNewestKeepsItsKvAndComesBackWithIt) {
   EXPECT_EQ(HeldOnTheHost(), 4u * kBlockBytes);
   EXPECT_EQ(f.Load(0).kv_bytes, f.kv().HeldBytes(a)) << "what is out is promised nothing";
   StepUntilEnded(a);
+  EXPECT_TRUE(f.Step().empty()) << "its KV is on its way in";
+  while (f.kv().WaitForTransfer()) continue;
   const StepPlan plan = f.Step();
   ASSERT_THAT(Ids(plan), ElementsAre(b));
   EXPECT_EQ(plan.sequences[0].start, launched);
@@ -157,9 +159,9 @@ TEST_F(SchedulerSwapTest, WhereComputingIsCheaperItIsComputedAgain) {
 TEST_F(SchedulerSwapTest, WhatEndsOutsideLeavesNothingBehind) {
   StepUntilPreempted();
   f.Release(b);
-  EXPECT_EQ(HeldOnTheHost(), 0u);
   StepUntilEnded(a);
   while (f.kv().WaitForTransfer()) continue;
+  EXPECT_EQ(HeldOnTheHost(), 0u);
   EXPECT_TRUE(f.kv().Snapshot().AllFree());
 }
 
@@ -176,23 +178,26 @@ TEST_F(SchedulerSwapTest, OnItsWayInItSitsOutWhileOthersHaveSomethingToDo) {
   EXPECT_THAT(Ids(f.scheduler().PlanStep(StepId(1000))), ElementsAre(b, c)) << "it has arrived";
 }
 
-TEST_F(SchedulerSwapTest, IsWantedOnItsWayInItIsComputedAgain) {
+TEST_F(SchedulerSwapTest, OnItsWayInItIsNotPreempted) {
   StepUntilPreempted();
   f.Release(a);
   while (f.kv().WaitForTransfer()) continue;
   f.Admit();
   ASSERT_TRUE(f.Runs(b));
-  // Older by its arrival, and larger than what is left.
   TenantTable tenants = MakeTenants(2);
   tenants[1].kv_reserved_bytes = 8 * kBlockBytes;
   f.scheduler().SetTenants(tenants);
   f.Be(1);
   const SequenceId c = f.Enqueue(100, 4);
+  EXPECT_THAT(f.Admit(), IsEmpty());
+  EXPECT_TRUE(f.Runs(b)) << "its blocks are still being written";
+  while (f.kv().WaitForTransfer()) continue;
   f.Admit();
   EXPECT_FALSE(f.Runs(b));
-  EXPECT_EQ(f.Load(0).swapped_out, 1u) << "its blocks are still being written";
+  EXPECT_EQ(f.Load(0).swapped_out, 2u);
   StepToTheEnd();
   EXPECT_EQ(f.Find(c), nullptr);
+  EXPECT_EQ(f.Load(0).recomputed_tokens, 0u);
 }
 
 TEST_F(SchedulerSwapTest, PreemptedOftenEnoughItComesBackWithAllThatItCanNeed) {
@@ -231,6 +236,8 @@ TEST(SchedulerSwapLoanTest, APromptHalfComputedGoesOnBehindWhatItHas) {
   EXPECT_EQ(f.Load(0).swapped_out, 1u);
   EXPECT_EQ(f.scheduler().fair_share().expected(TenantId(0)), 0);
   StepWhile(&f, [&] { return f.Find(owner) != nullptr; });
+  EXPECT_TRUE(f.Step().empty()) << "its KV is on its way in";
+  while (f.kv().WaitForTransfer()) continue;
   const StepPlan plan = f.Step();
   ASSERT_EQ(plan.sequences.size(), 1u);
   EXPECT_EQ(plan.sequences[0].sequence, loan);
