@@ -100,6 +100,10 @@ void AddEngineFlags(CLI::App& app, EngineOptions& engine, TextFlags& text) {
   flags.AddNumber("--max-step-tokens", engine.max_step_tokens, 1, 1 << 20,
                   "Query tokens that a step computes");
   flags.AddNumber("--max-running", engine.max_running_requests, 1, 65536, "Requests in one step");
+  flags.AddNumber("--max-prefill-beside-decode", engine.max_prefill_beside_decode, 0, 1 << 20,
+                  "Prompt tokens that a step computes beside requests that are being answered, "
+                  "up to twice as many where a prompt ends: less makes long prompts slower and all "
+                  "else smoother; 0: no limit but that of the step");
   flags.AddNumber("--max-scored-tokens", engine.max_scored_tokens, 1, 1 << 20,
                   "Prompt tokens in one step whose logprobs are wanted");
   flags.AddNumber("--max-queued", engine.max_queued_requests, 1, 1 << 20,

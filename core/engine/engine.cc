@@ -30,6 +30,7 @@ Engine::Engine(const EngineOptions& options, EngineDependencies dependencies)
       scheduler_({.max_step_tokens = options.max_step_tokens,
                   .max_running_sequences = options.max_running_requests,
                   .max_scored_tokens = options.max_scored_tokens,
+                  .max_prefill_beside_decode = options.max_prefill_beside_decode,
                   .overcommit = options.overcommit,
                   .max_preemptions = options.max_preemptions,
                   .ageing = options.ageing,

@@ -14,6 +14,9 @@ absl::Status EngineOptions::Validate() const {
   status.Update(require(max_step_tokens >= max_running_requests && max_step_tokens <= 1 << 20,
                         "max_step_tokens must be at least max_running_requests and at most 1048576",
                         max_step_tokens));
+  status.Update(require(max_prefill_beside_decode >= 0 && max_prefill_beside_decode <= 1 << 20,
+                        "max_prefill_beside_decode must be from 0 to 1048576",
+                        max_prefill_beside_decode));
   status.Update(require(max_scored_tokens >= 1 && max_scored_tokens <= 1 << 20,
                         "max_scored_tokens must be from 1 to 1048576", max_scored_tokens));
   status.Update(require(max_queued_requests >= 1, "max_queued_requests must be at least 1",

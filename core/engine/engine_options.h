@@ -11,12 +11,13 @@ namespace quire {
 
 // Bounds on the engine's work. Each is a server flag.
 struct EngineOptions {
-  int32_t max_step_tokens = 512;        // query tokens a step: decode rows and prefill chunks
-  int32_t max_running_requests = 128;   // sequences in one step
-  int32_t max_scored_tokens = 64;       // prompt tokens a step whose logprobs are reported
-  int32_t max_queued_requests = 1024;   // accepted, not yet running; beyond: RESOURCE_EXHAUSTED
-  int64_t max_queued_tokens = 1 << 20;  // prompt tokens of those together
-  int32_t max_context_tokens = 0;       // prompt + output of one request; set from the model
+  int32_t max_step_tokens = 512;          // query tokens a step: decode rows and prefill chunks
+  int32_t max_running_requests = 128;     // sequences in one step
+  int32_t max_scored_tokens = 64;         // prompt tokens a step whose logprobs are reported
+  int32_t max_prefill_beside_decode = 0;  // prompt tokens a step beside decode rows; 0: no limit
+  int32_t max_queued_requests = 1024;     // accepted, not yet running; beyond: RESOURCE_EXHAUSTED
+  int64_t max_queued_tokens = 1 << 20;    // prompt tokens of those together
+  int32_t max_context_tokens = 0;         // prompt + output of one request; set from the model
   // See SchedulerOptions.
   bool overcommit = false;
   int32_t max_preemptions = 4;

@@ -10,8 +10,8 @@ Scheduler::Scheduler(const SchedulerOptions& options, KvCacheManager* kv)
     : options_(options), kv_(kv), costs_{.swap_seconds_per_byte = options.swap_seconds_per_byte} {
   QUIRE_CHECK(options.max_running_sequences >= 1 &&
               options.max_step_tokens >= options.max_running_sequences &&
-              options.max_scored_tokens >= 1 && options.max_preemptions >= 0 &&
-              options.max_prefix_wait_steps >= 0);
+              options.max_scored_tokens >= 1 && options.max_prefill_beside_decode >= 0 &&
+              options.max_preemptions >= 0 && options.max_prefix_wait_steps >= 0);
   TenantPolicy everybody;
   everybody.name = "default";
   SetTenants({everybody});
@@ -117,9 +117,11 @@ StepPlan Scheduler::PlanStep(StepId id) const {
   plan.id = id;
   std::vector<TokenParty> parties;
   const std::vector<TokenDemand> demands = Demands(&parties);
-  const std::vector<int32_t> grants = SplitTokenBudget(
-      demands, parties,
-      {.tokens = options_.max_step_tokens, .scored_tokens = options_.max_scored_tokens});
+  const std::vector<int32_t> grants =
+      SplitTokenBudget(demands, parties,
+                       {.tokens = options_.max_step_tokens,
+                        .scored_tokens = options_.max_scored_tokens,
+                        .prefill_beside_decode = options_.max_prefill_beside_decode});
   plan.sequences.reserve(demands.size());
   for (bool prefill : {false, true}) {
     for (size_t i = 0; i < grants.size(); ++i) {

@@ -28,7 +28,8 @@ namespace quire {
 struct SchedulerOptions {
   int32_t max_step_tokens = 0;  // at least max_running_sequences, so that decode always runs
   int32_t max_running_sequences = 0;
-  int32_t max_scored_tokens = 1;  // prompt tokens in a step whose logprobs are wanted
+  int32_t max_scored_tokens = 1;          // prompt tokens in a step whose logprobs are wanted
+  int32_t max_prefill_beside_decode = 0;  // see StepBudget
   // Off: a sequence starts once the KV it can ever need is promised to it, and is preempted only
   // where that is a loan. On: it starts with what its known tokens need, and where memory runs out
   // the newest are preempted, each at most max_preemptions times.

@@ -32,6 +32,7 @@ SimulationPlan RandomPlan::MakePlan() {
   o.engine.max_running_requests = Uniform(1, 12);
   o.engine.max_step_tokens = o.engine.max_running_requests + Uniform(0, 80);
   o.engine.max_scored_tokens = Uniform(1, 40);
+  if (Chance(0.3)) o.engine.max_prefill_beside_decode = Uniform(1, 40);
   o.engine.max_context_tokens = Uniform(40, 400);
   o.engine.max_queued_requests = Uniform(1, 30);
   o.engine.max_queued_tokens = Uniform(100, 3000);

@@ -1,6 +1,7 @@
 #include "core/sched/policies/token_budget.h"
 
 #include <algorithm>
+#include <limits>
 #include <queue>
 
 namespace quire {
@@ -34,17 +35,20 @@ class Split {
       }
     }
     for (size_t i = 0; i < demands_.size(); ++i) {
-      if (!demands_[i].prefill) Grant(i);
+      if (demands_[i].prefill) continue;
+      if (Grant(i, budget_.tokens) == 0 || budget_.prefill_beside_decode == 0) continue;
+      prefill_ = budget_.prefill_beside_decode;
+      longest_end_ = 2 * prefill_;
     }
     std::priority_queue<Turn> turns;
     for (size_t p = 0; p < parties_.size(); ++p) {
       if (!chunks[p].empty()) turns.push({parties_[p].counter, parties_[p].since, p});
     }
-    while (budget_.tokens > 0 && !turns.empty()) {
+    while (budget_.tokens > 0 && prefill_ > 0 && !turns.empty()) {
       Turn turn = turns.top();
       turns.pop();
       std::vector<size_t>& own = chunks[turn.party];
-      turn.counter += Grant(own.back()) * parties_[turn.party].cost_per_token;
+      turn.counter += GrantChunk(own.back()) * parties_[turn.party].cost_per_token;
       own.pop_back();
       if (!own.empty()) turns.push(turn);
     }
@@ -52,9 +56,16 @@ class Split {
   }
 
  private:
-  int32_t Grant(size_t i) {
+  int32_t GrantChunk(size_t i) {
+    const bool ends = demands_[i].runnable_tokens <= std::min(budget_.tokens, longest_end_);
+    const int32_t tokens = Grant(i, ends ? budget_.tokens : std::min(budget_.tokens, prefill_));
+    prefill_ -= tokens;
+    return tokens;
+  }
+
+  int32_t Grant(size_t i, int32_t at_most) {
     const TokenDemand& demand = demands_[i];
-    int32_t tokens = std::min(demand.runnable_tokens, budget_.tokens);
+    int32_t tokens = std::min(demand.runnable_tokens, at_most);
     if (demand.scored_tokens > budget_.scored_tokens) {
       tokens = std::min(tokens, budget_.scored_tokens);
     }
@@ -66,6 +77,8 @@ class Split {
   const std::span<const TokenDemand> demands_;
   const std::span<const TokenParty> parties_;
   StepBudget budget_;
+  int32_t prefill_ = std::numeric_limits<int32_t>::max();  // left of it
+  int32_t longest_end_ = std::numeric_limits<int32_t>::max();
   std::vector<int32_t> grants_;
 };
 

@@ -67,6 +67,8 @@ TEST(ConfigTest, FlagsReachTheirFields) {
                                          "64M",
                                          "--swap-memory",
                                          "3G",
+                                         "--max-prefill-beside-decode",
+                                         "77",
                                          "--block-tokens",
                                          "32",
                                          "--max-step-tokens",
@@ -152,6 +154,7 @@ TEST(ConfigTest, FlagsReachTheirFields) {
   EXPECT_EQ(config.kv_dtype, kernels::DType::kF8E4M3);
   EXPECT_EQ(config.kv_memory_bytes, 64 << 20);
   EXPECT_EQ(config.swap_memory_bytes, int64_t{3} << 30);
+  EXPECT_EQ(config.engine.max_prefill_beside_decode, 77);
   EXPECT_EQ(config.block_tokens, 32);
   EXPECT_EQ(config.engine.max_step_tokens, 100);
   EXPECT_EQ(config.engine.max_running_requests, 9);
@@ -201,26 +204,45 @@ TEST(ConfigTest, NoMoreAnswersAreAllowedThanCanWait) {
 }
 
 TEST(ConfigTest, AWrongValueIsRefusedWithItsFlagAndValue) {
-  const std::pair<const char*, const char*> cases[] = {
-      {"--device", "tpu"},           {"--threads", "-1"},
-      {"--threads", "many"},         {"--dtype", "int3"},
-      {"--kv-dtype", "fp8"},         {"--kv-memory", "0"},
-      {"--swap-memory", "-1"},       {"--swap-memory", "some"},
-      {"--kv-memory", "lots"},       {"--gpu-memory-fraction", "1.5"},
-      {"--block-tokens", "17"},      {"--max-step-tokens", "0"},
-      {"--max-running", "0"},        {"--max-queued", "-1"},
-      {"--max-queued-tokens", "0"},  {"--max-context", "-5"},
-      {"--max-tokens-default", "0"}, {"--max-tokens-limit", "-1"},
-      {"--max-prompt-bytes", "0"},   {"--max-stop-strings", "-1"},
-      {"--max-stop-bytes", "0"},     {"--max-stop-token-ids", "-1"},
-      {"--default-deadline", "5"},   {"--max-deadline", "-1s"},
-      {"--listen", "50051"},         {"--metrics-listen", "x"},
-      {"--admin-listen", "y"},       {"--admin-listen", "7"},
-      {"--reflection", "maybe"},     {"--max-message-bytes", "5T"},
-      {"--max-message-bytes", "1"},  {"--max-connection-streams", "0"},
-      {"--max-stream-buffer", "1"},  {"--output-threads", "0"},
-      {"--drain-timeout", "soon"},   {"--max-preemptions", "-1"},
-      {"--priority-ageing", "x"},    {"--max-prefix-wait", "-1"}};
+  const std::pair<const char*, const char*> cases[] = {{"--device", "tpu"},
+                                                       {"--threads", "-1"},
+                                                       {"--threads", "many"},
+                                                       {"--dtype", "int3"},
+                                                       {"--kv-dtype", "fp8"},
+                                                       {"--kv-memory", "0"},
+                                                       {"--swap-memory", "-1"},
+                                                       {"--swap-memory", "some"},
+                                                       {"--max-prefill-beside-decode", "-1"},
+                                                       {"--kv-memory", "lots"},
+                                                       {"--gpu-memory-fraction", "1.5"},
+                                                       {"--block-tokens", "17"},
+                                                       {"--max-step-tokens", "0"},
+                                                       {"--max-running", "0"},
+                                                       {"--max-queued", "-1"},
+                                                       {"--max-queued-tokens", "0"},
+                                                       {"--max-context", "-5"},
+                                                       {"--max-tokens-default", "0"},
+                                                       {"--max-tokens-limit", "-1"},
+                                                       {"--max-prompt-bytes", "0"},
+                                                       {"--max-stop-strings", "-1"},
+                                                       {"--max-stop-bytes", "0"},
+                                                       {"--max-stop-token-ids", "-1"},
+                                                       {"--default-deadline", "5"},
+                                                       {"--max-deadline", "-1s"},
+                                                       {"--listen", "50051"},
+                                                       {"--metrics-listen", "x"},
+                                                       {"--admin-listen", "y"},
+                                                       {"--admin-listen", "7"},
+                                                       {"--reflection", "maybe"},
+                                                       {"--max-message-bytes", "5T"},
+                                                       {"--max-message-bytes", "1"},
+                                                       {"--max-connection-streams", "0"},
+                                                       {"--max-stream-buffer", "1"},
+                                                       {"--output-threads", "0"},
+                                                       {"--drain-timeout", "soon"},
+                                                       {"--max-preemptions", "-1"},
+                                                       {"--priority-ageing", "x"},
+                                                       {"--max-prefix-wait", "-1"}};
   for (const auto& [flag, value] : cases) {
     const auto config = Parse({"--model", "m", flag, value});
     ASSERT_FALSE(config.ok()) << flag << " " << value;

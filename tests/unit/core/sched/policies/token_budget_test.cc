@@ -41,6 +41,30 @@ TEST(TokenBudgetTest, DecodeComesFirstThenChunksInOrder) {
   }
 }
 
+TEST(TokenBudgetTest, BesideDecodeRowsALongPromptTakesNoMoreThanItsShare) {
+  const struct {
+    const char* what;
+    std::vector<TokenDemand> demands;
+    std::vector<int32_t> grants;
+  } cases[] = {
+      {"nobody decodes", {Prefill(100)}, {20}},
+      {"a long one", {kDecode, Prefill(100)}, {1, 6}},
+      {"the rest is not for others", {kDecode, Prefill(100), Prefill(100)}, {1, 6, 0}},
+      {"one that ends is whole", {kDecode, Prefill(12)}, {1, 12}},
+      {"but not a long one", {kDecode, Prefill(13)}, {1, 6}},
+      {"and leaves nothing", {kDecode, Prefill(10), Prefill(4)}, {1, 10, 0}},
+      {"a short one leaves some", {kDecode, Prefill(2), Prefill(100)}, {1, 2, 4}},
+      {"one that begins in time ends", {kDecode, Prefill(5), Prefill(9)}, {1, 5, 9}},
+      {"who cannot go on does not count", {kNothing, Prefill(100)}, {0, 20}},
+  };
+  for (const auto& c : cases) {
+    EXPECT_THAT(SplitTokenBudget(c.demands, kOneParty,
+                                 {.tokens = 20, .scored_tokens = 0, .prefill_beside_decode = 6}),
+                ElementsAreArray(c.grants))
+        << c.what;
+  }
+}
+
 TEST(TokenBudgetTest, AScoredChunkEndsWhereItsRowsDo) {
   const struct {
     const char* what;
