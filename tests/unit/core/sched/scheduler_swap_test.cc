@@ -28,6 +28,18 @@ void StepWhile(SchedulerFixture* f, Condition goes_on) {
   }
 }
 
+// Returns the step that is on its way when somebody is preempted.
+StepPlan LaunchUntilPreempted(SchedulerFixture* f) {
+  for (int step = 0; step < 1000; ++step) {
+    StepPlan plan = f->Launch();
+    f->scheduler().MakeRoom(plan.id);
+    if (f->Load(0).preempted > 0) return plan;
+    f->Commit(plan, 1);
+  }
+  ADD_FAILURE() << "nobody is preempted";
+  return {};
+}
+
 // Two sequences in memory for one and a half of them; b is the newer.
 class SchedulerSwapTest : public ::testing::Test {
  protected:
@@ -83,13 +95,7 @@ TEST_F(SchedulerSwapTest, TheNewestKeepsItsKvAndComesBackWithIt) {
 }
 
 TEST_F(SchedulerSwapTest, AStepOnItsWayIsCommittedAndOnlyThenItComesBack) {
-  StepPlan plan;
-  for (int step = 0; f.Load(0).preempted == 0; ++step) {
-    ASSERT_LT(step, 1000);
-    plan = f.Launch();
-    f.scheduler().MakeRoom(plan.id);
-    if (f.Load(0).preempted == 0) f.Commit(plan, 1);
-  }
+  const StepPlan plan = LaunchUntilPreempted(&f);
   const size_t known = f.Find(b)->tokens().size();
   f.Release(a);
   EXPECT_THAT(f.Admit(), IsEmpty()) << "the step names its blocks";
@@ -100,47 +106,35 @@ TEST_F(SchedulerSwapTest, AStepOnItsWayIsCommittedAndOnlyThenItComesBack) {
   EXPECT_THAT(f.Admit(), ElementsAre(b));
 }
 
-// Or whether it may start would change without anybody's notice.
-TEST(SchedulerSwapNeedTest, WhatItWillNeedStaysTheSameWhenItsLastTokenComes) {
-  SchedulerFixture f(Swapping(), 8);
-  f.EnableSwapping(8);
-  f.scheduler().SetRecomputeCost(1);
-  TenantTable tenants = MakeTenants(1);
-  tenants[0].kv_limit_bytes = 8 * kBlockBytes;
-  f.scheduler().SetTenants(tenants);
-  f.Enqueue(40, 60);
-  const SequenceId b = f.Enqueue(39, 60);
-  f.Admit();
-  StepPlan plan;
-  for (int step = 0; f.Load(0).preempted == 0; ++step) {
-    ASSERT_LT(step, 1000);
-    plan = f.Launch();
-    f.scheduler().MakeRoom(plan.id);
-    if (f.Load(0).preempted == 0) f.Commit(plan, 1);
+// At the tenant's limit, with room beyond it.
+class SchedulerSwapAtLimitTest : public ::testing::Test {
+ protected:
+  SchedulerSwapAtLimitTest() {
+    f.EnableSwapping(8);
+    f.scheduler().SetRecomputeCost(1);
+    TenantTable tenants = MakeTenants(1);
+    tenants[0].kv_limit_bytes = 8 * kBlockBytes;
+    f.scheduler().SetTenants(tenants);
+    f.Enqueue(40, 60);
+    b = f.Enqueue(39, 60);
+    f.Admit();
+    plan = LaunchUntilPreempted(&f);
   }
+
+  SchedulerFixture f{Swapping(), 32};
+  SequenceId b;
+  StepPlan plan;
+};
+
+// Or whether it may start would change without anybody's notice.
+TEST_F(SchedulerSwapAtLimitTest, WhatItWillNeedStaysTheSameWhenItsLastTokenComes) {
   ASSERT_EQ(f.Find(b)->tokens().size(), 63u)
       << "a block holds the next token, but not the one after";
   f.Commit(plan, 1);
   EXPECT_THAT(f.scheduler().CheckInvariants(), IsEmpty());
 }
 
-TEST(SchedulerSwapNeedTest, WithRoomForItAtOnceItWaitsForItsLastStepAllTheSame) {
-  SchedulerFixture f(Swapping(), 32);
-  f.EnableSwapping(8);
-  f.scheduler().SetRecomputeCost(1);
-  TenantTable tenants = MakeTenants(1);
-  tenants[0].kv_limit_bytes = 8 * kBlockBytes;
-  f.scheduler().SetTenants(tenants);
-  f.Enqueue(40, 60);
-  const SequenceId b = f.Enqueue(40, 60);
-  f.Admit();
-  StepPlan plan;
-  for (int step = 0; f.Load(0).preempted == 0; ++step) {
-    ASSERT_LT(step, 1000);
-    plan = f.Launch();
-    f.scheduler().MakeRoom(plan.id);
-    if (f.Load(0).preempted == 0) f.Commit(plan, 1);
-  }
+TEST_F(SchedulerSwapAtLimitTest, WithRoomForItAtOnceItWaitsForItsLastStepAllTheSame) {
   f.scheduler().SetTenants(MakeTenants(1));  // without a limit
   EXPECT_THAT(f.Admit(), IsEmpty());
   f.Commit(plan, 1);
