@@ -226,8 +226,7 @@ class Simulation {
     ASSERT_EQ(stats.accepted,
               ended + static_cast<uint64_t>(stats.waiting) + static_cast<uint64_t>(stats.running));
     ASSERT_LE(stats.running, plan_.options.engine.max_running_requests);
-    ASSERT_LE(stats.waiting,
-              plan_.options.engine.max_queued_requests + plan_.options.engine.max_running_requests);
+    CheckWaiting();
     ASSERT_LE(h_.runner.max_step_tokens_seen(), plan_.options.engine.max_step_tokens);
     ASSERT_LE(h_.runner.max_logit_rows_seen(), plan_.options.engine.MaxLogitRows());
     ASSERT_LE(h_.engine.steps_in_flight(), static_cast<size_t>(plan_.options.model.depth));
@@ -242,6 +241,19 @@ class Simulation {
       if (sequence->prefix_wait() > 0) ++prefix_waits_;
       ASSERT_LE(sequence->prefix_wait(), plan_.options.engine.max_prefix_wait_steps);
     }
+  }
+
+  // Who was preempted has left the queue's places: of each tenant no more than once ran.
+  void CheckWaiting() {
+    const EngineOptions& options = plan_.options.engine;
+    int64_t queued = 0, preempted = 0;
+    for (const Sequence* sequence : h_.engine.scheduler().Live()) {
+      if (sequence->status() != RequestStatus::kWaiting) continue;
+      ++(sequence->preemptions() == 0 ? queued : preempted);
+    }
+    ASSERT_LE(queued, options.max_queued_requests);
+    ASSERT_LE(preempted, options.max_running_requests * static_cast<int64_t>(plan_.tenants.size()))
+        << Describe(h_.engine);
   }
 
   void CheckFairness() {

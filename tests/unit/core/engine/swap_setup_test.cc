@@ -22,7 +22,7 @@ class SwapSetupTest : public ::testing::Test {
  protected:
   SwapSetupTest() { EXPECT_TRUE(device_.Allocate(1 << 20, &arena_).ok()); }
 
-  absl::StatusOr<Swapping> SetUp(std::optional<int64_t> bytes) {
+  absl::StatusOr<Swapping> SetUpWith(std::optional<int64_t> bytes) {
     return SetUpSwap(&device_, {arena_.data(), arena_.bytes()}, OneLayer(), bytes, SteadyClock());
   }
   void ExpectNone(const absl::StatusOr<Swapping>& swapping) {
@@ -35,41 +35,41 @@ class SwapSetupTest : public ::testing::Test {
 };
 
 TEST_F(SwapSetupTest, TakesWhatWasAskedForAndNoMoreThanTheArenaHolds) {
-  const auto some = SetUp(64 << 10);
+  const auto some = SetUpWith(64 << 10);
   ASSERT_TRUE(some.ok()) << some.status();
   EXPECT_EQ(some->swapper->host().bytes(), 64u << 10);
   for (const std::optional<int64_t> much : {std::optional<int64_t>(), std::optional(1L << 40)}) {
-    const auto swapping = SetUp(much);
+    const auto swapping = SetUpWith(much);
     ASSERT_TRUE(swapping.ok()) << swapping.status();
     EXPECT_EQ(swapping->swapper->host().bytes(), 1u << 20);
   }
 }
 
 TEST_F(SwapSetupTest, TheLinkIsMeasured) {
-  const auto swapping = SetUp(64 << 10);
+  const auto swapping = SetUpWith(64 << 10);
   ASSERT_TRUE(swapping.ok()) << swapping.status();
   EXPECT_GT(swapping->seconds_per_byte, 0);
   EXPECT_LT(swapping->seconds_per_byte, 1e-6);
 }
 
-TEST_F(SwapSetupTest, NoneIsNone) { ExpectNone(SetUp(0)); }
+TEST_F(SwapSetupTest, NoneIsNone) { ExpectNone(SetUpWith(0)); }
 
 TEST_F(SwapSetupTest, TooLittleForABlockIsAnErrorThatSaysWhatToChange) {
-  EXPECT_THAT(std::string(SetUp(100).status().message()), HasSubstr("holds no block of 1024"));
+  EXPECT_THAT(std::string(SetUpWith(100).status().message()), HasSubstr("holds no block of 1024"));
 }
 
 TEST_F(SwapSetupTest, WhatCannotBeHadIsAnErrorOnlyWhereItWasAskedFor) {
   device_.LimitHostMemory(1000);
-  ExpectNone(SetUp(std::nullopt));
-  EXPECT_EQ(SetUp(64 << 10).status().code(), absl::StatusCode::kResourceExhausted);
+  ExpectNone(SetUpWith(std::nullopt));
+  EXPECT_EQ(SetUpWith(64 << 10).status().code(), absl::StatusCode::kResourceExhausted);
   device_.LimitHostMemory(64 << 10);  // each chunk of it, but not what the link is measured with
-  ExpectNone(SetUp(std::nullopt));
-  EXPECT_EQ(SetUp(64 << 10).status().code(), absl::StatusCode::kResourceExhausted);
+  ExpectNone(SetUpWith(std::nullopt));
+  EXPECT_EQ(SetUpWith(64 << 10).status().code(), absl::StatusCode::kResourceExhausted);
 }
 
 TEST_F(SwapSetupTest, ALostDeviceIsNoticed) {
   device_.Lose();
-  EXPECT_EQ(SetUp(64 << 10).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(SetUpWith(64 << 10).status().code(), absl::StatusCode::kUnavailable);
 }
 
 TEST_F(SwapSetupTest, TheCpuCopiesNothingWhileItComputes) {
