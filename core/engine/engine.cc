@@ -286,7 +286,7 @@ void Engine::CompleteOldest() {
   in_flight_.pop_front();
   stats_.step_duration.Observe(kStepDurationEdges, ToSeconds(now_ - step.launched_at));
   // Small chunks would tell what decode rows cost.
-  if (step.plan.PrefillTokens() >= options_.max_step_tokens / 4) {
+  if (step.plan.PrefillTokens() >= std::max(options_.max_step_tokens / 4, 1)) {
     // While the step before ran, this one waited.
     prefill_cost_.OnStep(now_ - std::max(step.launched_at, stats_.last_step), step.plan.num_tokens);
     scheduler_.SetRecomputeCost(prefill_cost_.SecondsPerToken());

@@ -36,8 +36,7 @@ struct StepBudget {
 // behind it may still take tokens. Beside decode rows no chunk begins behind
 // `prefill_beside_decode` tokens of prefill, and one ends there unless it is the last of its prompt
 // and at most twice as long: long prompts stretch steps less, short ones are not torn apart. Pure.
-// Returns the tokens
-// for each demand, 0 for none.
+// Returns the tokens for each demand, 0 for none.
 std::vector<int32_t> SplitTokenBudget(std::span<const TokenDemand> demands,
                                       std::span<const TokenParty> parties, StepBudget budget);
 
