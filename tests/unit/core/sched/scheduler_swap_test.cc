@@ -109,7 +109,7 @@ TEST_F(SchedulerSwapTest, AStepOnItsWayIsCommittedAndOnlyThenItComesBack) {
 // At the tenant's limit, with room beyond it.
 class SchedulerSwapAtLimitTest : public ::testing::Test {
  protected:
-  SchedulerSwapAtLimitTest() {
+  explicit SchedulerSwapAtLimitTest(int32_t blocks = 32) : f(Swapping(), blocks) {
     f.EnableSwapping(8);
     f.scheduler().SetRecomputeCost(1);
     TenantTable tenants = MakeTenants(1);
@@ -121,13 +121,18 @@ class SchedulerSwapAtLimitTest : public ::testing::Test {
     plan = LaunchUntilPreempted(&f);
   }
 
-  SchedulerFixture f{Swapping(), 32};
+  SchedulerFixture f;
   SequenceId b;
   StepPlan plan;
 };
 
+class SchedulerSwapFullTest : public SchedulerSwapAtLimitTest {
+ protected:
+  SchedulerSwapFullTest() : SchedulerSwapAtLimitTest(/*blocks=*/8) {}
+};
+
 // Or whether it may start would change without anybody's notice.
-TEST_F(SchedulerSwapAtLimitTest, WhatItWillNeedStaysTheSameWhenItsLastTokenComes) {
+TEST_F(SchedulerSwapFullTest, WhatItWillNeedStaysTheSameWhenItsLastTokenComes) {
   ASSERT_EQ(f.Find(b)->tokens().size(), 63u)
       << "a block holds the next token, but not the one after";
   f.Commit(plan, 1);
