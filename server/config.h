@@ -29,7 +29,7 @@ struct ServerConfig {
   std::optional<kernels::DType> kv_dtype;       // default: what is computed in
   int64_t kv_memory_bytes = 0;                  // 0: chosen from the free memory
   double gpu_memory_fraction = 0.9;             // of what the model leaves, for the KV cache
-  std::optional<int64_t> swap_memory_bytes;     // default: see MakeSwapper
+  std::optional<int64_t> swap_memory_bytes;     // default: see SetUpSwap
   int32_t block_tokens = 16;
 
   // Bounds

@@ -30,7 +30,7 @@ struct ModelEngineOptions {
   // activations leave. The rest is for graphs, and for kernels that the driver loads with their
   // first use.
   double gpu_memory_fraction = 0.9;
-  // Host memory for the KV of preempted requests: see MakeSwapper.
+  // Host memory for the KV of preempted requests: see SetUpSwap.
   std::optional<int64_t> swap_memory_bytes;
   bool prefix_cache = true;   // KV that was computed serves requests that begin the same
   int32_t block_tokens = 16;  // tokens a KV block: a multiple of 16 that divides 512
