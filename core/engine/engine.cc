@@ -135,7 +135,6 @@ bool Engine::WaitForTransfer() {
 void Engine::Handle(EngineInbox::Messages messages) {
   if (messages.tenants.has_value()) ApplyTenants(*std::move(messages.tenants));
   for (const std::optional<TenantId> tenant : messages.flushes) kv_->FlushPrefixes(tenant);
-  for (const EngineInbox::CheckDone& done : messages.checks) done(Violations());
   for (Request& request : messages.submits) Enqueue(std::move(request));
   for (RequestId id : messages.cancels) {
     // Unknown ids have ended already: a cancel may cross the last token.
@@ -147,6 +146,7 @@ void Engine::Handle(EngineInbox::Messages messages) {
   if (messages.abort_all) {
     FinishAll(FinishReason::kShutdown, absl::UnavailableError("the server is shutting down"));
   }
+  for (const EngineInbox::CheckDone& done : messages.checks) done(Violations());
 }
 
 void Engine::Enqueue(Request request) {
@@ -181,11 +181,14 @@ void Engine::ExpireDeadlines() {
 }
 
 void Engine::AdmitWaiting() {
-  for (const Sequence* sequence : scheduler_.Admit(now_, last_launched_)) {
-    if (sequence->preemptions() > 0) continue;
+  const std::vector<Sequence*> started = scheduler_.Admit(now_, last_launched_);
+  // First, as one of them may have started again.
+  CountPreempted();
+  for (const Sequence* sequence : started) {
     const Request& request = sequence->request();
-    const double queue_seconds = ToSeconds(now_ - request.arrival);
     inbox_.OnLeftQueue(request, /*started=*/true);
+    if (sequence->preemptions() > 0) continue;
+    const double queue_seconds = ToSeconds(now_ - request.arrival);
     stats_.queue_time.Observe(kTimeToFirstTokenEdges, queue_seconds);
     TenantStats& tenant = Count(request.tenant);
     ++tenant.started;
@@ -194,7 +197,14 @@ void Engine::AdmitWaiting() {
     tenant.cached_tokens += static_cast<uint64_t>(sequence->cached_tokens());
   }
   scheduler_.MakeRoom(last_launched_);
-  for (const TenantId tenant : scheduler_.TakePreempted()) Count(tenant);
+  CountPreempted();
+}
+
+void Engine::CountPreempted() {
+  for (const Sequence* sequence : scheduler_.TakePreempted()) {
+    inbox_.OnPreempted(sequence->request());
+    Count(sequence->request().tenant);
+  }
 }
 
 bool Engine::LaunchNext() {
@@ -307,8 +317,8 @@ void Engine::Finish(Sequence* sequence, FinishReason reason, absl::Status status
   finish->cached_tokens = sequence->cached_tokens();
   finish->generated_tokens = sequence->generated_tokens();
   finish->trim_bytes = live_.at(request.id).stop.trim_bytes();
-  const bool never_started =
-      sequence->status() == RequestStatus::kWaiting && sequence->preemptions() == 0;
+  const bool waits = sequence->status() == RequestStatus::kWaiting;
+  const bool never_started = waits && sequence->preemptions() == 0;
   finish->queue_time = (never_started ? now_ : sequence->started_at()) - request.arrival;
   if (sequence->generated_tokens() > 0) {
     finish->time_to_first_token = sequence->first_token_at() - request.arrival;
@@ -319,7 +329,7 @@ void Engine::Finish(Sequence* sequence, FinishReason reason, absl::Status status
   ++stats_.finished[static_cast<size_t>(reason)];
   ++Count(request.tenant).finished[static_cast<size_t>(reason)];
   stats_.request_duration.Observe(kRequestDurationEdges, ToSeconds(now_ - request.arrival));
-  if (never_started) inbox_.OnLeftQueue(request, /*started=*/false);
+  if (waits) inbox_.OnLeftQueue(request, /*started=*/false);
   if (request.deadline != kNoDeadline) deadlines_.erase({request.deadline, request.id});
   live_.erase(request.id);
   scheduler_.Release(sequence->id(), last_launched_)->Finish();

@@ -117,6 +117,7 @@ class Engine {
   void End() { inbox_.End(); }
 
   // For tests and invariant checks, between steps.
+  std::vector<std::string> Violations() const;  // what CheckInvariants() gives
   const Scheduler& scheduler() const { return scheduler_; }
   const KvCacheManager& kv() const { return *kv_; }
   size_t steps_in_flight() const { return in_flight_.size(); }
@@ -135,10 +136,10 @@ class Engine {
   absl::Status CheckFits(const Request& request, int64_t kv_limit) const;
   void Handle(EngineInbox::Messages messages);
   void ApplyTenants(TenantTable tenants);
-  std::vector<std::string> Violations() const;
   void Enqueue(Request request);
   void ExpireDeadlines();
   void AdmitWaiting();
+  void CountPreempted();
   // Plans, reserves and launches the next step; false when there is nothing to run.
   bool LaunchNext();
   absl::Status LaunchPlan(StepPlan plan);

@@ -171,6 +171,19 @@ void EngineInbox::OnLeftQueue(const Request& request, bool started) {
   }
 }
 
+void EngineInbox::OnPreempted(const Request& request) {
+  MutexLock lock(&mu_);
+  for (Queued* queued : {&queued_, &accounts_.at(request.tenant.value()).queued}) {
+    queued->Advance(now_);
+    queued->Add(1, static_cast<int64_t>(request.prompt.size()));
+  }
+}
+
+int64_t EngineInbox::NumTaken() const {
+  MutexLock lock(&mu_);
+  return queued_.requests - static_cast<int64_t>(messages_.submits.size());
+}
+
 void EngineInbox::Wait(Duration at_most) {
   MutexLock lock(&mu_);
   mu_.AwaitFor(at_most,

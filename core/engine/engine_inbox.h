@@ -21,9 +21,9 @@
 namespace quire {
 
 // The engine's mailbox. Submits are bounded by count and by prompt tokens, in all and for each
-// tenant, counting those that have left the inbox but still wait for their first step; a cancel
-// always gets in, as one request has one place for it, however often it is repeated. Thread-safe;
-// pushing never blocks on the engine.
+// tenant, counting those that have left the inbox but still wait, preempted ones among them: so no
+// more are live than may wait and run together. A cancel always gets in, as one request has one
+// place for it, however often it is repeated. Thread-safe; pushing never blocks on the engine.
 class EngineInbox {
  public:
   // Gets what does not agree, or why it was not looked.
@@ -82,8 +82,12 @@ class EngineInbox {
 
   // Takes everything, in order of arrival. Engine thread.
   Messages Take(TimePoint now);
-  // A request has started, or ended without: it no longer counts as queued. Engine thread.
+  // A request runs, or ended while it waited: it no longer counts as queued. Engine thread.
   void OnLeftQueue(const Request& request, bool started);
+  // A request that ran was preempted: it waits again, whether there is room or not. Engine thread.
+  void OnPreempted(const Request& request);
+  // Requests that were taken and wait. Engine thread.
+  int64_t NumTaken() const;
   // Sleeps until there is a message, Wake() was called, or for `at_most`. Engine thread.
   void Wait(Duration at_most);
   void Wake();

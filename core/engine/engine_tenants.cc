@@ -40,6 +40,10 @@ std::vector<std::string> Engine::Violations() const {
     violations.push_back(
         absl::StrCat(live_.size(), " live requests, of which the scheduler knows ", live));
   }
+  if (const int64_t queued = inbox_.NumTaken(); queued != scheduler_.num_waiting()) {
+    violations.push_back(
+        absl::StrCat(scheduler_.num_waiting(), " requests wait, and ", queued, " count as queued"));
+  }
   return violations;
 }
 

@@ -80,8 +80,9 @@ class Scheduler {
   // preempts for it. Others without a promise sit out the next step.
   void MakeRoom(StepId last_launched);
 
-  // Whose sequences were preempted since it was asked last.
-  std::vector<TenantId> TakePreempted() { return std::exchange(preempted_, {}); }
+  // The sequences that were preempted since it was asked last, to be asked before any is released:
+  // those that run again as well, and as often as it happened.
+  std::vector<const Sequence*> TakePreempted() { return std::exchange(preempted_, {}); }
 
   // Decode rows first, then prefill chunks in fair order; none of sequences whose KV is still on
   // its way from the host. Empty when nothing can run. Changes nothing.
@@ -216,7 +217,7 @@ class Scheduler {
   KvShares shares_;
   std::vector<std::unique_ptr<Running>> running_;  // in order of admission
   absl::flat_hash_map<SequenceId, Entry> live_;
-  std::vector<TenantId> preempted_;
+  std::vector<const Sequence*> preempted_;
   int64_t num_waiting_ = 0;
   int64_t waiting_tokens_ = 0;
   uint64_t last_sequence_id_ = 0;

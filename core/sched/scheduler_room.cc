@@ -137,7 +137,7 @@ void Scheduler::Preempt(Running* running, StepId last_launched) {
   } else {
     sequence->Preempt(NextSequenceId());
   }
-  preempted_.push_back(id);
+  preempted_.push_back(sequence.get());
   Enqueue(std::move(sequence));
   // What is left of the tenant's may be within its reserve now.
   if (num_loans_ > 0) SettleLoans();

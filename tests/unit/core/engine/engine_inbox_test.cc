@@ -61,6 +61,25 @@ TEST(EngineInboxTest, IsBoundedByRequestsEvenAfterTheyWereTaken) {
   EXPECT_EQ(inbox.rejections().queue_full, 1u);
 }
 
+TEST(EngineInboxTest, APreemptedRequestTakesAPlaceAgainWhetherThereIsOneOrNot) {
+  EngineInbox inbox = MakeInbox(2, 10);
+  ASSERT_TRUE(inbox.Submit(MakeRequest(1, 6)).ok());
+  const Request first = std::move(inbox.Take(TimePoint()).submits[0]);
+  inbox.OnLeftQueue(first, /*started=*/true);
+  ASSERT_TRUE(inbox.Submit(MakeRequest(2, 1, 2)).ok());
+  EXPECT_EQ(inbox.NumTaken(), 0);
+  (void)inbox.Take(TimePoint());
+  inbox.OnPreempted(first);
+  EXPECT_EQ(inbox.NumTaken(), 3);
+  EXPECT_THAT(std::string(inbox.Submit(MakeRequest(4, 1)).message()),
+              HasSubstr("3 requests with 8 prompt tokens"));
+  for (const Request& waiting : MakeRequest(2, 1, 2)) inbox.OnLeftQueue(waiting, /*started=*/true);
+  EXPECT_FALSE(inbox.Submit(MakeRequest(4, 5)).ok()) << "its prompt counts too";
+  EXPECT_TRUE(inbox.Submit(MakeRequest(4, 4)).ok());
+  inbox.OnLeftQueue(first, /*started=*/true);
+  EXPECT_TRUE(inbox.Submit(MakeRequest(5, 6)).ok());
+}
+
 TEST(EngineInboxTest, IsBoundedByPromptTokens) {
   EngineInbox inbox = MakeInbox(10, 10);
   ASSERT_TRUE(inbox.Submit(MakeRequest(1, 6)).ok());

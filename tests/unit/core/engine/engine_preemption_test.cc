@@ -54,8 +54,7 @@ class EnginePreemptionTest : public ::testing::TestWithParam<std::tuple<int, boo
     }
     EXPECT_TRUE(h->RunUntilIdle());
     EXPECT_THAT(h->runner.violations(), IsEmpty());
-    EXPECT_THAT(h->kv.CheckInvariants(), IsEmpty());
-    EXPECT_THAT(h->engine.scheduler().CheckInvariants(), IsEmpty());
+    EXPECT_THAT(h->engine.Violations(), IsEmpty());
     std::vector<RecordingSink::Record> answers;
     answers.reserve(ids.size());
     for (const RequestId id : ids) answers.push_back(h->sink.take(id));

@@ -120,7 +120,9 @@ class SchedulerFixture {
   // How many sequences of each tenant were preempted since it was asked last.
   std::vector<int> TakePreempted() {
     std::vector<int> preempted(scheduler_.tenants().size());
-    for (const TenantId id : scheduler_.TakePreempted()) ++preempted[id.value()];
+    for (const Sequence* sequence : scheduler_.TakePreempted()) {
+      ++preempted[sequence->request().tenant.value()];
+    }
     return preempted;
   }
   // By id, or nullptr where it has ended or was preempted, which gives it another.

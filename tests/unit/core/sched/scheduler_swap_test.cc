@@ -199,6 +199,28 @@ TEST_F(SchedulerSwapTest, OnItsWayInItIsNotPreempted) {
   EXPECT_EQ(f.Load(0).recomputed_tokens, 0u);
 }
 
+// An older one that needs room sits out rather than let the copy have been for nothing.
+TEST(SchedulerSwapArrivalTest, OnItsWayInItIsNotPreemptedForAnOlderOne) {
+  SchedulerFixture f(Swapping(), 12);
+  f.EnableSwapping(8);
+  f.scheduler().SetRecomputeCost(1);
+  const SequenceId first = f.Enqueue(40, 30);
+  f.Enqueue(40, 150);
+  const SequenceId newest = f.Enqueue(40, 60);
+  StepWhile(&f, [&] { return f.Find(first) != nullptr; });
+  ASSERT_EQ(f.Load(0).swapped_out, 1u);
+  while (f.kv().WaitForTransfer()) continue;
+  for (int step = 0; !f.Step().empty(); ++step) ASSERT_LT(step, 1000) << "there is always room";
+  EXPECT_TRUE(f.Runs(newest)) << "its blocks are still being written";
+  EXPECT_EQ(f.Load(0).preempted, 1u);
+  while (f.kv().WaitForTransfer()) continue;
+  f.Step();
+  EXPECT_FALSE(f.Runs(newest));
+  EXPECT_EQ(f.Load(0).swapped_out, 2u);
+  StepWhile(&f, [&] { return !f.scheduler().Live().empty(); });
+  EXPECT_EQ(f.Load(0).recomputed_tokens, 0u);
+}
+
 TEST_F(SchedulerSwapTest, PreemptedOftenEnoughItComesBackWithAllThatItCanNeed) {
   SchedulerOptions options = Swapping();
   options.max_preemptions = 1;
