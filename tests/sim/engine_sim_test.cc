@@ -225,8 +225,8 @@ class Simulation {
     ASSERT_EQ(stats.accepted,
               ended + static_cast<uint64_t>(stats.waiting) + static_cast<uint64_t>(stats.running));
     ASSERT_LE(stats.running, plan_.options.engine.max_running_requests);
-    ASSERT_LE(h_.engine.live_requests(), plan_.options.engine.max_queued_requests +
-                                             plan_.options.engine.max_running_requests);
+    ASSERT_LE(h_.engine.live_requests(),
+              plan_.options.engine.max_queued_requests + plan_.options.engine.max_running_requests);
     ASSERT_LE(h_.runner.max_step_tokens_seen(), plan_.options.engine.max_step_tokens);
     ASSERT_LE(h_.runner.max_logit_rows_seen(), plan_.options.engine.MaxLogitRows());
     ASSERT_LE(h_.engine.steps_in_flight(), static_cast<size_t>(plan_.options.model.depth));
