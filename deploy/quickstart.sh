@@ -100,7 +100,7 @@ show_next() {
   cat <<EOF
 The next three commands:
   $build/bin/quire generate --server $listen --ignore-eos --max-tokens 200 "Story:"
-  $build/bin/quire inspect llama-3.1-8b
+  $build/bin/quire plan llama-3.1-8b --kv-memory 16GiB
   tests/run.sh
 EOF
 }
@@ -120,8 +120,8 @@ echo "$prompt"
 grep -q '7 green pears' "$scratch/answer" || fail "the answer should be '7 green pears.'"
 say "What it measured: http://$metrics/metrics"
 show_metrics
-say "How its KV blocks are made"
-"$build/bin/quire" inspect "$model" --memory 64MiB,1GiB
+say "What fits in 64 MiB of KV cache, from MHA to MQA"
+"$build/bin/quire" plan "$model" --kv-memory 64MiB
 say "Done in $SECONDS s"
 if ((once)); then
   stop_server

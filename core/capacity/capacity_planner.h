@@ -1,25 +1,45 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <vector>
 
-#include "core/kv/kv_layout.h"
+#include "absl/status/statusor.h"
+#include "core/capacity/kv_pool.h"
+#include "core/model/model_config.h"
 
 namespace quire {
 
-// Bytes of whole blocks that a sequence of `context_tokens` >= 1 tokens holds while it decodes: in
-// classes with a window no more than the window needs. Pure.
-int64_t SequenceKvBytes(const KvLayouts& classes, int32_t context_tokens);
+// Bytes of the weights when they are computed in `compute`. Pure.
+int64_t WeightBytes(const ModelConfig& config, kernels::DType compute);
 
-// What a piece of memory holds when it is cut into the blocks of a model. Plain data.
-struct KvCapacity {
-  int64_t sequences = 0;  // that fit at once, each of the context length asked for
-  // Where there is one cache class; with several, how many blocks each has depends on what runs.
-  int64_t blocks = 0;
-  int64_t tokens = 0;  // slots of those blocks
+// What to lay out, and how. Every combination of groups, types and block sizes is a row.
+struct CapacityQuestion {
+  // Of the KV cache; or of it and the weights, which fewer groups make smaller.
+  int64_t memory_bytes = 0;
+  bool weights_included = false;
+  std::optional<kernels::DType> compute = {};  // default: ModelConfig::DefaultComputeType()
+  std::vector<int32_t> kv_groups = {};         // in every layer, instead of the model's own
+  std::vector<kernels::DType> kv_dtypes = {};  // one or more
+  std::vector<int32_t> block_tokens = {};      // one or more
+  std::vector<int32_t> context_tokens = {};    // one or more: prompt and answer together
+  int32_t max_context_tokens = 0;              // that is served; 0: the model's own
+  int64_t in_flight_tokens = 1;                // see SequencesThatFit
 };
 
-// Counts whole blocks, as the allocator does. `memory_bytes` >= 0, and every class has at least one
-// layer. Pure.
-KvCapacity PlanKvCapacity(const KvLayouts& classes, int64_t memory_bytes, int32_t context_tokens);
+// One way to lay the KV cache out.
+struct CapacityRow {
+  std::vector<int32_t> kv_groups;  // of each layer
+  bool own_groups = false;         // they are the model's own
+  int64_t weight_bytes = 0;
+  KvLayouts classes;
+  KvPool pool;
+  std::vector<int64_t> sequences;  // that fit at once, by context_tokens
+};
+
+// The model's own groups are a row for each type and block size even where `kv_groups` leaves them
+// out; rows go from many groups to few. InvalidArgument says what is wrong with the question. Pure.
+absl::StatusOr<std::vector<CapacityRow>> PlanCapacity(const ModelConfig& config,
+                                                      const CapacityQuestion& question);
 
 }  // namespace quire

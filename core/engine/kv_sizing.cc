@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "core/kv/kv_cache_manager.h"
+#include "core/capacity/kv_pool.h"
 
 namespace quire {
 
@@ -26,10 +26,9 @@ absl::StatusOr<size_t> ChooseKvBytes(int64_t wanted, size_t available, double sh
                                      const KvLayouts& classes, const EngineOptions& options,
                                      int in_flight_depth) {
   const int64_t in_flight = options.InFlightTokens(in_flight_depth);
-  size_t least = 0, a_sequence = 0;
+  const size_t least = LeastKvBytes(classes);
+  size_t a_sequence = 0;
   for (const KvLayout& layout : classes) {
-    // Each class needs a slab of its own, and all slabs hold the largest block.
-    least = std::max(least, layout.BlockBytes() * classes.size());
     a_sequence += layout.BlockBytes() *
                   static_cast<size_t>(layout.MostBlocks(options.max_context_tokens, in_flight));
   }
@@ -48,10 +47,7 @@ absl::StatusOr<size_t> ChooseKvBytes(int64_t wanted, size_t available, double sh
                                                    " bytes, but only ", available,
                                                    " are available; lower --kv-memory"));
   }
-  // Whole slabs alone can be used, and block offsets reach 1 TiB.
-  const size_t slab = KvCacheManager::SlabBytes(classes, bytes);
-  const size_t limit = kernels::kKvOffsetUnit * UINT32_MAX;
-  return std::min(bytes, limit) / slab * slab;
+  return static_cast<size_t>(PlanKvPool(classes, static_cast<int64_t>(bytes)).bytes);
 }
 
 int32_t MaxTableEntries(const KvLayouts& classes, const EngineOptions& options, size_t kv_bytes) {

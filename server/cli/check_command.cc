@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "core/base/status_macros.h"
-#include "core/capacity/capacity_planner.h"
+#include "core/capacity/kv_pool.h"
 #include "core/engine/model_tokenizer.h"
 #include "core/text/tokenizer.h"
 #include "server/cli/check_files.h"

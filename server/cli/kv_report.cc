@@ -43,11 +43,6 @@ std::string TokenBytesSum(const KvLayout& layout) {
                          first.kv_groups, row, kernels::DTypeName(layout.dtype));
 }
 
-int64_t WeightBytes(const ModelConfig& config) {
-  return config.NumParameters() *
-         static_cast<int64_t>(kernels::DTypeBytes(config.checkpoint_dtype));
-}
-
 }  // namespace
 
 std::string DescribeAttention(const ModelConfig& config) {
@@ -79,7 +74,7 @@ void PrintModel(const ModelConfig& config, const KvLayouts& classes, std::ostrea
                                  config.num_layers, config.hidden_size, config.head_dim,
                                  config.intermediate_size, config.vocab_size));
   line("parameters", absl::StrFormat("%s, %s in %s", FormatCount(config.NumParameters()),
-                                     FormatBytes(WeightBytes(config)),
+                                     FormatBytes(WeightBytes(config, config.checkpoint_dtype)),
                                      kernels::DTypeName(config.checkpoint_dtype)));
   line("context", absl::StrCat(config.max_positions, " tokens"));
   for (const KvLayout& layout : classes) {
@@ -95,44 +90,7 @@ void PrintModel(const ModelConfig& config, const KvLayouts& classes, std::ostrea
   }
 }
 
-void PrintCapacity(const KvLayouts& classes, std::span<const int64_t> memory,
-                   std::span<const int32_t> contexts, std::ostream& out) {
-  out << "What fits in a KV cache, beside the weights: sequences at once, by context length\n";
-  std::vector<std::string> header = {"KV cache"};
-  const bool one_class = classes.size() == 1;
-  if (one_class) header.insert(header.end(), {"blocks", "tokens"});
-  for (int32_t context : contexts) header.push_back(absl::StrCat("at ", context));
-  TextTable table(std::move(header));
-  for (int64_t bytes : memory) {
-    std::vector<std::string> row = {FormatBytes(bytes)};
-    if (one_class) {
-      const KvCapacity capacity = PlanKvCapacity(classes, bytes, contexts.front());
-      row.insert(row.end(), {absl::StrCat(capacity.blocks), absl::StrCat(capacity.tokens)});
-    }
-    for (int32_t context : contexts) {
-      row.push_back(absl::StrCat(PlanKvCapacity(classes, bytes, context).sequences));
-    }
-    table.AddRow(std::move(row));
-  }
-  table.Print(out);
-}
-
-nlohmann::ordered_json ModelJson(const ModelConfig& config, const KvLayouts& classes,
-                                 std::span<const int64_t> memory,
-                                 std::span<const int32_t> contexts) {
-  nlohmann::ordered_json capacities = nlohmann::ordered_json::array();
-  for (int64_t bytes : memory) {
-    for (int32_t context : contexts) {
-      const KvCapacity capacity = PlanKvCapacity(classes, bytes, context);
-      nlohmann::ordered_json& entry = capacities.emplace_back();
-      entry = {{"kv_bytes", bytes}, {"context_tokens", context}};
-      if (classes.size() == 1) {
-        entry["blocks"] = capacity.blocks;
-        entry["tokens"] = capacity.tokens;
-      }
-      entry["sequences"] = capacity.sequences;
-    }
-  }
+nlohmann::ordered_json ModelJson(const ModelConfig& config, const KvLayouts& classes) {
   nlohmann::ordered_json kv = nlohmann::ordered_json::array();
   for (const KvLayout& layout : classes) {
     kv.push_back({{"window", layout.window},
@@ -152,12 +110,11 @@ nlohmann::ordered_json ModelJson(const ModelConfig& config, const KvLayouts& cla
           {"vocab_size", config.vocab_size},
           {"parameters", config.NumParameters()},
           {"checkpoint_dtype", kernels::DTypeName(config.checkpoint_dtype)},
-          {"weight_bytes", WeightBytes(config)},
+          {"weight_bytes", WeightBytes(config, config.checkpoint_dtype)},
           {"context_tokens", config.max_positions},
           {"kv_dtype", kernels::DTypeName(classes[0].dtype)},
           {"block_tokens", classes[0].block_tokens},
-          {"kv_classes", std::move(kv)},
-          {"capacity", std::move(capacities)}};
+          {"kv_classes", std::move(kv)}};
 }
 
 }  // namespace quire::cli

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <ostream>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -23,13 +22,6 @@ std::vector<int32_t> DefaultContexts(int32_t max_positions);
 
 void PrintModel(const ModelConfig& config, const KvLayouts& classes, std::ostream& out);
 
-// One row a memory size: how many sequences of each context length fit and, with a single cache
-// class, blocks and tokens.
-void PrintCapacity(const KvLayouts& classes, std::span<const int64_t> memory,
-                   std::span<const int32_t> contexts, std::ostream& out);
-
-nlohmann::ordered_json ModelJson(const ModelConfig& config, const KvLayouts& classes,
-                                 std::span<const int64_t> memory,
-                                 std::span<const int32_t> contexts);
+nlohmann::ordered_json ModelJson(const ModelConfig& config, const KvLayouts& classes);
 
 }  // namespace quire::cli

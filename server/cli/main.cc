@@ -5,6 +5,7 @@ int main(int argc, char** argv) {
   std::vector<quire::cli::Command> commands = quire::cli::AddRemoteCommands(&root);
   commands.push_back(quire::cli::AddCheckCommand(&root));
   commands.push_back(quire::cli::AddInspectCommand(&root));
+  commands.push_back(quire::cli::AddPlanCommand(&root));
   commands.push_back(quire::cli::AddTokenizeCommand(&root));
   return quire::cli::RunCommandLine(&root, commands, argc, argv);
 }

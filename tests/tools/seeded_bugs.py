@@ -15,6 +15,7 @@ Every bug is built and run by itself until a test binary fails. A bug that is no
 was expected to survive and is caught, makes the exit status 1.
 """
 
+import filecmp
 import argparse
 import os
 import re
@@ -104,7 +105,11 @@ class Tree:
         for name in source_tree.files():
             to = os.path.join(self.source, name)
             os.makedirs(os.path.dirname(to), exist_ok=True)
-            shutil.copy2(os.path.join(source_tree.ROOT, name), to)
+            original = os.path.join(source_tree.ROOT, name)
+            # With the time of now, and only what differs: a folder that is used again may hold an
+            # object with a bug, newer than the original, and a source that was written after it.
+            if not os.path.exists(to) or not filecmp.cmp(original, to, shallow=False):
+                shutil.copy(original, to)
         # A bug that is planted again is compiled already.
         self.env = {**os.environ, "CCACHE_BASEDIR": self.source, "CCACHE_NOHASHDIR": "1"}
         launcher = ["-DCMAKE_CXX_COMPILER_LAUNCHER=ccache"] if shutil.which("ccache") else []

@@ -1,78 +1,136 @@
 #include "core/capacity/capacity_planner.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <random>
+#include "core/capacity/group_dial.h"
+#include "core/capacity/model_kv_layout.h"
 
 namespace quire {
 namespace {
 
-// One block: 16 tokens * K and V * 2 groups * 64 * 2 bytes * 2 layers = 16 KiB.
-KvLayout SmallLayout() {
-  KvLayout layout;
-  layout.block_tokens = 16;
-  layout.dtype = kernels::DType::kBF16;
-  layout.layers = {{.kv_groups = 2, .head_dim = 64}, {.kv_groups = 2, .head_dim = 64}};
-  return layout;
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr int64_t kGiB = int64_t{1} << 30;
+
+ModelConfig Llama1b() { return *NamedModelShape("llama-3.2-1b"); }
+
+CapacityQuestion Question() {
+  return {.memory_bytes = kGiB,
+          .kv_dtypes = {kernels::DType::kBF16},
+          .block_tokens = {16},
+          .context_tokens = {2048}};
 }
 
-struct Case {
-  const char* what;
-  int64_t memory_bytes;
-  int32_t context_tokens;
-  int64_t blocks;
-  int64_t tokens;
-  int64_t sequences;
-};
+std::string Complaint(const CapacityQuestion& question) {
+  return std::string(PlanCapacity(Llama1b(), question).status().message());
+}
 
-TEST(CapacityPlannerTest, CountsWholeBlocksAndWholeSequences) {
-  constexpr int64_t kBlock = 16384;
-  const Case cases[] = {
-      {"no memory", 0, 16, 0, 0, 0},
-      {"one byte short of a block", kBlock - 1, 16, 0, 0, 0},
-      {"exactly one block", kBlock, 16, 1, 16, 1},
-      {"a context of one token takes a block", 3 * kBlock, 1, 3, 48, 3},
-      {"one token more takes another block", 4 * kBlock, 17, 4, 64, 2},
-      {"the rest of a sequence does not count", 5 * kBlock, 32, 5, 80, 2},
-      {"a context longer than the memory", 5 * kBlock, 81, 5, 80, 0},
-      {"the longest context", 5 * kBlock, INT32_MAX, 5, 80, 0},
-  };
-  for (const Case& c : cases) {
-    const KvCapacity capacity = PlanKvCapacity({SmallLayout()}, c.memory_bytes, c.context_tokens);
-    EXPECT_EQ(capacity.blocks, c.blocks) << c.what;
-    EXPECT_EQ(capacity.tokens, c.tokens) << c.what;
-    EXPECT_EQ(capacity.sequences, c.sequences) << c.what;
+TEST(GroupDialTest, GoesFromMhaToMqaOverTheDivisorsOfTheHeads) {
+  ModelConfig config = Llama1b();
+  EXPECT_THAT(GroupCounts(config), ElementsAre(32, 16, 8, 4, 2, 1));
+  config.num_heads = 12;
+  EXPECT_THAT(GroupCounts(config), ElementsAre(12, 6, 4, 3, 2, 1));
+}
+
+TEST(GroupDialTest, DividesTheHeadsOfEveryLayerThatHasAttention) {
+  ModelConfig config = Llama1b();
+  config.num_layers = 3;
+  config.layer_heads = {12, 32, 8};
+  config.kv_groups = {3, 0, 4};
+  EXPECT_THAT(GroupCounts(config), ElementsAre(4, 2, 1));
+  const auto changed = WithKvGroups(config, 2);
+  ASSERT_TRUE(changed.ok()) << changed.status();
+  EXPECT_THAT(changed->kv_groups, ElementsAre(2, 0, 2));
+  EXPECT_THAT(std::string(WithKvGroups(config, 3).status().message()), HasSubstr("4, 2, 1"));
+}
+
+TEST(CapacityPlannerTest, BytesAreInProportionToTheGroups) {
+  CapacityQuestion question = Question();
+  question.kv_groups = GroupCounts(Llama1b());
+  const auto rows = PlanCapacity(Llama1b(), question);
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  ASSERT_EQ(rows->size(), 6u);
+  const size_t mqa = rows->back().classes[0].BlockBytes();
+  int64_t last_weights = INT64_MAX;
+  for (const CapacityRow& row : *rows) {
+    const int32_t groups = row.kv_groups[0];
+    EXPECT_THAT(row.kv_groups, Each(groups));
+    EXPECT_EQ(row.classes[0].BlockBytes(), mqa * static_cast<size_t>(groups));
+    EXPECT_EQ(row.pool.blocks[0], kGiB / static_cast<int64_t>(row.classes[0].BlockBytes()));
+    EXPECT_EQ(row.own_groups, groups == 8);
+    EXPECT_LT(row.weight_bytes, last_weights);
+    last_weights = row.weight_bytes;
   }
+  // 2 * 16 layers * 8 groups * 64 * 2 bytes = 32 KiB a token: 32768 tokens in a GiB.
+  EXPECT_THAT((*rows)[2].sequences, ElementsAre(16));
+  EXPECT_THAT((*rows)[5].sequences, ElementsAre(128));
 }
 
-TEST(CapacityPlannerTest, WhatFitsFitsAndOneMoreDoesNot) {
-  const unsigned seed = std::random_device{}();
-  SCOPED_TRACE(testing::Message() << "seed " << seed);
-  std::mt19937_64 random(seed);
-  for (int i = 0; i < 1000; ++i) {
-    KvLayout layout = SmallLayout();
-    layout.block_tokens = 16 << (random() % 6);
-    for (auto& layer : layout.layers) layer.kv_groups = 1 + static_cast<int32_t>(random() % 32);
-    const auto memory = static_cast<int64_t>(random() % (int64_t{1} << 40));
-    const auto context = 1 + static_cast<int32_t>(random() % 200000);
-    const KvCapacity capacity = PlanKvCapacity({layout}, memory, context);
-    const auto block_bytes = static_cast<int64_t>(layout.BlockBytes());
-    const int64_t sequence_bytes = layout.BlocksFor(context) * block_bytes;
-    ASSERT_LE(capacity.blocks * block_bytes, memory);
-    ASSERT_GT((capacity.blocks + 1) * block_bytes, memory);
-    ASSERT_LE(capacity.sequences * sequence_bytes, memory);
-    ASSERT_GT((capacity.sequences + 1) * sequence_bytes, memory);
+TEST(CapacityPlannerTest, TheModelsOwnGroupsAreThereWhoeverElseIs) {
+  CapacityQuestion question = Question();
+  question.kv_groups = {1, 8, 1};
+  question.kv_dtypes = {kernels::DType::kBF16, kernels::DType::kF32};
+  question.block_tokens = {16, 64};
+  const auto rows = PlanCapacity(Llama1b(), question);
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  ASSERT_EQ(rows->size(), 8u);
+  EXPECT_TRUE((*rows)[3].own_groups);
+  EXPECT_EQ((*rows)[3].classes[0].dtype, kernels::DType::kF32);
+  EXPECT_EQ((*rows)[3].classes[0].block_tokens, 64);
+  EXPECT_FALSE((*rows)[4].own_groups);
+}
+
+TEST(CapacityPlannerTest, AListOfGroupsByLayerIsItsOwnRow) {
+  ModelConfig config = Llama1b();
+  config.kv_groups[3] = 1;
+  CapacityQuestion question = Question();
+  question.kv_groups = {8, 4};
+  const auto rows = PlanCapacity(config, question);
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  ASSERT_EQ(rows->size(), 3u);
+  EXPECT_FALSE((*rows)[0].own_groups);
+  EXPECT_TRUE((*rows)[1].own_groups);
+  EXPECT_EQ((*rows)[1].classes[0].TokenBytes(), 2u * (15 * 8 + 1) * 64 * 2);
+}
+
+TEST(CapacityPlannerTest, WeightsTakeTheirPartOfWhatIsTheirsToo) {
+  CapacityQuestion question = Question();
+  question.weights_included = true;
+  question.memory_bytes = 3 * kGiB;
+  question.kv_groups = {32, 1};
+  const auto rows = PlanCapacity(Llama1b(), question);
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  for (const CapacityRow& row : *rows) {
+    EXPECT_EQ(row.pool.bytes, PlanKvPool(row.classes, 3 * kGiB - row.weight_bytes).bytes);
   }
+  question.memory_bytes = kGiB;
+  EXPECT_EQ(PlanCapacity(Llama1b(), question)->front().pool.bytes, 0) << "no room for the weights";
 }
 
-TEST(CapacityPlannerTest, AWindowBoundsWhatALongSequenceHolds) {
-  KvLayout windowed = SmallLayout();
-  windowed.window = 64;
-  constexpr int32_t kBlock = 16384;
-  EXPECT_EQ(SequenceKvBytes({windowed}, 16), kBlock);
-  EXPECT_EQ(SequenceKvBytes({windowed}, 100000), 5 * kBlock) << "64 positions touch 5 blocks";
-  EXPECT_EQ(SequenceKvBytes({SmallLayout(), windowed}, 160), 15 * kBlock);
-  EXPECT_EQ(PlanKvCapacity({SmallLayout(), windowed}, 31 * kBlock, 160).sequences, 2);
+TEST(CapacityPlannerTest, QuestionsWithoutAnAnswerAreRefused) {
+  CapacityQuestion question = Question();
+  question.memory_bytes = 0;
+  EXPECT_THAT(Complaint(question), HasSubstr("above 0"));
+  question = Question();
+  question.block_tokens = {48};
+  EXPECT_THAT(Complaint(question), HasSubstr("48"));
+  question = Question();
+  question.context_tokens = {131073};
+  EXPECT_THAT(Complaint(question), HasSubstr("choose 1 to 131072"));
+  question = Question();
+  question.max_context_tokens = 1024;
+  EXPECT_THAT(Complaint(question), HasSubstr("choose 1 to 1024"));
+  question.max_context_tokens = 131073;
+  EXPECT_THAT(Complaint(question), HasSubstr("131072 of this model"));
+  question = Question();
+  question.kv_groups = {5};
+  EXPECT_THAT(Complaint(question), HasSubstr("32, 16, 8, 4, 2, 1"));
+  question = Question();
+  question.kv_dtypes.clear();
+  EXPECT_THAT(Complaint(question), HasSubstr("at least one"));
 }
 
 }  // namespace

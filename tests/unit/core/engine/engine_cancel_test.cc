@@ -158,7 +158,7 @@ TEST_P(EngineCancelTest, WorksWhileDraining) {
 }
 
 // It has left the queue's places when it started.
-TEST_P(EngineCancelTest, WhoWaitsAfterAPreemptionHoldsNoPlaceInTheQueueToGiveBack) {
+TEST_P(EngineCancelTest, WhoWaitsAfterAPreemptionHoldsAPlaceInTheQueueAndGivesItBackOnce) {
   EngineHarness::Options options = Options();
   options.engine.max_step_tokens = 64;
   options.engine.overcommit = true;
@@ -176,6 +176,8 @@ TEST_P(EngineCancelTest, WhoWaitsAfterAPreemptionHoldsNoPlaceInTheQueueToGiveBac
     ASSERT_LT(step, 100);
     h.engine.Step();
   }
+  EXPECT_EQ(h.engine.Submit(h.MakeRequest(Prompt(200), 5)).code(),
+            absl::StatusCode::kResourceExhausted);
   h.engine.Cancel(ids[1]);
   h.engine.Step();
   EXPECT_EQ(h.sink.of(ids[1]).finish->reason, FinishReason::kCancelled);

@@ -53,32 +53,17 @@ TEST(KvReportTest, Fp8NamesItsScales) {
   PrintModel(config, layouts, out);
   EXPECT_THAT(out.str(), HasSubstr("KV per token   66 KiB  = 32 layers x K and V x 8 groups x "
                                    "(128 x 1 byte + 4 of scale) (fp8_e4m3)"));
-  EXPECT_EQ(ModelJson(config, layouts, {}, {})["kv_dtype"], "fp8_e4m3");
-}
-
-TEST(KvReportTest, TheCapacityTableCountsSequencesByContext) {
-  const KvLayouts layouts =
-      MakeKvLayouts(*NamedModelShape("llama-3.1-8b"), 16, kernels::DType::kBF16);
-  std::ostringstream out;
-  const int64_t memory[] = {int64_t{16} << 30};
-  const int32_t contexts[] = {2048, 131072};
-  PrintCapacity(layouts, memory, contexts, out);
-  EXPECT_THAT(out.str(), HasSubstr("16 GiB      8192  131072       64          1"));
+  EXPECT_EQ(ModelJson(config, layouts)["kv_dtype"], "fp8_e4m3");
 }
 
 TEST(KvReportTest, JsonHasTheSizesThatTheTablesShow) {
   const ModelConfig config = *NamedModelShape("llama-3.1-8b");
   const KvLayouts layouts = MakeKvLayouts(config, 16, kernels::DType::kBF16);
-  const int64_t memory[] = {int64_t{16} << 30};
-  const int32_t contexts[] = {2048, 131072};
-  const nlohmann::ordered_json json = ModelJson(config, layouts, memory, contexts);
+  const nlohmann::ordered_json json = ModelJson(config, layouts);
   EXPECT_EQ(json["attention"], "GQA");
   ASSERT_EQ(json["kv_classes"].size(), 1u);
   EXPECT_EQ(json["kv_classes"][0]["block_bytes"], 2 << 20);
   EXPECT_EQ(json["kv_classes"][0]["token_bytes"], 131072);
-  ASSERT_EQ(json["capacity"].size(), 2u);
-  EXPECT_EQ(json["capacity"][0]["sequences"], 64);
-  EXPECT_EQ(json["capacity"][1]["sequences"], 1);
 }
 
 }  // namespace

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "core/model/model_config.h"
+
+// What commands that look at a model's shape take.
+
+namespace quire::cli {
+
+// A model directory, or the name of a known shape. NotFound lists those.
+absl::StatusOr<ModelConfig> FindModel(const std::string& model);
+std::string FindModelHelp();
+
+// "f32", "f16", "bf16" and "fp8_e4m3".
+std::vector<std::string> KvDTypeNames();
+// One of those; any other text: what the server would choose, the type that it computes in.
+kernels::DType ChooseKvDType(const std::string& name, const ModelConfig& config);
+
+}  // namespace quire::cli

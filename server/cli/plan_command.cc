@@ -1,0 +1,149 @@
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "core/base/status_macros.h"
+#include "core/capacity/group_dial.h"
+#include "server/cli/commands.h"
+#include "server/cli/kv_report.h"
+#include "server/cli/model_argument.h"
+#include "server/cli/plan_report.h"
+
+namespace quire::cli {
+namespace {
+
+struct PlanOptions {
+  std::string model;
+  int64_t kv_memory = int64_t{4} << 30;
+  int64_t total_memory = 0;
+  std::vector<std::string> groups = {"all"};
+  std::vector<std::string> kv_dtypes = {"auto"};
+  std::vector<int32_t> block_tokens = {16};
+  std::vector<int32_t> contexts;
+  int32_t max_context = 0;
+  int32_t max_step_tokens = 512;
+  int32_t steps_in_flight = 1;
+  std::vector<std::string> budgets;
+  bool json = false;
+};
+
+absl::StatusOr<std::vector<int32_t>> ParseGroups(const PlanOptions& options,
+                                                 const ModelConfig& config) {
+  std::vector<int32_t> counts;
+  for (const std::string& text : options.groups) {
+    if (text == "all") return GroupCounts(config);
+    if (text == "own") continue;
+    int32_t groups = 0;
+    if (!absl::SimpleAtoi(text, &groups)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--groups ", text, ": name numbers, 'all', or 'own' for the model's own"));
+    }
+    counts.push_back(groups);
+  }
+  return counts;
+}
+
+// "gold=2GiB"
+absl::StatusOr<std::vector<PlanBudget>> ParseBudgets(const std::vector<std::string>& texts) {
+  std::vector<PlanBudget> budgets;
+  for (const std::string& text : texts) {
+    const size_t sign = text.rfind('=');
+    std::string size = sign == std::string::npos ? "" : text.substr(sign + 1);
+    const std::string complaint = CLI::AsSizeValue(false)(size);
+    int64_t bytes = 0;
+    if (sign == 0 || !complaint.empty() || !absl::SimpleAtoi(size, &bytes) || bytes < 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--budget ", text, ": must be NAME=SIZE, such as gold=2GiB"));
+    }
+    budgets.push_back({.name = text.substr(0, sign), .bytes = bytes});
+  }
+  return budgets;
+}
+
+absl::Status Plan(const PlanOptions& options) {
+  QUIRE_ASSIGN_OR_RETURN(const ModelConfig config, FindModel(options.model));
+  QUIRE_ASSIGN_OR_RETURN(const std::vector<PlanBudget> budgets, ParseBudgets(options.budgets));
+  CapacityQuestion question;
+  question.weights_included = options.total_memory > 0;
+  question.memory_bytes = question.weights_included ? options.total_memory : options.kv_memory;
+  QUIRE_ASSIGN_OR_RETURN(question.kv_groups, ParseGroups(options, config));
+  for (const std::string& name : options.kv_dtypes) {
+    question.kv_dtypes.push_back(ChooseKvDType(name, config));
+  }
+  question.block_tokens = options.block_tokens;
+  question.max_context_tokens = options.max_context;
+  question.context_tokens = options.contexts;
+  if (question.context_tokens.empty()) {
+    question.context_tokens =
+        DefaultContexts(options.max_context > 0 ? options.max_context : config.max_positions);
+  }
+  question.in_flight_tokens = int64_t{options.max_step_tokens} * options.steps_in_flight;
+  QUIRE_ASSIGN_OR_RETURN(const std::vector<CapacityRow> rows, PlanCapacity(config, question));
+  if (options.json) {
+    std::cout << PlanJson(config, question, rows, budgets).dump(2) << '\n';
+  } else {
+    PrintPlan(config, question, rows, budgets, std::cout);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Command AddPlanCommand(CLI::App* root) {
+  auto options = std::make_shared<PlanOptions>();
+  CLI::App* app =
+      root->add_subcommand("plan", "What fits in memory, as a function of the number of KV groups");
+  app->add_option("model", options->model, FindModelHelp())->required();
+  CLI::Option* const kv_memory =
+      app->add_option("--kv-memory", options->kv_memory, "Memory of the KV cache (default: 4GiB)")
+          ->transform(CLI::AsSizeValue(false));
+  app->add_option("--total-memory", options->total_memory,
+                  "Memory of KV cache and weights together, what steps need beside it left out")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::PositiveNumber)
+      ->excludes(kv_memory);
+  app->add_option("--groups", options->groups,
+                  "Numbers of KV groups to compare with the model's own: 8,4,1, 'all' or 'own'")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->capture_default_str();
+  std::vector<std::string> dtypes = KvDTypeNames();
+  dtypes.emplace_back("auto");
+  app->add_option("--kv-dtype", options->kv_dtypes,
+                  "Number types of keys and values; auto: what the server computes in")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::IsMember(dtypes))
+      ->capture_default_str();
+  app->add_option("--block-tokens", options->block_tokens, "Tokens a KV block")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->capture_default_str();
+  app->add_option("--context", options->contexts,
+                  "Tokens of a sequence, prompt and answer together")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app->add_option("--max-context", options->max_context,
+                  "Longest context served, as for quire-server (default: the model's own)")
+      ->check(CLI::PositiveNumber);
+  app->add_option("--max-step-tokens", options->max_step_tokens,
+                  "As for quire-server; layers with a window keep so much more")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app->add_option("--steps-in-flight", options->steps_in_flight,
+                  "Steps that run or are launched at once: 1 on a CPU, 2 on a GPU")
+      ->check(CLI::Range(1, 2))
+      ->capture_default_str();
+  app->add_option("--budget", options->budgets,
+                  "A tenant's kv_reserved or kv_limit, such as gold=2GiB; may be repeated")
+      ->allow_extra_args(false);
+  app->add_flag("--json", options->json, "Print one JSON object");
+  return {app, [options] {
+            const absl::Status status = Plan(*options);
+            return status.ok() ? kExitOk : ReportError("quire plan", status);
+          }};
+}
+
+}  // namespace quire::cli
