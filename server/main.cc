@@ -206,8 +206,10 @@ absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
   const absl::Cleanup disarm = [&signals] { signals.Disarm(); };  // before the loop goes
   std::unique_ptr<GrpcServer> admin;  // says how a drain goes, so it ends after the server
   if (config.admin_listen.has_value()) {
-    const AdminServices services = {
-        .engine = &model->engine(), .tenants = &directory, .signals = &signals};
+    const AdminServices services = {.engine = &model->engine(),
+                                    .model = model.get(),
+                                    .tenants = &directory,
+                                    .signals = &signals};
     QUIRE_ASSIGN_OR_RETURN(admin,
                            GrpcServer::Listen(config, {"--admin-listen", *config.admin_listen},
                                               v1::AdminService::service_full_name(),

@@ -63,6 +63,15 @@ int64_t WeightBytes(const ModelConfig& config, kernels::DType compute) {
   return config.NumParameters() * static_cast<int64_t>(kernels::DTypeBytes(compute));
 }
 
+std::vector<int32_t> DefaultContexts(int32_t max_tokens) {
+  std::vector<int32_t> contexts = {max_tokens};
+  while (contexts.size() < 4 && contexts.back() / 4 >= 16) {
+    contexts.push_back(contexts.back() / 4);
+  }
+  std::reverse(contexts.begin(), contexts.end());
+  return contexts;
+}
+
 absl::StatusOr<std::vector<CapacityRow>> PlanCapacity(const ModelConfig& config,
                                                       const CapacityQuestion& question) {
   QUIRE_RETURN_IF_ERROR(Validate(config, question));

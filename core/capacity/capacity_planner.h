@@ -13,6 +13,9 @@ namespace quire {
 // Bytes of the weights when they are computed in `compute`. Pure.
 int64_t WeightBytes(const ModelConfig& config, kernels::DType compute);
 
+// Four lengths up to `max_tokens`, each a quarter of the next, none below 16. Pure.
+std::vector<int32_t> DefaultContexts(int32_t max_tokens);
+
 // What to lay out, and how. Every combination of groups, types and block sizes is a row.
 struct CapacityQuestion {
   // Of the KV cache; or of it and the weights, which fewer groups make smaller.

@@ -37,6 +37,9 @@ class LocalModelEngine final : public ModelEngine {
   const KvLayouts& kv_layouts() const override { return layouts_; }
   const EngineOptions& options() const override { return options_.engine; }
   int64_t weight_bytes() const override { return runner_->weight_bytes(); }
+  int64_t in_flight_tokens() const override {
+    return options_.engine.InFlightTokens(device_->InFlightDepth());
+  }
   bool has_prefix_cache() const override { return has_prefix_cache_; }
   std::string device_description() const override { return device_->Description(); }
   int64_t swap_memory_bytes() const override { return swap_memory_bytes_; }
@@ -133,8 +136,7 @@ absl::Status LocalModelEngine::AllocateKv(size_t available) {
   QUIRE_ASSIGN_OR_RETURN(arena_memory_, AllocateOnDevice(device_.get(), bytes, "the KV cache"));
   runner_->PlaceKv(arena_memory_.data());
   arena_ = std::make_unique<SlabArena>(bytes, KvCacheManager::SlabBytes(layouts_, bytes));
-  kv_ = std::make_unique<KvCacheManager>(layouts_, arena_.get(),
-                                         options_.engine.InFlightTokens(device_->InFlightDepth()));
+  kv_ = std::make_unique<KvCacheManager>(layouts_, arena_.get(), in_flight_tokens());
   has_prefix_cache_ = options_.prefix_cache && kv_->EnablePrefixCache();
   return SetUpSwapping(bytes);
 }

@@ -62,6 +62,8 @@ class ModelEngine {
   virtual const KvLayouts& kv_layouts() const = 0;
   virtual const EngineOptions& options() const = 0;  // with everything derived filled in
   virtual int64_t weight_bytes() const = 0;
+  // See EngineOptions::InFlightTokens.
+  virtual int64_t in_flight_tokens() const = 0;
   // Not with window layers, even if it was asked for.
   virtual bool has_prefix_cache() const = 0;
   virtual std::string device_description() const = 0;

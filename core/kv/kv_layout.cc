@@ -33,6 +33,12 @@ size_t KvLayout::TokenBytes() const {
   return bytes;
 }
 
+size_t TokenBytes(const KvLayouts& classes) {
+  size_t bytes = 0;
+  for (const KvLayout& layout : classes) bytes += layout.TokenBytes();
+  return bytes;
+}
+
 int32_t KvLayout::MostBlocks(int64_t tokens, int64_t in_flight_tokens) const {
   const int32_t all = BlocksFor(tokens);
   if (window == 0) return all;

@@ -54,6 +54,9 @@ struct KvLayout {
 // A model's cache classes, the one without a window first.
 using KvLayouts = std::vector<KvLayout>;
 
+// Bytes one token's K and V take in all classes.
+size_t TokenBytes(const KvLayouts& classes);
+
 // The views of all classes' layers, in the order of the model's layers.
 std::vector<kernels::KvLayerView> ModelLayerViews(const KvLayouts& classes, std::byte* base);
 

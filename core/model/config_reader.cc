@@ -79,14 +79,27 @@ absl::Status CheckHeadDim(const JsonFields& fields, const char* field, int64_t h
                    fields.Has(field) ? "" : " (hidden_size / num_attention_heads)"));
 }
 
+namespace {
+
+absl::Status ReadGroups(const JsonFields& fields, ModelConfig* config) {
+  constexpr char kField[] = "num_key_value_heads";
+  const json* value = fields.Find(kField);
+  if (value != nullptr && value->is_array()) return ReadGroupList(fields, kField, config);
+  const int64_t heads = config->num_heads;
+  QUIRE_ASSIGN_OR_RETURN(const int64_t groups, fields.IntOr(kField, heads, 1, heads));
+  if (heads % groups != 0) {
+    return fields.Error(kField, absl::StrCat("a divisor of num_attention_heads, which is ", heads));
+  }
+  config->kv_groups.assign(static_cast<size_t>(config->num_layers), static_cast<int32_t>(groups));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::Status ReadHeads(const JsonFields& fields, int32_t default_head_dim, ModelConfig* config) {
   QUIRE_ASSIGN_OR_RETURN(const int64_t heads, fields.Int("num_attention_heads", 1, kMaxHeads));
-  QUIRE_ASSIGN_OR_RETURN(const int64_t groups,
-                         fields.IntOr("num_key_value_heads", heads, 1, heads));
-  if (heads % groups != 0) {
-    return fields.Error("num_key_value_heads",
-                        absl::StrCat("a divisor of num_attention_heads, which is ", heads));
-  }
+  config->num_heads = static_cast<int32_t>(heads);
+  QUIRE_RETURN_IF_ERROR(ReadGroups(fields, config));
   if (!fields.Has("head_dim") && default_head_dim == 0 && config->hidden_size % heads != 0) {
     return fields.Error("head_dim",
                         absl::StrCat("given when num_attention_heads (", heads,
@@ -96,8 +109,6 @@ absl::Status ReadHeads(const JsonFields& fields, int32_t default_head_dim, Model
   QUIRE_ASSIGN_OR_RETURN(const int64_t head_dim,
                          fields.IntOr("head_dim", fallback, kHeadDimUnit, kMaxHeadDim));
   QUIRE_RETURN_IF_ERROR(CheckHeadDim(fields, "head_dim", head_dim));
-  config->num_heads = static_cast<int32_t>(heads);
-  config->kv_groups.assign(static_cast<size_t>(config->num_layers), static_cast<int32_t>(groups));
   config->head_dim = static_cast<int32_t>(head_dim);
   return absl::OkStatus();
 }
@@ -177,6 +188,30 @@ absl::StatusOr<const json*> LayerList(const JsonFields& fields, const char* fiel
                         absl::StrCat("a list with an entry for each of ", num_layers, " layers"));
   }
   return list;
+}
+
+absl::StatusOr<std::vector<int32_t>> ReadSizeList(const JsonFields& fields, const char* field,
+                                                  int32_t num_layers, int64_t max) {
+  QUIRE_ASSIGN_OR_RETURN(const json* list, LayerList(fields, field, num_layers));
+  std::vector<int32_t> sizes;
+  for (const json& value : *list) {
+    if (!value.is_number_integer() || !(value >= 1 && value <= max)) {
+      return fields.Error(field, absl::StrCat("a list of integers in [1, ", max, "]"));
+    }
+    sizes.push_back(value.get<int32_t>());
+  }
+  return sizes;
+}
+
+absl::Status ReadGroupList(const JsonFields& fields, const char* field, ModelConfig* config) {
+  QUIRE_ASSIGN_OR_RETURN(config->kv_groups,
+                         ReadSizeList(fields, field, config->num_layers, config->num_heads));
+  for (const int32_t groups : config->kv_groups) {
+    if (config->num_heads % groups == 0) continue;
+    return fields.Error(
+        field, absl::StrCat("a list of divisors of num_attention_heads, ", config->num_heads));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace quire

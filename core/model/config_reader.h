@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "core/model/model_config.h"
@@ -32,6 +33,8 @@ absl::Status ReadDecoder(const JsonFields& fields, const DecoderDefaults& defaul
 // The parts of ReadDecoder, for architectures that write some of it in another way.
 absl::Status ReadSizes(const JsonFields& fields, ModelConfig* config);
 absl::Status ReadIntermediateSize(const JsonFields& fields, ModelConfig* config);
+// "num_key_value_heads" may be a list with one number a layer: what `quire regroup` writes where
+// layers differ, as no field of these architectures can say it otherwise.
 absl::Status ReadHeads(const JsonFields& fields, int32_t default_head_dim, ModelConfig* config);
 absl::Status ReadSwitches(const JsonFields& fields, const DecoderDefaults& defaults,
                           ModelConfig* config);
@@ -55,5 +58,10 @@ absl::Status ReadWindows(const JsonFields& fields, const WindowRule& rule, Model
 // A list with one entry a layer.
 absl::StatusOr<const nlohmann::json*> LayerList(const JsonFields& fields, const char* field,
                                                 int32_t num_layers);
+// A list of integers in [1, max], one a layer.
+absl::StatusOr<std::vector<int32_t>> ReadSizeList(const JsonFields& fields, const char* field,
+                                                  int32_t num_layers, int64_t max);
+// KV groups as such a list; each must divide config->num_heads.
+absl::Status ReadGroupList(const JsonFields& fields, const char* field, ModelConfig* config);
 
 }  // namespace quire

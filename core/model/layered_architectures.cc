@@ -21,19 +21,6 @@ using nlohmann::json;
 constexpr double kMaxMultiplier = 1024;
 constexpr int64_t kNasSizeUnit = 256;  // feed-forward sizes of Nemotron-NAS are multiples of it
 
-absl::StatusOr<std::vector<int32_t>> ReadSizeList(const JsonFields& fields, const char* field,
-                                                  int32_t num_layers, int64_t max) {
-  QUIRE_ASSIGN_OR_RETURN(const json* list, LayerList(fields, field, num_layers));
-  std::vector<int32_t> sizes;
-  for (const json& value : *list) {
-    if (!value.is_number_integer() || !(value >= 1 && value <= max)) {
-      return fields.Error(field, absl::StrCat("a list of integers in [1, ", max, "]"));
-    }
-    sizes.push_back(value.get<int32_t>());
-  }
-  return sizes;
-}
-
 // The largest of the per-layer values are the ones that stand for the whole model.
 void SetLargest(ModelConfig* config) {
   const auto largest = [](const std::vector<int32_t>& values, int32_t otherwise) {
@@ -41,18 +28,6 @@ void SetLargest(ModelConfig* config) {
   };
   config->num_heads = largest(config->layer_heads, config->num_heads);
   config->intermediate_size = largest(config->layer_intermediate_sizes, config->intermediate_size);
-}
-
-absl::Status ReadGroupList(const JsonFields& fields, ModelConfig* config) {
-  constexpr char kField[] = "num_key_value_heads_per_layer";
-  QUIRE_ASSIGN_OR_RETURN(config->kv_groups,
-                         ReadSizeList(fields, kField, config->num_layers, config->num_heads));
-  for (const int32_t groups : config->kv_groups) {
-    if (config->num_heads % groups == 0) continue;
-    return fields.Error(
-        kField, absl::StrCat("a list of divisors of num_attention_heads, ", config->num_heads));
-  }
-  return absl::OkStatus();
 }
 
 // One of "attention" and "ffn" of an entry of block_configs. Fields that ask for another kind of
@@ -112,15 +87,25 @@ absl::Status ReadBlockConfigs(const JsonFields& fields, ModelConfig* config) {
   return absl::OkStatus();
 }
 
+// These have a field of their own for groups that differ, which counts alone.
+absl::Status RefuseSecondGroupList(const JsonFields& fields) {
+  const json* groups = fields.Find("num_key_value_heads");
+  if (groups == nullptr || !groups->is_array()) return absl::OkStatus();
+  return fields.Error("num_key_value_heads",
+                      "one number: groups that differ from layer to layer are in "
+                      "num_key_value_heads_per_layer or block_configs");
+}
+
 }  // namespace
 
 absl::Status ReadDeciLm(const JsonFields& fields, ModelConfig* config) {
   QUIRE_RETURN_IF_ERROR(ReadSizes(fields, config));
+  QUIRE_RETURN_IF_ERROR(RefuseSecondGroupList(fields));
   QUIRE_RETURN_IF_ERROR(ReadHeads(fields, 0, config));
   if (fields.Has("block_configs")) {
     QUIRE_RETURN_IF_ERROR(ReadBlockConfigs(fields, config));
   } else {
-    QUIRE_RETURN_IF_ERROR(ReadGroupList(fields, config));
+    QUIRE_RETURN_IF_ERROR(ReadGroupList(fields, "num_key_value_heads_per_layer", config));
     QUIRE_RETURN_IF_ERROR(ReadIntermediateSize(fields, config));
   }
   SetLargest(config);

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "quire/v1/admin.grpc.pb.h"
+#include "server/cli/plan_report.h"
 #include "server/cli/server_connection.h"
 #include "server/cli/tenant_table.h"
 #include "server/cli/text_format.h"
@@ -57,6 +58,44 @@ void PrintUsage(const v1::GetTenantUsageResponse& response) {
                   absl::StrCat(usage.prompt_tokens()), absl::StrCat(usage.cached_tokens()),
                   absl::StrCat(usage.generated_tokens()), absl::StrCat(usage.preemptions())});
   }
+  table.Print(std::cout);
+}
+
+void PrintCapacity(const v1::PlanCapacityResponse& plan) {
+  const std::vector<int32_t> contexts(plan.context_tokens().begin(), plan.context_tokens().end());
+  std::vector<PlanRow> rows;
+  for (const v1::CapacityRow& row : plan.rows()) {
+    PlanRow& out = rows.emplace_back();
+    out.own = row.served();
+    out.kv_groups.assign(row.kv_groups().begin(), row.kv_groups().end());
+    out.kv_dtype = row.kv_dtype();
+    out.block_tokens = row.block_tokens();
+    out.token_bytes = static_cast<int64_t>(row.token_bytes());
+    out.kv_bytes = static_cast<int64_t>(row.kv_bytes());
+    if (row.classes_size() == 1) {
+      out.block_bytes = static_cast<int64_t>(row.classes(0).block_bytes());
+      out.blocks = static_cast<int64_t>(row.classes(0).blocks());
+    }
+    out.sequences.assign(row.sequences().begin(), row.sequences().end());
+  }
+  std::cout << plan.model() << ": sequences at once, by tokens of prompt and answer together\n\n";
+  PrintPlanRows(rows, static_cast<int32_t>(plan.query_heads()), contexts, std::cout);
+  std::cout << "*: as the server is\n";
+  if (plan.tenants().empty()) return;
+  std::vector<std::string> header = {"tenant", "KV"};
+  for (const int32_t context : contexts) header.push_back(absl::StrCat("at ", context));
+  TextTable table(std::move(header));
+  const auto add = [&](const std::string& name, uint64_t bytes, const auto& sequences) {
+    std::vector<std::string> cells = {name, FormatBytes(static_cast<int64_t>(bytes))};
+    for (const uint64_t count : sequences) cells.push_back(absl::StrCat(count));
+    table.AddRow(std::move(cells));
+  };
+  for (const v1::TenantCapacity& tenant : plan.tenants()) {
+    add(tenant.name() + ", reserved", tenant.reserved_bytes(), tenant.reserved_sequences());
+    if (tenant.limit_bytes() == 0) continue;
+    add(tenant.name() + ", limit", tenant.limit_bytes(), tenant.limit_sequences());
+  }
+  std::cout << '\n';
   table.Print(std::cout);
 }
 
@@ -122,6 +161,47 @@ int RunInvariants(const ServerOptions& server) {
   return response.violations().empty() ? kExitOk : kExitError;
 }
 
+grpc::Status Plan(Stub* stub, grpc::ClientContext* context,
+                  const v1::PlanCapacityRequest& request) {
+  v1::PlanCapacityResponse response;
+  grpc::Status status = stub->PlanCapacity(context, request, &response);
+  if (status.ok()) PrintCapacity(response);
+  return status;
+}
+
+struct PlanQuestion {
+  std::optional<uint64_t> kv_memory;
+  std::vector<uint32_t> groups, block_tokens, contexts;
+  std::vector<std::string> kv_dtypes;
+};
+
+CLI::App* AddPlan(CLI::App* admin, PlanQuestion* question) {
+  CLI::App* app = admin->add_subcommand(
+      "plan", "What the KV cache and the tenants' budgets hold, and would hold otherwise");
+  app->fallthrough();
+  app->add_option("--kv-memory", question->kv_memory, "Instead of the server's own KV cache")
+      ->transform(CLI::AsSizeValue(false));
+  const auto add = [app](const char* name, auto& values, const char* help) {
+    app->add_option(name, values, help)->delimiter(',')->allow_extra_args(false);
+  };
+  add("--groups", question->groups, "Numbers of KV groups to compare (default: all)");
+  add("--kv-dtype", question->kv_dtypes, "Number types of keys and values (default: the server's)");
+  add("--block-tokens", question->block_tokens, "Tokens a KV block (default: the server's)");
+  add("--context", question->contexts, "Tokens of a sequence, prompt and answer together");
+  return app;
+}
+
+v1::PlanCapacityRequest MakeRequest(const PlanQuestion& question) {
+  v1::PlanCapacityRequest request;
+  if (question.kv_memory.has_value()) request.set_kv_bytes(*question.kv_memory);
+  request.mutable_kv_groups()->Assign(question.groups.begin(), question.groups.end());
+  request.mutable_kv_dtypes()->Assign(question.kv_dtypes.begin(), question.kv_dtypes.end());
+  request.mutable_block_tokens()->Assign(question.block_tokens.begin(),
+                                         question.block_tokens.end());
+  request.mutable_context_tokens()->Assign(question.contexts.begin(), question.contexts.end());
+  return request;
+}
+
 grpc::Status Drain(Stub* stub, grpc::ClientContext* context) {
   v1::DrainResponse response;
   return stub->Drain(context, {}, &response);
@@ -152,12 +232,19 @@ Command AddAdminCommand(CLI::App* root) {
   CLI::App* invariants = app->add_subcommand(
       "invariants", "What does not agree in the server's accounts; exit code 1 if anything");
   invariants->fallthrough();
+  auto question = std::make_shared<PlanQuestion>();
+  CLI::App* plan = AddPlan(app, question.get());
   app->add_subcommand("drain", "End the server as SIGTERM does")->fallthrough();
   return {app, [=] {
             if (load->parsed()) return Run(*server, Load);
             if (usage->parsed()) return Run(*server, Usage);
             if (tenants->parsed()) return Run(*server, Tenants);
             if (invariants->parsed()) return RunInvariants(*server);
+            if (plan->parsed()) {
+              return Run(*server, [&](Stub* stub, grpc::ClientContext* context) {
+                return Plan(stub, context, MakeRequest(*question));
+              });
+            }
             if (!flush->parsed()) return Run(*server, Drain);
             return Run(*server, [&](Stub* stub, grpc::ClientContext* context) {
               return Flush(stub, context, *flushed);

@@ -55,15 +55,6 @@ std::string DescribeAttention(const ModelConfig& config) {
                          shape.max_q_per_group == 1 ? "head" : "heads", heads);
 }
 
-std::vector<int32_t> DefaultContexts(int32_t max_positions) {
-  std::vector<int32_t> contexts = {max_positions};
-  while (contexts.size() < 4 && contexts.back() / 4 >= 16) {
-    contexts.push_back(contexts.back() / 4);
-  }
-  std::reverse(contexts.begin(), contexts.end());
-  return contexts;
-}
-
 void PrintModel(const ModelConfig& config, const KvLayouts& classes, std::ostream& out) {
   const auto line = [&out](const char* name, const std::string& value) {
     out << absl::StrFormat("%-14s %s\n", name, value);

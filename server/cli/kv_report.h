@@ -17,9 +17,6 @@ namespace quire::cli {
 // "GQA: 32 query heads, 8 KV groups, 4 query heads per group (MHA = 32, MQA = 1)".
 std::string DescribeAttention(const ModelConfig& config);
 
-// Four lengths up to `max_positions`, each a quarter of the next, none below 16.
-std::vector<int32_t> DefaultContexts(int32_t max_positions);
-
 void PrintModel(const ModelConfig& config, const KvLayouts& classes, std::ostream& out);
 
 nlohmann::ordered_json ModelJson(const ModelConfig& config, const KvLayouts& classes);

@@ -14,23 +14,30 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // "8", "32 (MHA)", "4 to 16".
-std::string GroupsName(const ModelConfig& config, const CapacityRow& row) {
-  ModelConfig model = config;
-  model.kv_groups = row.kv_groups;
-  const AttentionShape shape = ShapeOfAttention(model);
-  if (shape.min_groups != shape.max_groups) {
-    return absl::StrCat(shape.min_groups, " to ", shape.max_groups);
+std::string GroupsName(const std::vector<int32_t>& groups, int32_t query_heads) {
+  int32_t fewest = 0, most = 0;
+  for (const int32_t count : groups) {
+    if (count == 0) continue;  // a layer without attention
+    fewest = fewest == 0 ? count : std::min(fewest, count);
+    most = std::max(most, count);
   }
-  const char* kind = shape.kind == AttentionShape::Kind::kMha   ? " (MHA)"
-                     : shape.kind == AttentionShape::Kind::kMqa ? " (MQA)"
-                                                                : "";
-  return absl::StrCat(shape.max_groups, kind);
+  if (fewest != most) return absl::StrCat(fewest, " to ", most);
+  return absl::StrCat(most, most == query_heads ? " (MHA)" : most == 1 ? " (MQA)" : "");
 }
 
-int64_t TokenBytes(const CapacityRow& row) {
-  size_t bytes = 0;
-  for (const KvLayout& layout : row.classes) bytes += layout.TokenBytes();
-  return static_cast<int64_t>(bytes);
+PlanRow MakePlanRow(const CapacityRow& row) {
+  const KvLayout& first = row.classes[0];
+  PlanRow plan = {.own = row.own_groups,
+                  .kv_groups = row.kv_groups,
+                  .kv_dtype = kernels::DTypeName(first.dtype),
+                  .block_tokens = first.block_tokens,
+                  .token_bytes = static_cast<int64_t>(TokenBytes(row.classes)),
+                  .kv_bytes = row.pool.bytes,
+                  .sequences = row.sequences};
+  if (row.classes.size() > 1) return plan;
+  plan.block_bytes = static_cast<int64_t>(first.BlockBytes());
+  plan.blocks = row.pool.blocks[0];
+  return plan;
 }
 
 const CapacityRow& OwnRow(const std::vector<CapacityRow>& rows) {
@@ -57,37 +64,41 @@ void PrintBudgets(const CapacityQuestion& question, const CapacityRow& own,
 
 }  // namespace
 
+void PrintPlanRows(const std::vector<PlanRow>& rows, int32_t query_heads,
+                   const std::vector<int32_t>& contexts, std::ostream& out) {
+  const bool one_class =
+      std::all_of(rows.begin(), rows.end(), [](const PlanRow& row) { return row.block_bytes > 0; });
+  std::vector<std::string> header = {"KV groups", "KV type", "block", "KV a token", "KV cache"};
+  if (one_class) header.insert(header.end(), {"KV a block", "blocks", "tokens"});
+  for (int32_t context : contexts) header.push_back(absl::StrCat("at ", context));
+  TextTable table(std::move(header));
+  for (const PlanRow& row : rows) {
+    std::vector<std::string> cells = {
+        absl::StrCat(row.own ? "* " : "  ", GroupsName(row.kv_groups, query_heads)), row.kv_dtype,
+        absl::StrCat(row.block_tokens), FormatBytes(row.token_bytes), FormatBytes(row.kv_bytes)};
+    if (one_class) {
+      cells.insert(cells.end(), {FormatBytes(row.block_bytes), absl::StrCat(row.blocks),
+                                 absl::StrCat(row.blocks * row.block_tokens)});
+    }
+    for (int64_t sequences : row.sequences) cells.push_back(absl::StrCat(sequences));
+    table.AddRow(std::move(cells));
+  }
+  table.Print(out);
+}
+
 void PrintPlan(const ModelConfig& config, const CapacityQuestion& question,
                const std::vector<CapacityRow>& rows, const std::vector<PlanBudget>& budgets,
                std::ostream& out) {
   const CapacityRow& own = OwnRow(rows);
-  const bool one_class = std::all_of(
-      rows.begin(), rows.end(), [](const CapacityRow& row) { return row.classes.size() == 1; });
   out << config.name << ", " << DescribeAttention(config) << '\n'
       << (question.weights_included ? "Weights and KV cache in " : "A KV cache of ")
       << FormatBytes(question.memory_bytes)
       << (question.weights_included ? ", the weights " : ", beside weights of ")
       << FormatBytes(own.weight_bytes)
       << "; sequences at once, by tokens of prompt and answer together\n\n";
-  std::vector<std::string> header = {"KV groups", "KV type", "block", "KV a token", "KV cache"};
-  if (one_class) header.insert(header.end(), {"KV a block", "blocks", "tokens"});
-  for (int32_t context : question.context_tokens) header.push_back(absl::StrCat("at ", context));
-  TextTable table(std::move(header));
-  for (const CapacityRow& row : rows) {
-    const KvLayout& first = row.classes[0];
-    std::vector<std::string> cells = {
-        absl::StrCat(row.own_groups ? "* " : "  ", GroupsName(config, row)),
-        kernels::DTypeName(first.dtype), absl::StrCat(first.block_tokens),
-        FormatBytes(TokenBytes(row)), FormatBytes(row.pool.bytes)};
-    if (one_class) {
-      cells.insert(cells.end(), {FormatBytes(static_cast<int64_t>(first.BlockBytes())),
-                                 absl::StrCat(row.pool.blocks[0]),
-                                 absl::StrCat(row.pool.blocks[0] * first.block_tokens)});
-    }
-    for (int64_t sequences : row.sequences) cells.push_back(absl::StrCat(sequences));
-    table.AddRow(std::move(cells));
-  }
-  table.Print(out);
+  std::vector<PlanRow> plan_rows;
+  for (const CapacityRow& row : rows) plan_rows.push_back(MakePlanRow(row));
+  PrintPlanRows(plan_rows, config.num_heads, question.context_tokens, out);
   out << "*: the groups that the model has\n";
   if (!budgets.empty()) PrintBudgets(question, own, budgets, out);
 }
@@ -112,7 +123,7 @@ Json PlanJson(const ModelConfig& config, const CapacityQuestion& question,
                         {"own_groups", row.own_groups},
                         {"kv_dtype", kernels::DTypeName(row.classes[0].dtype)},
                         {"block_tokens", row.classes[0].block_tokens},
-                        {"token_bytes", TokenBytes(row)},
+                        {"token_bytes", TokenBytes(row.classes)},
                         {"weight_bytes", row.weight_bytes},
                         {"kv_bytes", row.pool.bytes},
                         {"kv_classes", std::move(classes)},

@@ -17,6 +17,25 @@ struct PlanBudget {
   int64_t bytes = 0;
 };
 
+// One way to lay the KV cache out, whoever planned it.
+struct PlanRow {
+  bool own = false;                // as the model, or the server, is
+  std::vector<int32_t> kv_groups;  // of each layer
+  std::string kv_dtype;
+  int64_t block_tokens = 0;
+  int64_t token_bytes = 0;
+  int64_t kv_bytes = 0;
+  // Of the one class of layers there is; with several 0: how many blocks each has depends on what
+  // runs.
+  int64_t block_bytes = 0;
+  int64_t blocks = 0;
+  std::vector<int64_t> sequences;  // by context
+};
+
+// A table with those that are `own` marked. `query_heads`: as many groups are MHA.
+void PrintPlanRows(const std::vector<PlanRow>& rows, int32_t query_heads,
+                   const std::vector<int32_t>& contexts, std::ostream& out);
+
 // One row a way to lay the KV cache out, the model's own groups marked; below it, where there are
 // `budgets`, what each holds with the model's own groups and the first type and block size.
 void PrintPlan(const ModelConfig& config, const CapacityQuestion& question,

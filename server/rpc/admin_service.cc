@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "core/text/quoted.h"
 #include "server/auth/tenant_file.h"
+#include "server/rpc/capacity_codec.h"
 #include "server/rpc/status_codec.h"
 
 namespace quire::server {
@@ -94,6 +96,22 @@ grpc::ServerUnaryReactor* AdminService::CheckInvariants(
         reactor->Finish(ToGrpcStatus(violations.status()));
       });
   return reactor;
+}
+
+grpc::ServerUnaryReactor* AdminService::PlanCapacity(grpc::CallbackServerContext* context,
+                                                     const v1::PlanCapacityRequest* request,
+                                                     v1::PlanCapacityResponse* response) {
+  const ModelEngine& model = *services_.model;
+  const ServedCapacity served = {
+      .config = &model.config(),
+      .layouts = &model.kv_layouts(),
+      .kv_bytes = static_cast<int64_t>(services_.engine->Stats().kv.arena_bytes),
+      .max_context_tokens = model.options().max_context_tokens,
+      .in_flight_tokens = model.in_flight_tokens()};
+  absl::StatusOr<v1::PlanCapacityResponse> answer =
+      AnswerPlanCapacity(*request, served, services_.tenants->roster());
+  if (answer.ok()) *response = *std::move(answer);
+  return Answer(context, answer.status());
 }
 
 grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* context,

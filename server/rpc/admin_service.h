@@ -1,6 +1,7 @@
 #pragma once
 
 #include "core/engine/engine.h"
+#include "core/engine/model_engine.h"
 #include "quire/v1/admin.grpc.pb.h"
 #include "server/auth/tenant_directory.h"
 #include "server/server_signals.h"
@@ -10,6 +11,7 @@ namespace quire::server {
 // What the admin service tells of and acts on. It owns none of it; all outlives its server.
 struct AdminServices {
   Engine* engine = nullptr;
+  const ModelEngine* model = nullptr;
   const TenantDirectory* tenants = nullptr;
   ServerSignals* signals = nullptr;
 };
@@ -35,6 +37,9 @@ class AdminService final : public v1::AdminService::CallbackService {
   grpc::ServerUnaryReactor* CheckInvariants(grpc::CallbackServerContext* context,
                                             const v1::CheckInvariantsRequest* request,
                                             v1::CheckInvariantsResponse* response) override;
+  grpc::ServerUnaryReactor* PlanCapacity(grpc::CallbackServerContext* context,
+                                         const v1::PlanCapacityRequest* request,
+                                         v1::PlanCapacityResponse* response) override;
   grpc::ServerUnaryReactor* Drain(grpc::CallbackServerContext* context,
                                   const v1::DrainRequest* request,
                                   v1::DrainResponse* response) override;

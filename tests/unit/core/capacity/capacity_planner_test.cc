@@ -110,6 +110,12 @@ TEST(CapacityPlannerTest, WeightsTakeTheirPartOfWhatIsTheirsToo) {
   EXPECT_EQ(PlanCapacity(Llama1b(), question)->front().pool.bytes, 0) << "no room for the weights";
 }
 
+TEST(CapacityPlannerTest, DefaultContextsAreQuartersOfTheLongestDownTo16) {
+  EXPECT_THAT(DefaultContexts(131072), ElementsAre(2048, 8192, 32768, 131072));
+  EXPECT_THAT(DefaultContexts(64), ElementsAre(16, 64));
+  EXPECT_THAT(DefaultContexts(1), ElementsAre(1));
+}
+
 TEST(CapacityPlannerTest, QuestionsWithoutAnAnswerAreRefused) {
   CapacityQuestion question = Question();
   question.memory_bytes = 0;

@@ -9,7 +9,6 @@
 namespace quire::cli {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 ModelConfig Shape(std::vector<int32_t> kv_groups) {
@@ -29,12 +28,6 @@ TEST(KvReportTest, AttentionIsNamedByItsNumberOfKvGroups) {
   EXPECT_EQ(DescribeAttention(Shape({4, 16})),
             "GQA: 32 query heads, 4 to 16 KV groups, 2 to 8 query heads per group "
             "(MHA = 32, MQA = 1)");
-}
-
-TEST(KvReportTest, DefaultContextsAreQuartersOfTheLongestDownTo16) {
-  EXPECT_THAT(DefaultContexts(131072), ElementsAre(2048, 8192, 32768, 131072));
-  EXPECT_THAT(DefaultContexts(64), ElementsAre(16, 64));
-  EXPECT_THAT(DefaultContexts(1), ElementsAre(1));
 }
 
 TEST(KvReportTest, Llama8bTakes128KibATokenAnd2MibABlock) {
