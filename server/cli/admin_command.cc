@@ -79,7 +79,8 @@ void PrintCapacity(const v1::PlanCapacityResponse& plan) {
     out.sequences.assign(row.sequences().begin(), row.sequences().end());
   }
   std::cout << plan.model() << ": sequences at once, by tokens of prompt and answer together\n\n";
-  PrintPlanRows(rows, static_cast<int32_t>(plan.query_heads()), contexts, std::cout);
+  PrintPlanRows(rows, static_cast<int32_t>(plan.query_heads()), {.contexts = contexts, .steps = {}},
+                std::cout);
   std::cout << "*: as the server is\n";
   if (plan.tenants().empty()) return;
   std::vector<std::string> header = {"tenant", "KV"};
@@ -161,8 +162,8 @@ int RunInvariants(const ServerOptions& server) {
   return response.violations().empty() ? kExitOk : kExitError;
 }
 
-grpc::Status Plan(Stub* stub, grpc::ClientContext* context,
-                  const v1::PlanCapacityRequest& request) {
+grpc::Status Capacity(Stub* stub, grpc::ClientContext* context,
+                      const v1::PlanCapacityRequest& request) {
   v1::PlanCapacityResponse response;
   grpc::Status status = stub->PlanCapacity(context, request, &response);
   if (status.ok()) PrintCapacity(response);
@@ -242,7 +243,7 @@ Command AddAdminCommand(CLI::App* root) {
             if (invariants->parsed()) return RunInvariants(*server);
             if (plan->parsed()) {
               return Run(*server, [&](Stub* stub, grpc::ClientContext* context) {
-                return Plan(stub, context, MakeRequest(*question));
+                return Capacity(stub, context, MakeRequest(*question));
               });
             }
             if (!flush->parsed()) return Run(*server, Drain);

@@ -1,11 +1,16 @@
+#include <algorithm>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "core/base/status_macros.h"
 #include "core/capacity/group_dial.h"
+#include "server/cli/bench_step_time.h"
 #include "server/cli/commands.h"
 #include "server/cli/kv_report.h"
 #include "server/cli/model_argument.h"
@@ -26,6 +31,8 @@ struct PlanOptions {
   int32_t max_step_tokens = 512;
   int32_t steps_in_flight = 1;
   std::vector<std::string> budgets;
+  std::vector<std::string> steps;
+  int32_t threads = 0;
   bool json = false;
 };
 
@@ -62,10 +69,59 @@ absl::StatusOr<std::vector<PlanBudget>> ParseBudgets(const std::vector<std::stri
   return budgets;
 }
 
-absl::Status Plan(const PlanOptions& options) {
-  QUIRE_ASSIGN_OR_RETURN(const ModelConfig config, FindModel(options.model));
-  QUIRE_ASSIGN_OR_RETURN(const std::vector<PlanBudget> budgets, ParseBudgets(options.budgets));
-  CapacityQuestion question;
+// "16x2048"
+absl::StatusOr<std::vector<PlanStep>> ParseSteps(const std::vector<std::string>& texts) {
+  std::vector<PlanStep> steps;
+  for (const std::string& text : texts) {
+    const std::pair<std::string, std::string> sides = absl::StrSplit(text, absl::MaxSplits('x', 1));
+    PlanStep step;
+    if (!absl::SimpleAtoi(sides.first, &step.batch) || step.batch < 1 || step.batch > 1024 ||
+        !absl::SimpleAtoi(sides.second, &step.context) || step.context < 1) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--decode ", text, ": must be sequences by tokens of context, such as 16x2048"));
+    }
+    steps.push_back(step);
+  }
+  return steps;
+}
+
+// Only where KV is of the type that is computed in: the CPU has no other.
+absl::Status PredictSteps(const PlanOptions& options, Plan* plan) {
+  int32_t longest = 1;
+  for (const PlanStep& step : plan->steps) longest = std::max(longest, step.context);
+  const kernels::DType compute = plan->config.DefaultComputeType();
+  std::map<int32_t, DecodeStepPredictor> predictors;  // by block size
+  for (const CapacityRow& row : plan->rows) {
+    std::vector<double>& seconds = plan->step_seconds.emplace_back(plan->steps.size(), 0.0);
+    const KvLayout& layout = row.classes[0];
+    if (layout.dtype != compute) continue;
+    BenchModelOptions model;
+    model.threads = options.threads;
+    model.block_tokens = layout.block_tokens;
+    auto it = predictors.find(layout.block_tokens);
+    if (it == predictors.end()) {
+      QUIRE_ASSIGN_OR_RETURN(DecodeStepPredictor predictor,
+                             DecodeStepPredictor::Create(plan->config, model, longest));
+      it = predictors.emplace(layout.block_tokens, std::move(predictor)).first;
+    }
+    for (size_t s = 0; s < plan->steps.size(); ++s) {
+      const PlanStep& step = plan->steps[s];
+      QUIRE_ASSIGN_OR_RETURN(seconds[s],
+                             it->second.Seconds(row.kv_groups, step.batch, step.context));
+    }
+    std::cerr << "measured " << plan->step_seconds.size() << " of " << plan->rows.size()
+              << " rows\n";
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Plan> MakePlan(const PlanOptions& options) {
+  Plan plan;
+  QUIRE_ASSIGN_OR_RETURN(plan.config, FindModel(options.model));
+  QUIRE_ASSIGN_OR_RETURN(plan.budgets, ParseBudgets(options.budgets));
+  QUIRE_ASSIGN_OR_RETURN(plan.steps, ParseSteps(options.steps));
+  const ModelConfig& config = plan.config;
+  CapacityQuestion& question = plan.question;
   question.weights_included = options.total_memory > 0;
   question.memory_bytes = question.weights_included ? options.total_memory : options.kv_memory;
   QUIRE_ASSIGN_OR_RETURN(question.kv_groups, ParseGroups(options, config));
@@ -80,11 +136,17 @@ absl::Status Plan(const PlanOptions& options) {
         DefaultContexts(options.max_context > 0 ? options.max_context : config.max_positions);
   }
   question.in_flight_tokens = int64_t{options.max_step_tokens} * options.steps_in_flight;
-  QUIRE_ASSIGN_OR_RETURN(const std::vector<CapacityRow> rows, PlanCapacity(config, question));
+  QUIRE_ASSIGN_OR_RETURN(plan.rows, PlanCapacity(config, question));
+  if (!plan.steps.empty()) QUIRE_RETURN_IF_ERROR(PredictSteps(options, &plan));
+  return plan;
+}
+
+absl::Status RunPlan(const PlanOptions& options) {
+  QUIRE_ASSIGN_OR_RETURN(const Plan plan, MakePlan(options));
   if (options.json) {
-    std::cout << PlanJson(config, question, rows, budgets).dump(2) << '\n';
+    std::cout << PlanJson(plan).dump(2) << '\n';
   } else {
-    PrintPlan(config, question, rows, budgets, std::cout);
+    PrintPlan(plan, std::cout);
   }
   return absl::OkStatus();
 }
@@ -139,9 +201,16 @@ Command AddPlanCommand(CLI::App* root) {
   app->add_option("--budget", options->budgets,
                   "A tenant's kv_reserved or kv_limit, such as gold=2GiB; may be repeated")
       ->allow_extra_args(false);
+  app->add_option("--decode", options->steps,
+                  "Predict decode steps of so many sequences by so many tokens of context on this "
+                  "machine's CPU, such as 1x512,16x2048; takes seconds for each number of groups")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  app->add_option("--threads", options->threads, "CPU threads of those (default: all cores)")
+      ->check(CLI::Range(1, 1024));
   app->add_flag("--json", options->json, "Print one JSON object");
   return {app, [options] {
-            const absl::Status status = Plan(*options);
+            const absl::Status status = RunPlan(*options);
             return status.ok() ? kExitOk : ReportError("quire plan", status);
           }};
 }

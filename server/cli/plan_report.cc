@@ -25,6 +25,39 @@ std::string GroupsName(const std::vector<int32_t>& groups, int32_t query_heads) 
   return absl::StrCat(most, most == query_heads ? " (MHA)" : most == 1 ? " (MQA)" : "");
 }
 
+const CapacityRow& OwnRow(const std::vector<CapacityRow>& rows) {
+  return *std::find_if(rows.begin(), rows.end(),
+                       [](const CapacityRow& row) { return row.own_groups; });
+}
+
+int64_t InBudget(const Plan& plan, const PlanBudget& budget, int32_t context) {
+  return budget.bytes /
+         PromisedKvBytes(OwnRow(plan.rows).classes, context, plan.question.in_flight_tokens);
+}
+
+void PrintBudgets(const Plan& plan, std::ostream& out) {
+  out << "\nWhat a tenant's KV budget holds, with the model's own groups: sequences at once\n";
+  std::vector<std::string> header = {"tenant", "KV"};
+  for (int32_t context : plan.question.context_tokens) {
+    header.push_back(absl::StrCat("at ", context));
+  }
+  TextTable table(std::move(header));
+  for (const PlanBudget& budget : plan.budgets) {
+    std::vector<std::string> cells = {budget.name, FormatBytes(budget.bytes)};
+    for (int32_t context : plan.question.context_tokens) {
+      cells.push_back(absl::StrCat(InBudget(plan, budget, context)));
+    }
+    table.AddRow(std::move(cells));
+  }
+  table.Print(out);
+}
+
+std::string Milliseconds(double seconds) {
+  return seconds > 0 ? absl::StrFormat("%.1f ms", seconds * 1e3) : "-";
+}
+
+}  // namespace
+
 PlanRow MakePlanRow(const CapacityRow& row) {
   const KvLayout& first = row.classes[0];
   PlanRow plan = {.own = row.own_groups,
@@ -33,44 +66,26 @@ PlanRow MakePlanRow(const CapacityRow& row) {
                   .block_tokens = first.block_tokens,
                   .token_bytes = static_cast<int64_t>(TokenBytes(row.classes)),
                   .kv_bytes = row.pool.bytes,
-                  .sequences = row.sequences};
+                  .block_bytes = 0,
+                  .blocks = 0,
+                  .sequences = row.sequences,
+                  .step_seconds = {}};
   if (row.classes.size() > 1) return plan;
   plan.block_bytes = static_cast<int64_t>(first.BlockBytes());
   plan.blocks = row.pool.blocks[0];
   return plan;
 }
 
-const CapacityRow& OwnRow(const std::vector<CapacityRow>& rows) {
-  return *std::find_if(rows.begin(), rows.end(),
-                       [](const CapacityRow& row) { return row.own_groups; });
-}
-
-void PrintBudgets(const CapacityQuestion& question, const CapacityRow& own,
-                  const std::vector<PlanBudget>& budgets, std::ostream& out) {
-  out << "\nWhat a tenant's KV budget holds, with the model's own groups: sequences at once\n";
-  std::vector<std::string> header = {"tenant", "KV"};
-  for (int32_t context : question.context_tokens) header.push_back(absl::StrCat("at ", context));
-  TextTable table(std::move(header));
-  for (const PlanBudget& budget : budgets) {
-    std::vector<std::string> cells = {budget.name, FormatBytes(budget.bytes)};
-    for (int32_t context : question.context_tokens) {
-      cells.push_back(absl::StrCat(
-          budget.bytes / PromisedKvBytes(own.classes, context, question.in_flight_tokens)));
-    }
-    table.AddRow(std::move(cells));
-  }
-  table.Print(out);
-}
-
-}  // namespace
-
 void PrintPlanRows(const std::vector<PlanRow>& rows, int32_t query_heads,
-                   const std::vector<int32_t>& contexts, std::ostream& out) {
+                   const PlanColumns& columns, std::ostream& out) {
   const bool one_class =
       std::all_of(rows.begin(), rows.end(), [](const PlanRow& row) { return row.block_bytes > 0; });
   std::vector<std::string> header = {"KV groups", "KV type", "block", "KV a token", "KV cache"};
   if (one_class) header.insert(header.end(), {"KV a block", "blocks", "tokens"});
-  for (int32_t context : contexts) header.push_back(absl::StrCat("at ", context));
+  for (int32_t context : columns.contexts) header.push_back(absl::StrCat("at ", context));
+  for (const PlanStep& step : columns.steps) {
+    header.push_back(absl::StrCat("step ", step.batch, "x", step.context));
+  }
   TextTable table(std::move(header));
   for (const PlanRow& row : rows) {
     std::vector<std::string> cells = {
@@ -81,32 +96,41 @@ void PrintPlanRows(const std::vector<PlanRow>& rows, int32_t query_heads,
                                  absl::StrCat(row.blocks * row.block_tokens)});
     }
     for (int64_t sequences : row.sequences) cells.push_back(absl::StrCat(sequences));
+    for (double seconds : row.step_seconds) cells.push_back(Milliseconds(seconds));
     table.AddRow(std::move(cells));
   }
   table.Print(out);
 }
 
-void PrintPlan(const ModelConfig& config, const CapacityQuestion& question,
-               const std::vector<CapacityRow>& rows, const std::vector<PlanBudget>& budgets,
-               std::ostream& out) {
-  const CapacityRow& own = OwnRow(rows);
-  out << config.name << ", " << DescribeAttention(config) << '\n'
+void PrintPlan(const Plan& plan, std::ostream& out) {
+  const CapacityQuestion& question = plan.question;
+  out << plan.config.name << ", " << DescribeAttention(plan.config) << '\n'
       << (question.weights_included ? "Weights and KV cache in " : "A KV cache of ")
       << FormatBytes(question.memory_bytes)
       << (question.weights_included ? ", the weights " : ", beside weights of ")
-      << FormatBytes(own.weight_bytes)
-      << "; sequences at once, by tokens of prompt and answer together\n\n";
-  std::vector<PlanRow> plan_rows;
-  for (const CapacityRow& row : rows) plan_rows.push_back(MakePlanRow(row));
-  PrintPlanRows(plan_rows, config.num_heads, question.context_tokens, out);
+      << FormatBytes(OwnRow(plan.rows).weight_bytes)
+      << "; sequences at once, by tokens of prompt and answer together\n";
+  if (!plan.steps.empty()) {
+    out << "Decode steps of so many sequences by so many tokens of context, predicted for this "
+           "machine's CPU\n";
+  }
+  out << '\n';
+  std::vector<PlanRow> rows;
+  for (size_t i = 0; i < plan.rows.size(); ++i) {
+    rows.push_back(MakePlanRow(plan.rows[i]));
+    if (!plan.steps.empty()) rows.back().step_seconds = plan.step_seconds[i];
+  }
+  PrintPlanRows(rows, plan.config.num_heads,
+                {.contexts = question.context_tokens, .steps = plan.steps}, out);
   out << "*: the groups that the model has\n";
-  if (!budgets.empty()) PrintBudgets(question, own, budgets, out);
+  if (!plan.budgets.empty()) PrintBudgets(plan, out);
 }
 
-Json PlanJson(const ModelConfig& config, const CapacityQuestion& question,
-              const std::vector<CapacityRow>& rows, const std::vector<PlanBudget>& budgets) {
+Json PlanJson(const Plan& plan) {
+  const CapacityQuestion& question = plan.question;
   Json row_list = Json::array();
-  for (const CapacityRow& row : rows) {
+  for (size_t i = 0; i < plan.rows.size(); ++i) {
+    const CapacityRow& row = plan.rows[i];
     Json classes = Json::array();
     for (size_t c = 0; c < row.classes.size(); ++c) {
       classes.push_back({{"window", row.classes[c].window},
@@ -115,9 +139,16 @@ Json PlanJson(const ModelConfig& config, const CapacityQuestion& question,
                          {"blocks", row.pool.blocks[c]}});
     }
     Json sequences = Json::array();
-    for (size_t i = 0; i < row.sequences.size(); ++i) {
+    for (size_t c = 0; c < row.sequences.size(); ++c) {
       sequences.push_back(
-          {{"context_tokens", question.context_tokens[i]}, {"sequences", row.sequences[i]}});
+          {{"context_tokens", question.context_tokens[c]}, {"sequences", row.sequences[c]}});
+    }
+    Json steps = Json::array();
+    for (size_t s = 0; s < plan.steps.size(); ++s) {
+      const double seconds = plan.step_seconds[i][s];
+      steps.push_back({{"batch", plan.steps[s].batch},
+                       {"context_tokens", plan.steps[s].context},
+                       {"seconds", seconds > 0 ? Json(seconds) : Json(nullptr)}});
     }
     row_list.push_back({{"kv_groups", row.kv_groups},
                         {"own_groups", row.own_groups},
@@ -127,21 +158,21 @@ Json PlanJson(const ModelConfig& config, const CapacityQuestion& question,
                         {"weight_bytes", row.weight_bytes},
                         {"kv_bytes", row.pool.bytes},
                         {"kv_classes", std::move(classes)},
-                        {"capacity", std::move(sequences)}});
+                        {"capacity", std::move(sequences)},
+                        {"decode_steps", std::move(steps)}});
   }
   Json budget_list = Json::array();
-  for (const PlanBudget& budget : budgets) {
+  for (const PlanBudget& budget : plan.budgets) {
     Json sequences = Json::array();
     for (int32_t context : question.context_tokens) {
-      const int64_t each =
-          PromisedKvBytes(OwnRow(rows).classes, context, question.in_flight_tokens);
-      sequences.push_back({{"context_tokens", context}, {"sequences", budget.bytes / each}});
+      sequences.push_back(
+          {{"context_tokens", context}, {"sequences", InBudget(plan, budget, context)}});
     }
     budget_list.push_back(
         {{"tenant", budget.name}, {"kv_bytes", budget.bytes}, {"capacity", std::move(sequences)}});
   }
-  return {{"model", config.name},
-          {"query_heads", config.num_heads},
+  return {{"model", plan.config.name},
+          {"query_heads", plan.config.num_heads},
           {"memory_bytes", question.memory_bytes},
           {"weights_included", question.weights_included},
           {"rows", std::move(row_list)},

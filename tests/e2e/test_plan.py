@@ -115,6 +115,15 @@ class PlanTest(unittest.TestCase):
         self.check(self.model([8, 1, 4, 2]), "bf16", 16, gpu=True)
         self.check(self.model(2, **WINDOW), "bf16", 16, gpu=True)
 
+    def test_decode_steps_are_predicted_where_the_cpu_can_take_them(self):
+        plan = json.loads(quire("plan", self.model(4), "--decode", "2x256", "--groups", "4,1",
+                                "--kv-dtype", "bf16,fp8_e4m3", "--json"))
+        seconds = {(row["kv_groups"][0], row["kv_dtype"]): row["decode_steps"][0]["seconds"]
+                   for row in plan["rows"]}
+        self.assertGreater(seconds[4, "bf16"], 0)
+        self.assertGreater(seconds[1, "bf16"], 0)
+        self.assertEqual((seconds[4, "fp8_e4m3"], seconds[1, "fp8_e4m3"]), (None, None))
+
     def test_tenants_budgets_and_the_table(self):
         config = {"tenant_metadata_key": KEY,
                   "tenants": [{"name": "gold", "kv_reserved": "1M", "kv_limit": "2M"}]}
