@@ -1,4 +1,5 @@
 #include "absl/synchronization/mutex.h"
+#include "server/cli/bench_groups_command.h"
 #include "server/cli/bench_serve_command.h"
 #include "server/cli/bench_step_command.h"
 
@@ -9,5 +10,6 @@ int main(int argc, char** argv) {
                 "quire-bench");
   const auto step = quire::cli::AddBenchStepCommand(&root);
   const auto serve = quire::cli::AddBenchServeCommand(&root);
-  return quire::cli::RunCommandLine(&root, {step, serve}, argc, argv);
+  const auto groups = quire::cli::AddBenchGroupsCommand(&root);
+  return quire::cli::RunCommandLine(&root, {step, serve, groups}, argc, argv);
 }

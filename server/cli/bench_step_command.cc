@@ -1,18 +1,15 @@
 #include "server/cli/bench_step_command.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <functional>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "core/base/clock.h"
 #include "core/base/status_macros.h"
 #include "kernels/api/device_factory.h"
+#include "server/cli/bench_measure.h"
 #include "server/cli/bench_model.h"
 #include "server/cli/bench_report.h"
 #include "server/cli/bench_scheduler.h"
@@ -59,67 +56,6 @@ BenchSizes LargestStep(const Options& options) {
   return sizes;
 }
 
-// Says how far the weights are, often enough on a terminal and seldom in a log.
-LoadProgress ShowProgress() {
-  const bool terminal = isatty(STDERR_FILENO) != 0;
-  auto shown = std::make_shared<int64_t>(-1);
-  return [terminal, shown](int64_t done, int64_t total) {
-    const int64_t percent = total == 0 ? 100 : done * 100 / total;
-    const int64_t step = terminal ? 1 : 25;
-    if (percent / step == *shown) return;
-    *shown = percent / step;
-    std::cerr << (terminal ? "\r" : "") << "loading weights: " << percent << "%"
-              << (terminal && percent < 100 ? "" : "\n") << std::flush;
-  };
-}
-
-// Times `run` as often as asked, after one run that warms caches and page tables.
-absl::StatusOr<BenchTimes> Time(int32_t repeat, const std::function<absl::Status()>& run) {
-  QUIRE_RETURN_IF_ERROR(run());
-  const SteadyClock clock;
-  std::vector<double> seconds;
-  for (int32_t i = 0; i < repeat; ++i) {
-    const TimePoint start = clock.Now();
-    QUIRE_RETURN_IF_ERROR(run());
-    seconds.push_back(ToSeconds(clock.Now() - start));
-  }
-  return Summarize(std::move(seconds));
-}
-
-absl::StatusOr<BenchResult> MeasurePrefill(BenchModel* model, int32_t prompt,
-                                           const Options& options) {
-  std::vector<BenchRow> steps;
-  BenchResult result{.batch = 1, .context = prompt, .chunk = options.chunk, .tokens = prompt};
-  for (int32_t start = 0; start < prompt; start += options.chunk) {
-    const int32_t tokens = std::min(options.chunk, prompt - start);
-    steps.push_back({.start = start, .tokens = tokens, .sample = start + tokens == prompt});
-    const StepCost cost = model->CostOf({&steps.back(), 1});
-    result.flops += cost.flops;
-    result.bytes += cost.bytes;
-  }
-  QUIRE_ASSIGN_OR_RETURN(result.times, Time(options.repeat, [&] {
-                           for (const BenchRow& step : steps) {
-                             QUIRE_RETURN_IF_ERROR(model->RunStep({&step, 1}));
-                           }
-                           return absl::OkStatus();
-                         }));
-  return result;
-}
-
-absl::StatusOr<BenchResult> MeasureDecode(BenchModel* model, int32_t batch, int32_t context,
-                                          const Options& options) {
-  const std::vector<BenchRow> rows(static_cast<size_t>(batch),
-                                   {.start = context - 1, .tokens = 1, .sample = true});
-  const StepCost cost = model->CostOf(rows);
-  BenchResult result{.batch = batch,
-                     .context = context,
-                     .tokens = batch,
-                     .flops = cost.flops,
-                     .bytes = cost.bytes};
-  QUIRE_ASSIGN_OR_RETURN(result.times, Time(options.repeat, [&] { return model->RunStep(rows); }));
-  return result;
-}
-
 absl::StatusOr<BenchReport> Measure(const Options& options) {
   const bool random = options.model.model_dir.empty();
   QUIRE_ASSIGN_OR_RETURN(const ModelConfig config, random
@@ -128,7 +64,7 @@ absl::StatusOr<BenchReport> Measure(const Options& options) {
   QUIRE_RETURN_IF_ERROR(CheckLengths(options, config));
   QUIRE_ASSIGN_OR_RETURN(
       const auto model,
-      BenchModel::Create(options.model, config, LargestStep(options), ShowProgress()));
+      BenchModel::Create(options.model, config, LargestStep(options), ShowLoadProgress()));
   BenchReport report;
   report.model = config.name;
   report.weights = random ? "random" : options.model.model_dir;
@@ -141,13 +77,14 @@ absl::StatusOr<BenchReport> Measure(const Options& options) {
   report.repeat = options.repeat;
   report.machine = MeasureMachine(options.model.threads, model->compute());
   for (int32_t prompt : options.prompts) {
-    QUIRE_ASSIGN_OR_RETURN(BenchResult result, MeasurePrefill(model.get(), prompt, options));
+    QUIRE_ASSIGN_OR_RETURN(BenchResult result,
+                           MeasurePrefill(model.get(), prompt, options.chunk, options.repeat));
     report.results.push_back(result);
   }
   for (int32_t context : options.contexts) {
     for (int32_t batch : options.batches) {
       QUIRE_ASSIGN_OR_RETURN(BenchResult result,
-                             MeasureDecode(model.get(), batch, context, options));
+                             MeasureDecode(model.get(), batch, context, options.repeat));
       report.results.push_back(result);
     }
   }

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 import grpc
 
@@ -123,6 +124,29 @@ class PlanTest(unittest.TestCase):
         self.assertGreater(seconds[4, "bf16"], 0)
         self.assertGreater(seconds[1, "bf16"], 0)
         self.assertEqual((seconds[4, "fp8_e4m3"], seconds[1, "fp8_e4m3"]), (None, None))
+
+    def test_the_benchmark_of_groups_measures_what_the_plan_lays_out(self):
+        path = pathlib.Path(self.directory.name)
+        done = subprocess.run(
+            [os.environ["QUIRE_BENCH"], "groups", self.model(4), "--batch", "2", "--context", "64",
+             "--prompt", "64", "--repeat", "1", "--kv-memory", str(MEMORY),
+             "--json", str(path / "groups.json"), "--svg", str(path / "groups.svg")],
+            capture_output=True, text=True, timeout=TIMEOUT)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        result = json.loads((path / "groups.json").read_text())
+        plan = json.loads(quire("plan", self.model(4), "--kv-memory", str(MEMORY), "--context",
+                                "64", "--json"))
+        self.assertEqual([(row["kv_groups"], row["token_bytes"], row["blocks"],
+                           row["capacity"][0]["sequences"]) for row in result["results"]],
+                         [(row["kv_groups"][0], row["token_bytes"], row["kv_classes"][0]["blocks"],
+                           row["capacity"][0]["sequences"]) for row in plan["rows"]])
+        for row in result["results"]:
+            self.assertGreater(row["prefill"]["tokens_per_second"], 0)
+            self.assertGreater(row["decode"][0]["seconds_median"], 0)
+            self.assertGreater(row["decode"][0]["seconds_predicted"], 0)
+        lines = xml.etree.ElementTree.parse(path / "groups.svg").findall(
+            ".//{http://www.w3.org/2000/svg}polyline")
+        self.assertEqual(len(lines), 2)
 
     def test_tenants_budgets_and_the_table(self):
         config = {"tenant_metadata_key": KEY,

@@ -1,0 +1,157 @@
+#include "server/cli/bench_groups_report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "server/cli/text_format.h"
+
+namespace quire::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string GroupsName(const GroupsReport& report, const GroupsResult& result) {
+  const char* const kind = result.kv_groups == report.query_heads ? " (MHA)"
+                           : result.kv_groups == 1                ? " (MQA)"
+                                                                  : "";
+  return absl::StrCat(result.own ? "* " : "  ", result.kv_groups, kind);
+}
+
+std::string StepName(const BenchResult& step) {
+  return absl::StrCat(step.batch, "x", step.context);
+}
+
+double PrefillRate(const GroupsResult& result) {
+  return static_cast<double>(result.prefill.tokens) / result.prefill.times.median_seconds;
+}
+
+double RelativeError(const GroupsResult& result, size_t step) {
+  const double measured = result.decode[step].times.median_seconds;
+  return (result.predicted_seconds[step] - measured) / measured;
+}
+
+}  // namespace
+
+PredictionError ErrorOf(const GroupsReport& report) {
+  std::vector<double> errors;
+  for (const GroupsResult& result : report.results) {
+    for (size_t s = 0; s < result.predicted_seconds.size(); ++s) {
+      errors.push_back(std::abs(RelativeError(result, s)));
+    }
+  }
+  if (errors.empty()) return {};
+  std::sort(errors.begin(), errors.end());
+  const size_t p90 = (errors.size() * 9 + 9) / 10 - 1;
+  return {.median = Summarize(errors).median_seconds, .p90 = errors[p90]};
+}
+
+void PrintGroups(const GroupsReport& report, std::ostream& out) {
+  const MachineSpeed& machine = report.machine;
+  out << absl::StrFormat("model    %s, random weights, %s\n", report.model, report.compute_dtype)
+      << "device   " << report.device << '\n'
+      << absl::StrFormat("machine  reads %.1f GB/s; load average %.1f\n",
+                         machine.read_bytes_per_second / 1e9, machine.load_average)
+      << absl::StrFormat("KV       %s in blocks of %d tokens\n", FormatBytes(report.kv_bytes),
+                         report.block_tokens)
+      << absl::StrFormat(
+             "Sequences at once by context, and medians of %d runs: a prompt, and decode steps of "
+             "so many\nsequences by so many tokens of context.\n\n",
+             report.repeat);
+  const GroupsResult& first = report.results.front();
+  std::vector<std::string> header = {"KV groups", "KV a token", "blocks"};
+  for (const int32_t context : report.contexts) header.push_back(absl::StrCat("at ", context));
+  header.push_back(absl::StrCat("prefill ", first.prefill.context, " tokens/s"));
+  for (const BenchResult& step : first.decode) header.push_back(StepName(step) + " ms");
+  TextTable table(std::move(header));
+  for (const GroupsResult& result : report.results) {
+    std::vector<std::string> cells = {GroupsName(report, result), FormatBytes(result.token_bytes),
+                                      absl::StrCat(result.blocks)};
+    for (const int64_t sequences : result.sequences) cells.push_back(absl::StrCat(sequences));
+    cells.push_back(absl::StrFormat("%.1f", PrefillRate(result)));
+    for (const BenchResult& step : result.decode) {
+      cells.push_back(absl::StrFormat("%.2f", step.times.median_seconds * 1e3));
+    }
+    table.AddRow(std::move(cells));
+  }
+  table.Print(out);
+  out << "*: the groups that the shape has\n";
+  if (first.predicted_seconds.empty()) return;
+  const PredictionError error = ErrorOf(report);
+  out << absl::StrFormat(
+      "Predicted before, by quire plan: off by %.1f%% at the median, %.1f%% at p90\n",
+      100 * error.median, 100 * error.p90);
+}
+
+Json GroupsJson(const GroupsReport& report) {
+  Json results = Json::array();
+  for (const GroupsResult& result : report.results) {
+    Json decode = Json::array();
+    for (size_t s = 0; s < result.decode.size(); ++s) {
+      const BenchResult& step = result.decode[s];
+      decode.push_back({{"batch", step.batch},
+                        {"context_tokens", step.context},
+                        {"seconds_median", step.times.median_seconds},
+                        {"seconds_min", step.times.min_seconds}});
+      if (!result.predicted_seconds.empty()) {
+        decode.back()["seconds_predicted"] = result.predicted_seconds[s];
+      }
+    }
+    Json capacity = Json::array();
+    for (size_t c = 0; c < report.contexts.size(); ++c) {
+      capacity.push_back(
+          {{"context_tokens", report.contexts[c]}, {"sequences", result.sequences[c]}});
+    }
+    results.push_back(
+        {{"kv_groups", result.kv_groups},
+         {"own_groups", result.own},
+         {"token_bytes", result.token_bytes},
+         {"blocks", result.blocks},
+         {"capacity", std::move(capacity)},
+         {"prefill",
+          {{"prompt_tokens", result.prefill.context}, {"tokens_per_second", PrefillRate(result)}}},
+         {"decode", std::move(decode)}});
+  }
+  const PredictionError error = ErrorOf(report);
+  return {{"model", report.model},
+          {"device", report.device},
+          {"compute_dtype", report.compute_dtype},
+          {"query_heads", report.query_heads},
+          {"kv_bytes", report.kv_bytes},
+          {"block_tokens", report.block_tokens},
+          {"repeat", report.repeat},
+          {"machine_read_bytes_per_second", report.machine.read_bytes_per_second},
+          {"prediction_error", {{"median", error.median}, {"p90", error.p90}}},
+          {"results", std::move(results)}};
+}
+
+std::vector<Chart> GroupsCharts(const GroupsReport& report) {
+  std::vector<std::string> places;
+  Chart::Line bytes = {.name = "K and V of a token, in all layers", .values = {}};
+  for (const GroupsResult& result : report.results) {
+    places.push_back(absl::StrCat(result.kv_groups));
+    bytes.values.push_back(static_cast<double>(result.token_bytes) / 1024);
+  }
+  Chart time = {.title = report.model + ": decode step by KV groups",
+                .unit = "ms",
+                .places = places,
+                .lines = {}};
+  for (size_t s = 0; s < report.results.front().decode.size(); ++s) {
+    const BenchResult& step = report.results.front().decode[s];
+    Chart::Line& line = time.lines.emplace_back();
+    line.name = absl::StrCat(step.batch, step.batch == 1 ? " sequence" : " sequences", " at ",
+                             step.context, " tokens");
+    for (const GroupsResult& result : report.results) {
+      line.values.push_back(result.decode[s].times.median_seconds * 1e3);
+    }
+  }
+  return {{.title = report.model + ": KV a token by KV groups",
+           .unit = "KiB",
+           .places = places,
+           .lines = {std::move(bytes)}},
+          std::move(time)};
+}
+
+}  // namespace quire::cli

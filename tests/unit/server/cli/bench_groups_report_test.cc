@@ -1,0 +1,102 @@
+#include "server/cli/bench_groups_report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+namespace quire::cli {
+namespace {
+
+using ::testing::HasSubstr;
+
+GroupsResult Result(int32_t groups, double decode_seconds, double predicted) {
+  GroupsResult result;
+  result.kv_groups = groups;
+  result.own = groups == 8;
+  result.token_bytes = 4096 * groups;
+  result.blocks = 65536 / groups;
+  result.sequences = {512 / groups};
+  result.prefill = {.batch = 1,
+                    .context = 512,
+                    .chunk = 512,
+                    .tokens = 512,
+                    .times = {.median_seconds = 2, .min_seconds = 1.9}};
+  result.decode = {{.batch = 16,
+                    .context = 2048,
+                    .tokens = 16,
+                    .times = {.median_seconds = decode_seconds, .min_seconds = decode_seconds}}};
+  result.predicted_seconds = {predicted};
+  return result;
+}
+
+GroupsReport Report() {
+  GroupsReport report;
+  report.model = "some-shape";
+  report.compute_dtype = "bf16";
+  report.query_heads = 32;
+  report.kv_bytes = int64_t{4} << 30;
+  report.block_tokens = 16;
+  report.repeat = 10;
+  report.contexts = {2048};
+  report.results = {Result(32, 0.4, 0.44), Result(8, 0.2, 0.19), Result(1, 0.1, 0.1)};
+  return report;
+}
+
+TEST(GroupsReportTest, TheTableShowsTheDial) {
+  std::ostringstream out;
+  PrintGroups(Report(), out);
+  EXPECT_THAT(out.str(), HasSubstr(R"(
+KV groups   KV a token  blocks  at 2048  prefill 512 tokens/s  16x2048 ms
+  32 (MHA)     128 KiB    2048       16                 256.0       400.0
+* 8             32 KiB    8192       64                 256.0       200.0
+  1 (MQA)        4 KiB   65536      512                 256.0       100.0
+)"));
+  EXPECT_THAT(out.str(), HasSubstr("off by 5.0% at the median, 10.0% at p90"));
+}
+
+TEST(GroupsReportTest, WithoutPredictionsNothingIsSaidOfThem) {
+  GroupsReport report = Report();
+  for (GroupsResult& result : report.results) result.predicted_seconds.clear();
+  std::ostringstream out;
+  PrintGroups(report, out);
+  EXPECT_THAT(out.str(), ::testing::Not(HasSubstr("off by")));
+  EXPECT_FALSE(GroupsJson(report)["results"][0]["decode"][0].contains("seconds_predicted"));
+}
+
+TEST(GroupsReportTest, JsonHasWhatTheTableShows) {
+  const nlohmann::ordered_json json = GroupsJson(Report());
+  EXPECT_EQ(json["results"][1]["kv_groups"], 8);
+  EXPECT_EQ(json["results"][1]["own_groups"], true);
+  EXPECT_EQ(json["results"][1]["prefill"]["tokens_per_second"], 256);
+  EXPECT_EQ(json["results"][2]["decode"][0]["seconds_median"], 0.1);
+  EXPECT_EQ(json["results"][0]["decode"][0]["seconds_predicted"], 0.44);
+  EXPECT_NEAR(json["prediction_error"]["p90"].get<double>(), 0.1, 1e-9);
+}
+
+TEST(GroupsReportTest, TheChartsAreOfMemoryAndTime) {
+  const std::vector<Chart> charts = GroupsCharts(Report());
+  ASSERT_EQ(charts.size(), 2u);
+  EXPECT_THAT(charts[0].lines[0].values, ::testing::ElementsAre(128, 32, 4));
+  EXPECT_EQ(charts[1].lines[0].name, "16 sequences at 2048 tokens");
+  EXPECT_THAT(charts[1].lines[0].values, ::testing::ElementsAre(400, 200, 100));
+}
+
+TEST(SvgChartTest, ValuesLieOnALogarithmicAxisAndTextIsEscaped) {
+  std::ostringstream out;
+  WriteSvg({{.title = "a < b & c",
+             .unit = "ms",
+             .places = {"4", "2", "1"},
+             .lines = {{"first", {16, 4, 1}}, {"second", {8, 8, 8}}}}},
+           out);
+  EXPECT_THAT(out.str(), HasSubstr("a &lt; b &amp; c, ms"));
+  // From the top of the plot to its bottom: 40 to 294.
+  EXPECT_THAT(out.str(), HasSubstr("points=\"64.0,40.0 252.0,167.0 440.0,294.0 \""));
+  EXPECT_THAT(out.str(), HasSubstr("points=\"64.0,103.5 252.0,103.5 440.0,103.5 \""));
+  EXPECT_THAT(out.str(), HasSubstr(">16</text>"));
+  EXPECT_EQ(out.str().find("nan"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace quire::cli
