@@ -15,10 +15,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr char kSingleFile[] = "model.safetensors";
-constexpr char kIndexFile[] = "model.safetensors.index.json";
 constexpr size_t kMaxIndexBytes = size_t{64} << 20;
-constexpr size_t kMaxShards = 4096;
 
 // A shard is a file beside the index: a name with a directory in it could lead anywhere.
 bool IsPlainShardName(const std::string& name) {
@@ -52,15 +49,15 @@ absl::StatusOr<absl::flat_hash_map<std::string, std::string>> ReadWeightMap(
 absl::StatusOr<Checkpoint> Checkpoint::Open(const std::string& model_dir,
                                             const SafetensorsLimits& limits) {
   Checkpoint checkpoint;
-  absl::Status single = checkpoint.AddFile(model_dir, kSingleFile, nullptr, limits);
+  absl::Status single = checkpoint.AddFile(model_dir, kCheckpointFile, nullptr, limits);
   if (single.ok()) return checkpoint;
   if (!absl::IsNotFound(single)) return single;
-  const std::string index_path = absl::StrCat(model_dir, "/", kIndexFile);
+  const std::string index_path = absl::StrCat(model_dir, "/", kCheckpointIndexFile);
   absl::Status sharded = checkpoint.AddShards(model_dir, index_path, limits);
   if (sharded.ok()) return checkpoint;
   if (!absl::IsNotFound(sharded)) return sharded;
-  return absl::NotFoundError(absl::StrCat(model_dir, ": has neither ", kSingleFile, " nor ",
-                                          kIndexFile,
+  return absl::NotFoundError(absl::StrCat(model_dir, ": has neither ", kCheckpointFile, " nor ",
+                                          kCheckpointIndexFile,
                                           "; weights in another format must be converted first"));
 }
 
@@ -80,9 +77,11 @@ absl::Status Checkpoint::AddFile(const std::string& model_dir, const std::string
       }
     }
     std::string name = entry.name;
+    names_in_file_order_.push_back(name);
     tensors_.emplace(std::move(name), std::move(entry));
   }
   files_.push_back(std::move(file));
+  file_names_.push_back(file_name);
   return absl::OkStatus();
 }
 
@@ -91,9 +90,10 @@ absl::Status Checkpoint::AddShards(const std::string& model_dir, const std::stri
   QUIRE_ASSIGN_OR_RETURN(const WeightMap weight_map, ReadWeightMap(index_path));
   std::set<std::string> shards;
   for (const auto& [tensor, file] : weight_map) shards.insert(file);
-  if (shards.size() > kMaxShards) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        index_path, ": ", shards.size(), " files, more than the ", kMaxShards, " allowed"));
+  if (shards.size() > kMaxCheckpointShards) {
+    return absl::InvalidArgumentError(absl::StrCat(index_path, ": ", shards.size(),
+                                                   " files, more than the ", kMaxCheckpointShards,
+                                                   " allowed"));
   }
   for (const std::string& shard : shards) {
     absl::Status status = AddFile(model_dir, shard, &weight_map, limits);

@@ -11,6 +11,10 @@
 
 namespace quire {
 
+inline constexpr char kCheckpointFile[] = "model.safetensors";
+inline constexpr char kCheckpointIndexFile[] = "model.safetensors.index.json";
+inline constexpr size_t kMaxCheckpointShards = 4096;
+
 // The tensors of a Hugging Face directory: model.safetensors, or the shards that
 // model.safetensors.index.json lists. Keeps the files mapped while it lives. Immutable after Open.
 class Checkpoint {
@@ -21,6 +25,9 @@ class Checkpoint {
 
   const SafetensorsEntry* Find(std::string_view name) const;  // null when absent
   std::vector<std::string> Names() const;                     // sorted
+  // Those of one file together, in the order of their data: the way to read them all.
+  const std::vector<std::string>& NamesInFileOrder() const { return names_in_file_order_; }
+  const std::vector<std::string>& FileNames() const { return file_names_; }
 
  private:
   using WeightMap = absl::flat_hash_map<std::string, std::string>;  // tensor -> file name
@@ -35,6 +42,8 @@ class Checkpoint {
 
   std::vector<MappedFile> files_;
   absl::flat_hash_map<std::string, SafetensorsEntry> tensors_;
+  std::vector<std::string> names_in_file_order_;
+  std::vector<std::string> file_names_;
 };
 
 }  // namespace quire

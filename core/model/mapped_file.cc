@@ -49,12 +49,20 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
 }
 
-void PrefetchMapped(std::span<const std::byte> bytes) {
+namespace {
+
+void AdviseMapped(std::span<const std::byte> bytes, int advice) {
   if (bytes.empty()) return;
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto begin = reinterpret_cast<uintptr_t>(bytes.data());
   const uintptr_t start = begin / page * page;
-  madvise(reinterpret_cast<void*>(start), begin + bytes.size() - start, MADV_WILLNEED);
+  madvise(reinterpret_cast<void*>(start), begin + bytes.size() - start, advice);
 }
+
+}  // namespace
+
+void PrefetchMapped(std::span<const std::byte> bytes) { AdviseMapped(bytes, MADV_WILLNEED); }
+
+void ReleaseMapped(std::span<const std::byte> bytes) { AdviseMapped(bytes, MADV_DONTNEED); }
 
 }  // namespace quire

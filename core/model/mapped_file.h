@@ -30,4 +30,8 @@ class MappedFile {
 // Asks the kernel to start reading these bytes of a mapping.
 void PrefetchMapped(std::span<const std::byte> bytes);
 
+// Lets go of the memory that these bytes of a mapping take. They are read from the file again where
+// somebody looks at them.
+void ReleaseMapped(std::span<const std::byte> bytes);
+
 }  // namespace quire

@@ -6,6 +6,7 @@ int main(int argc, char** argv) {
   commands.push_back(quire::cli::AddCheckCommand(&root));
   commands.push_back(quire::cli::AddInspectCommand(&root));
   commands.push_back(quire::cli::AddPlanCommand(&root));
+  commands.push_back(quire::cli::AddRegroupCommand(&root));
   commands.push_back(quire::cli::AddTokenizeCommand(&root));
   return quire::cli::RunCommandLine(&root, commands, argc, argv);
 }

@@ -110,8 +110,9 @@ grpc::ServerUnaryReactor* AdminService::PlanCapacity(grpc::CallbackServerContext
       .in_flight_tokens = model.in_flight_tokens()};
   absl::StatusOr<v1::PlanCapacityResponse> answer =
       AnswerPlanCapacity(*request, served, services_.tenants->roster());
-  if (answer.ok()) *response = *std::move(answer);
-  return Answer(context, answer.status());
+  if (!answer.ok()) return Answer(context, answer.status());
+  *response = *std::move(answer);
+  return Answer(context);
 }
 
 grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* context,

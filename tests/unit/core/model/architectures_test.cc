@@ -205,6 +205,16 @@ TEST(SmolLm3, LeavesPositionsOutOfSomeLayers) {
       MustLoad(Config("SmolLM3ForCausalLM", R"({"use_sliding_window": true})")).windows.empty());
 }
 
+TEST(KvGroups, MayDifferFromLayerToLayerWhereverThereIsOneFieldForThem) {
+  for (const std::string architecture :
+       {"Llama", "Mistral", "Qwen2", "Qwen3", "Gemma2", "Gemma3", "Phi3", "SmolLM3"}) {
+    const ModelConfig config =
+        MustLoad(Config(architecture + "ForCausalLM", R"({"num_key_value_heads": [6, 1, 2, 3]})"));
+    EXPECT_THAT(config.kv_groups, ElementsAre(6, 1, 2, 3)) << architecture;
+    EXPECT_EQ(config.num_heads, 6);
+  }
+}
+
 TEST(DeciLm, ReadsGroupsAsAList) {
   const ModelConfig config =
       MustLoad(Config("DeciLMForCausalLM", R"({"num_key_value_heads_per_layer": [6, 1, 2, 3]})"));
@@ -335,6 +345,9 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"DeciLM", R"({"num_key_value_heads_per_layer": [6, 0, 2, 2]})", "in [1, 6]"},
         Refusal{"DeciLM", R"({"num_key_value_heads_per_layer": [6, 18446744073709551615, 2, 2]})",
                 "in [1, 6]"},
+        Refusal{"DeciLM", R"({"num_key_value_heads": [1, 1, 1, 1],
+                "num_key_value_heads_per_layer": [1, 1, 1, 1]})",
+                "'num_key_value_heads' must be one number"},
         Refusal{"DeciLM", R"({"block_configs": [1, 2, 3, 4]})", "block_configs[0]"},
         Refusal{"DeciLM", R"({"block_configs": [{}, {}, {}, {}]})",
                 "block_configs[0]: field 'attention' must be an object"},

@@ -55,6 +55,19 @@ TEST(Checkpoint, ReadsASingleFile) {
   EXPECT_THAT(checkpoint->Names(), ElementsAre("a"));
 }
 
+TEST(Checkpoint, NamesTensorsInTheOrderOfTheirData) {
+  const TempDir dir;
+  dir.Write("model.safetensors",
+            SafetensorsBytes(R"({"a": {"dtype": "U8", "shape": [1], "data_offsets": [2, 3]},
+                                 "b": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]},
+                                 "c": {"dtype": "U8", "shape": [1], "data_offsets": [1, 2]}})",
+                             "bca"));
+  const auto checkpoint = Checkpoint::Open(dir.path());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  EXPECT_THAT(checkpoint->NamesInFileOrder(), ElementsAre("b", "c", "a"));
+  EXPECT_THAT(checkpoint->FileNames(), ElementsAre("model.safetensors"));
+}
+
 TEST(Checkpoint, TellsThatThereIsNone) {
   const TempDir dir;
   const auto checkpoint = Checkpoint::Open(dir.path());
@@ -78,6 +91,7 @@ TEST_F(ShardedCheckpoint, JoinsTheFilesOfTheIndex) {
   EXPECT_EQ(Text(checkpoint->Find("a")), "AAAA");
   EXPECT_EQ(Text(checkpoint->Find("b")), "BBBB");
   EXPECT_THAT(checkpoint->Names(), ElementsAre("a", "b"));
+  EXPECT_THAT(checkpoint->FileNames(), ElementsAre("s1.safetensors", "s2.safetensors"));
 }
 
 TEST_F(ShardedCheckpoint, RefusesNamesThatLeaveTheDirectory) {
