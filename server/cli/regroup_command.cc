@@ -4,6 +4,7 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -30,6 +31,7 @@ constexpr char kListOfQuire[] =
 struct RegroupCommandOptions {
   RegroupOptions regroup;
   std::string method = "mean";
+  std::optional<uint64_t> seed;
   bool json = false;
 };
 
@@ -114,6 +116,11 @@ void PrintJson(const RegroupCommandOptions& options, const RegroupResult& result
 
 int RunRegroup(RegroupCommandOptions* options) {
   options->regroup.method = MethodOf(options->method);
+  if (options->seed.has_value() && options->regroup.method != PoolMethod::kRandom) {
+    return ReportError("quire regroup", absl::InvalidArgumentError(
+                                            "--seed is for --method random alone; leave it out"));
+  }
+  options->regroup.seed = options->seed.value_or(0);
   absl::StatusOr<RegroupResult> result = absl::UnknownError("");
   {
     const InterruptCanceller interrupt([] {});
@@ -165,7 +172,7 @@ Command AddRegroupCommand(CLI::App* root) {
                   "with, random weights as widely spread")
       ->check(CLI::IsMember({"mean", "first", "random"}))
       ->capture_default_str();
-  app->add_option("--seed", options->regroup.seed, "Of --method random")->capture_default_str();
+  app->add_option("--seed", options->seed, "Of --method random (default: 0)");
   app->add_option("--max-shard-size", options->regroup.max_shard_bytes,
                   "Most bytes of tensors in a file, such as 2GiB")
       ->transform(CLI::AsSizeValue(false))

@@ -58,6 +58,7 @@ class Regroup(unittest.TestCase):
     def test_what_cannot_be_done_is_said_on_stderr(self):
         for arguments, code, message in (
                 ((MHA, self.out, "--groups", 3), 1, "it can have 1, 2, 4"),
+                ((MHA, self.out, "--groups", 2, "--seed", 3), 1, "--method random alone"),
                 ((MHA, self.out, "--groups-per-layer", "2"), 1, "give one number a layer"),
                 ((self.out, self.out, "--groups", 2), 1, "config.json"),
                 ((MHA, MHA, "--groups", 2), 1, "must be a new or an empty directory"),
