@@ -49,9 +49,9 @@ TEST(GroupsReportTest, TheTableShowsTheDial) {
   PrintGroups(Report(), out);
   EXPECT_THAT(out.str(), HasSubstr(R"(
 KV groups   KV a token  blocks  at 2048  prefill 512 tokens/s  16x2048 ms
-  32 (MHA)     128 KiB    2048       16                 256.0       400.0
-* 8             32 KiB    8192       64                 256.0       200.0
-  1 (MQA)        4 KiB   65536      512                 256.0       100.0
+  32 (MHA)     128 KiB    2048       16                 256.0      400.00
+* 8             32 KiB    8192       64                 256.0      200.00
+  1 (MQA)        4 KiB   65536      512                 256.0      100.00
 )"));
   EXPECT_THAT(out.str(), HasSubstr("off by 5.0% at the median, 10.0% at p90"));
 }
