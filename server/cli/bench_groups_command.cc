@@ -50,23 +50,14 @@ absl::StatusOr<std::vector<int32_t>> ParseGroups(const Options& options,
   return counts;
 }
 
-BenchSizes SizesFor(const Options& options) {
-  BenchSizes sizes;
-  sizes.sequences = *std::max_element(options.batches.begin(), options.batches.end());
-  sizes.step_tokens = std::max({options.chunk, sizes.sequences});
-  const int32_t context = *std::max_element(options.contexts.begin(), options.contexts.end());
-  sizes.context = std::max(context, options.prompt);
-  const auto blocks = [&](int64_t tokens) {
-    return (tokens + options.model.block_tokens - 1) / options.model.block_tokens;
-  };
-  sizes.kv_blocks = std::max(sizes.sequences * blocks(context), blocks(options.prompt));
-  return sizes;
-}
-
 absl::Status MeasureRow(const Options& options, const ModelConfig& config, GroupsResult* result,
                         GroupsReport* report) {
-  QUIRE_ASSIGN_OR_RETURN(const auto model,
-                         BenchModel::Create(options.model, config, SizesFor(options), nullptr));
+  QUIRE_ASSIGN_OR_RETURN(
+      const auto model,
+      BenchModel::Create(options.model, config,
+                         LargestStep(options.batches, options.contexts, {options.prompt},
+                                     options.chunk, options.model.block_tokens),
+                         nullptr));
   report->device = model->device_description();
   report->compute_dtype = kernels::DTypeName(model->compute());
   QUIRE_ASSIGN_OR_RETURN(

@@ -29,6 +29,19 @@ absl::StatusOr<BenchTimes> Time(int32_t repeat, const std::function<absl::Status
 
 }  // namespace
 
+BenchSizes LargestStep(const std::vector<int32_t>& batches, const std::vector<int32_t>& contexts,
+                       const std::vector<int32_t>& prompts, int32_t chunk, int32_t block_tokens) {
+  BenchSizes sizes;
+  sizes.sequences = *std::max_element(batches.begin(), batches.end());
+  sizes.step_tokens = std::max(chunk, sizes.sequences);
+  const int32_t context = *std::max_element(contexts.begin(), contexts.end());
+  const int32_t prompt = *std::max_element(prompts.begin(), prompts.end());
+  sizes.context = std::max(context, prompt);
+  const auto blocks = [&](int64_t tokens) { return (tokens + block_tokens - 1) / block_tokens; };
+  sizes.kv_blocks = std::max(sizes.sequences * blocks(context), blocks(prompt));
+  return sizes;
+}
+
 LoadProgress ShowLoadProgress() {
   const bool terminal = isatty(STDERR_FILENO) != 0;
   auto shown = std::make_shared<int64_t>(-1);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/cli/bench_model.h"
@@ -10,6 +11,10 @@
 // and page tables.
 
 namespace quire::cli {
+
+// What a model must hold for all of these; none of the lists is empty.
+BenchSizes LargestStep(const std::vector<int32_t>& batches, const std::vector<int32_t>& contexts,
+                       const std::vector<int32_t>& prompts, int32_t chunk, int32_t block_tokens);
 
 // A prompt of `prompt` tokens in steps of at most `chunk`.
 absl::StatusOr<BenchResult> MeasurePrefill(BenchModel* model, int32_t prompt, int32_t chunk,

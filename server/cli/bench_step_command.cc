@@ -42,20 +42,6 @@ absl::Status CheckLengths(const Options& options, const ModelConfig& config) {
   return absl::OkStatus();
 }
 
-BenchSizes LargestStep(const Options& options) {
-  BenchSizes sizes;
-  sizes.sequences = *std::max_element(options.batches.begin(), options.batches.end());
-  sizes.step_tokens = std::max(options.chunk, sizes.sequences);
-  const int32_t context = *std::max_element(options.contexts.begin(), options.contexts.end());
-  const int32_t prompt = *std::max_element(options.prompts.begin(), options.prompts.end());
-  sizes.context = std::max(context, prompt);
-  const auto blocks = [&](int64_t tokens) {
-    return (tokens + options.model.block_tokens - 1) / options.model.block_tokens;
-  };
-  sizes.kv_blocks = std::max(sizes.sequences * blocks(context), blocks(prompt));
-  return sizes;
-}
-
 absl::StatusOr<BenchReport> Measure(const Options& options) {
   const bool random = options.model.model_dir.empty();
   QUIRE_ASSIGN_OR_RETURN(const ModelConfig config, random
@@ -64,7 +50,10 @@ absl::StatusOr<BenchReport> Measure(const Options& options) {
   QUIRE_RETURN_IF_ERROR(CheckLengths(options, config));
   QUIRE_ASSIGN_OR_RETURN(
       const auto model,
-      BenchModel::Create(options.model, config, LargestStep(options), ShowLoadProgress()));
+      BenchModel::Create(options.model, config,
+                         LargestStep(options.batches, options.contexts, options.prompts,
+                                     options.chunk, options.model.block_tokens),
+                         ShowLoadProgress()));
   BenchReport report;
   report.model = config.name;
   report.weights = random ? "random" : options.model.model_dir;

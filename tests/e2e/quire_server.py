@@ -51,6 +51,15 @@ def run_to_end(*flags):
     return done.returncode, done.stderr
 
 
+def quire(*arguments):
+    """What the command printed, which must have worked."""
+    done = subprocess.run([os.environ["QUIRE_CLI"], *arguments], capture_output=True, text=True,
+                          timeout=TIMEOUT)
+    if done.returncode != 0:
+        raise AssertionError(f"{arguments}: {done.stdout}{done.stderr}")
+    return done.stdout
+
+
 class QuireServer:
     """A running server. As a context manager it is ended with SIGTERM and must exit with 0."""
 

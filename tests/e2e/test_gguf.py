@@ -1,24 +1,14 @@
 """A GGUF file alone is a model: the demo model in that form answers as its directory does."""
 
 import json
-import os
 import pathlib
-import subprocess
 import tempfile
 import unittest
 
 from gguf_file import write_gguf
-from quire_server import MODEL, TIMEOUT, Answer, QuireServer, pb
+from quire_server import MODEL, Answer, QuireServer, pb, quire
 
 PROMPTS = ["Anna has", "  Tom's 12 boxes\n", "Where is the red ball? <|end|> ü 🙂"]
-
-
-def quire(*arguments):
-    done = subprocess.run([os.environ["QUIRE_CLI"], *arguments], capture_output=True, text=True,
-                          timeout=TIMEOUT)
-    if done.returncode != 0:
-        raise AssertionError(f"{arguments}: {done.stdout}{done.stderr}")
-    return done.stdout
 
 
 def answers(server):

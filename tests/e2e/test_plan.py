@@ -10,7 +10,7 @@ import xml.etree.ElementTree
 
 import grpc
 
-from quire_server import MODEL, TIMEOUT, Answer, QuireServer, admin_pb2, admin_pb2_grpc
+from quire_server import MODEL, TIMEOUT, Answer, QuireServer, admin_pb2, admin_pb2_grpc, quire
 from tenant_files import KEY, ConfigFile
 from tiny_checkpoint import write_checkpoint
 
@@ -18,14 +18,6 @@ CPU, GPU = os.environ["QUIRE_SERVER"], os.environ["QUIRE_SERVER_ON_EMULATED_GPU"
 MEMORY = 5_000_000
 WINDOW = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", "sliding_window": 64,
           "use_sliding_window": True, "max_window_layers": 2}
-
-
-def quire(*arguments):
-    done = subprocess.run([os.environ["QUIRE_CLI"], *arguments], capture_output=True, text=True,
-                          timeout=TIMEOUT)
-    if done.returncode != 0:
-        raise AssertionError(f"{arguments}: {done.stdout}{done.stderr}")
-    return done.stdout
 
 
 class PlanTest(unittest.TestCase):

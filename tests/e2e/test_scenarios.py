@@ -1,16 +1,14 @@
 """deploy/scenarios: what each promises, on a server with its flags."""
 
 import json
-import os
 import pathlib
-import subprocess
 import tempfile
 import unittest
 
 import grpc
 
 import long_document
-from quire_server import MODEL, TIMEOUT, QuireServer, pb
+from quire_server import MODEL, TIMEOUT, QuireServer, pb, quire
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Long prompts on a busy machine.
@@ -85,10 +83,8 @@ class LongDocumentTest(unittest.TestCase):
             self.assertLess(sum(errors) / len(errors), mean)
 
     def test_with_multi_head_attention_it_would_not_fit_and_the_plan_says_so(self):
-        plan = json.loads(subprocess.run(
-            [os.environ["QUIRE_CLI"], "plan", self.model(1), "--json", "--context", "60016",
-             "--kv-memory", flags("long_document")[7]],
-            capture_output=True, text=True, timeout=TIMEOUT, check=True).stdout)
+        plan = json.loads(quire("plan", self.model(1), "--json", "--context", "60016",
+                                "--kv-memory", flags("long_document")[7]))
         fits = {row["kv_groups"][0]: row["capacity"][0]["sequences"] for row in plan["rows"]}
         self.assertEqual(fits, {4: 0, 2: 0, 1: 1})
         with QuireServer("--model", self.model(4), "--device", "cpu",
