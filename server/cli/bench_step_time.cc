@@ -1,16 +1,14 @@
 #include "server/cli/bench_step_time.h"
 
 #include <algorithm>
-#include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "core/base/clock.h"
 #include "core/base/status_macros.h"
 #include "core/capacity/capacity_planner.h"
-#include "core/capacity/group_dial.h"
 #include "core/capacity/model_kv_layout.h"
 #include "kernels/api/device_factory.h"
+#include "server/cli/bench_measure.h"
 
 namespace quire::cli {
 namespace {
@@ -20,21 +18,6 @@ constexpr int64_t kMostKvBytes = int64_t{256} << 20;
 constexpr int32_t kShortContext = 16;
 constexpr int32_t kLeastVocab = 64;
 constexpr int kRepeat = 7;
-
-absl::StatusOr<double> MedianStep(BenchModel* model, int32_t batch, int32_t context) {
-  const std::vector<BenchRow> rows(static_cast<size_t>(batch),
-                                   {.start = context - 1, .tokens = 1, .sample = true});
-  const SteadyClock clock;
-  std::vector<double> seconds;
-  QUIRE_RETURN_IF_ERROR(model->RunStep(rows));  // warms page tables
-  for (int i = 0; i < kRepeat; ++i) {
-    const TimePoint start = clock.Now();
-    QUIRE_RETURN_IF_ERROR(model->RunStep(rows));
-    seconds.push_back(ToSeconds(clock.Now() - start));
-  }
-  std::nth_element(seconds.begin(), seconds.begin() + kRepeat / 2, seconds.end());
-  return seconds[kRepeat / 2];
-}
 
 // Tokens of context that the measurement can afford: of `batch` sequences in few layers.
 int32_t AffordableContext(const KvLayout& layout, int32_t batch, int32_t longest) {
@@ -96,8 +79,11 @@ absl::StatusOr<DecodeStepPredictor::StepTime> DecodeStepPredictor::Measure(int32
   sizes.kv_blocks = int64_t{batch} * layout.BlocksFor(context);
   options.kv_limit_bytes = sizes.kv_blocks * static_cast<int64_t>(layout.BlockBytes());
   QUIRE_ASSIGN_OR_RETURN(const auto model, BenchModel::Create(options, part, sizes, nullptr));
-  QUIRE_ASSIGN_OR_RETURN(const double brief, MedianStep(model.get(), batch, kShortContext));
-  QUIRE_ASSIGN_OR_RETURN(const double full, MedianStep(model.get(), batch, context));
+  QUIRE_ASSIGN_OR_RETURN(const BenchResult short_step,
+                         MeasureDecode(model.get(), batch, kShortContext, kRepeat));
+  QUIRE_ASSIGN_OR_RETURN(const BenchResult long_step,
+                         MeasureDecode(model.get(), batch, context, kRepeat));
+  const double brief = short_step.times.median_seconds, full = long_step.times.median_seconds;
   const double depth = static_cast<double>(model_.num_layers) / layers_;
   StepTime time;
   time.per_token = std::max(full - brief, 0.0) * depth / (context - kShortContext);
