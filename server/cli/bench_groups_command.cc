@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/capacity/group_dial.h"
@@ -22,7 +21,7 @@ namespace {
 
 struct Options {
   std::string shape;
-  std::string groups = "all";
+  std::vector<std::string> groups = {"all"};
   BenchModelOptions model;
   int64_t kv_memory = int64_t{4} << 30;
   std::vector<int32_t> batches = {1, 16};
@@ -34,21 +33,6 @@ struct Options {
   std::string json_file;
   std::string svg_file;
 };
-
-absl::StatusOr<std::vector<int32_t>> ParseGroups(const Options& options,
-                                                 const ModelConfig& config) {
-  if (options.groups == "all") return GroupCounts(config);
-  std::vector<int32_t> counts;
-  for (const std::string& text : CLI::detail::split(options.groups, ',')) {
-    int32_t groups = 0;
-    if (!absl::SimpleAtoi(text, &groups)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--groups ", options.groups, ": must be numbers, such as 8,4,1, or all"));
-    }
-    counts.push_back(groups);
-  }
-  return counts;
-}
 
 absl::Status MeasureRow(const Options& options, const ModelConfig& config, GroupsResult* result,
                         GroupsReport* report) {
@@ -93,7 +77,7 @@ absl::StatusOr<GroupsReport> Measure(const Options& options) {
   QUIRE_ASSIGN_OR_RETURN(const ModelConfig config, FindModel(options.shape));
   CapacityQuestion question;
   question.memory_bytes = options.kv_memory;
-  QUIRE_ASSIGN_OR_RETURN(question.kv_groups, ParseGroups(options, config));
+  QUIRE_ASSIGN_OR_RETURN(question.kv_groups, ParseGroups(options.groups, config));
   question.kv_dtypes = {config.DefaultComputeType()};
   question.block_tokens = {options.model.block_tokens};
   question.context_tokens = options.contexts;
@@ -149,6 +133,8 @@ absl::Status RunBench(Options options) {
 
 void AddOptions(CLI::App* app, Options* options) {
   app->add_option("--groups", options->groups, "Numbers of KV groups, such as 32,8,1, or all")
+      ->delimiter(',')
+      ->allow_extra_args(false)
       ->capture_default_str();
   const auto add_list = [app](const char* name, std::vector<int32_t>& values, const char* help) {
     app->add_option(name, values, help)

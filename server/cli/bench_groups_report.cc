@@ -13,13 +13,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string GroupsName(const GroupsReport& report, const GroupsResult& result) {
-  const char* const kind = result.kv_groups == report.query_heads ? " (MHA)"
-                           : result.kv_groups == 1                ? " (MQA)"
-                                                                  : "";
-  return absl::StrCat(result.own ? "* " : "  ", result.kv_groups, kind);
-}
-
 std::string StepName(const BenchResult& step) {
   return absl::StrCat(step.batch, "x", step.context);
 }
@@ -67,8 +60,9 @@ void PrintGroups(const GroupsReport& report, std::ostream& out) {
   for (const BenchResult& step : first.decode) header.push_back(StepName(step) + " ms");
   TextTable table(std::move(header));
   for (const GroupsResult& result : report.results) {
-    std::vector<std::string> cells = {GroupsName(report, result), FormatBytes(result.token_bytes),
-                                      absl::StrCat(result.blocks)};
+    std::vector<std::string> cells = {
+        absl::StrCat(result.own ? "* " : "  ", GroupsName({result.kv_groups}, report.query_heads)),
+        FormatBytes(result.token_bytes), absl::StrCat(result.blocks)};
     for (const int64_t sequences : result.sequences) cells.push_back(absl::StrCat(sequences));
     cells.push_back(absl::StrFormat("%.1f", PrefillRate(result)));
     for (const BenchResult& step : result.decode) {

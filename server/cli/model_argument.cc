@@ -2,8 +2,10 @@
 
 #include <filesystem>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "core/capacity/group_dial.h"
 
 namespace quire::cli {
 namespace {
@@ -23,6 +25,22 @@ absl::StatusOr<ModelConfig> FindModel(const std::string& model) {
 
 std::string FindModelHelp() {
   return "Model directory, or a known shape: " + absl::StrJoin(NamedModelShapes(), ", ");
+}
+
+absl::StatusOr<std::vector<int32_t>> ParseGroups(const std::vector<std::string>& texts,
+                                                 const ModelConfig& config) {
+  std::vector<int32_t> counts;
+  for (const std::string& text : texts) {
+    if (text == "all") return GroupCounts(config);
+    if (text == "own") continue;
+    int32_t groups = 0;
+    if (!absl::SimpleAtoi(text, &groups)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--groups ", text, ": name numbers, 'all', or 'own' for the model's own"));
+    }
+    counts.push_back(groups);
+  }
+  return counts;
 }
 
 std::vector<std::string> KvDTypeNames() {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,10 @@ namespace quire::cli {
 // A model directory, or the name of a known shape. NotFound lists those.
 absl::StatusOr<ModelConfig> FindModel(const std::string& model);
 std::string FindModelHelp();
+
+// Of --groups: numbers, "all" for GroupCounts(), "own" for none but the model's own.
+absl::StatusOr<std::vector<int32_t>> ParseGroups(const std::vector<std::string>& texts,
+                                                 const ModelConfig& config);
 
 // "f32", "f16", "bf16" and "fp8_e4m3".
 std::vector<std::string> KvDTypeNames();

@@ -9,7 +9,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "core/base/status_macros.h"
-#include "core/capacity/group_dial.h"
 #include "server/cli/bench_step_time.h"
 #include "server/cli/commands.h"
 #include "server/cli/kv_report.h"
@@ -35,22 +34,6 @@ struct PlanOptions {
   int32_t threads = 0;
   bool json = false;
 };
-
-absl::StatusOr<std::vector<int32_t>> ParseGroups(const PlanOptions& options,
-                                                 const ModelConfig& config) {
-  std::vector<int32_t> counts;
-  for (const std::string& text : options.groups) {
-    if (text == "all") return GroupCounts(config);
-    if (text == "own") continue;
-    int32_t groups = 0;
-    if (!absl::SimpleAtoi(text, &groups)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--groups ", text, ": name numbers, 'all', or 'own' for the model's own"));
-    }
-    counts.push_back(groups);
-  }
-  return counts;
-}
 
 // "gold=2GiB"
 absl::StatusOr<std::vector<PlanBudget>> ParseBudgets(const std::vector<std::string>& texts) {
@@ -124,7 +107,7 @@ absl::StatusOr<Plan> MakePlan(const PlanOptions& options) {
   CapacityQuestion& question = plan.question;
   question.weights_included = options.total_memory > 0;
   question.memory_bytes = question.weights_included ? options.total_memory : options.kv_memory;
-  QUIRE_ASSIGN_OR_RETURN(question.kv_groups, ParseGroups(options, config));
+  QUIRE_ASSIGN_OR_RETURN(question.kv_groups, ParseGroups(options.groups, config));
   for (const std::string& name : options.kv_dtypes) {
     question.kv_dtypes.push_back(ChooseKvDType(name, config));
   }

@@ -13,18 +13,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// "8", "32 (MHA)", "4 to 16".
-std::string GroupsName(const std::vector<int32_t>& groups, int32_t query_heads) {
-  int32_t fewest = 0, most = 0;
-  for (const int32_t count : groups) {
-    if (count == 0) continue;  // a layer without attention
-    fewest = fewest == 0 ? count : std::min(fewest, count);
-    most = std::max(most, count);
-  }
-  if (fewest != most) return absl::StrCat(fewest, " to ", most);
-  return absl::StrCat(most, most == query_heads ? " (MHA)" : most == 1 ? " (MQA)" : "");
-}
-
 const CapacityRow& OwnRow(const std::vector<CapacityRow>& rows) {
   return *std::find_if(rows.begin(), rows.end(),
                        [](const CapacityRow& row) { return row.own_groups; });
@@ -57,6 +45,17 @@ std::string Milliseconds(double seconds) {
 }
 
 }  // namespace
+
+std::string GroupsName(const std::vector<int32_t>& groups, int32_t query_heads) {
+  int32_t fewest = 0, most = 0;
+  for (const int32_t count : groups) {
+    if (count == 0) continue;  // a layer without attention
+    fewest = fewest == 0 ? count : std::min(fewest, count);
+    most = std::max(most, count);
+  }
+  if (fewest != most) return absl::StrCat(fewest, " to ", most);
+  return absl::StrCat(most, most == query_heads ? " (MHA)" : most == 1 ? " (MQA)" : "");
+}
 
 PlanRow MakePlanRow(const CapacityRow& row) {
   const KvLayout& first = row.classes[0];

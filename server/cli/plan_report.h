@@ -48,6 +48,9 @@ struct PlanColumns {
   std::vector<PlanStep> steps;
 };
 
+// "8", "32 (MHA)", "4 to 16". `groups`: of each layer, 0 where there is no attention.
+std::string GroupsName(const std::vector<int32_t>& groups, int32_t query_heads);
+
 // A table with those that are `own` marked. `query_heads`: as many groups are MHA.
 void PrintPlanRows(const std::vector<PlanRow>& rows, int32_t query_heads,
                    const PlanColumns& columns, std::ostream& out);
