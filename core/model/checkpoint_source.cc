@@ -43,6 +43,7 @@ absl::StatusOr<std::unique_ptr<WeightSource>> CheckpointSource::Open(const std::
 absl::StatusOr<std::vector<kernels::HostMatrix>> CheckpointSource::Fetch(
     std::span<const TensorSpec> specs) {
   decoded_.Clear();
+  fetched_.Release();
   std::vector<kernels::HostMatrix> matrices;
   for (const TensorSpec& spec : specs) {
     QUIRE_ASSIGN_OR_RETURN(const kernels::HostMatrix matrix, FetchOne(spec));
@@ -56,13 +57,16 @@ absl::StatusOr<kernels::HostMatrix> CheckpointSource::FetchOne(const TensorSpec&
     QUIRE_ASSIGN_OR_RETURN(const QuantizedMatrix quantized,
                            OpenQuantized(*quantization_, checkpoint_, spec));
     if (quantized.matrix != nullptr) {
-      used_.insert(quantized.tensors.begin(), quantized.tensors.end());
+      for (const std::string& name : quantized.tensors) {
+        used_.insert(name);
+        fetched_.Add(checkpoint_.Find(name)->data);
+      }
       return decoded_.Add(*quantized.matrix, spec.name, dequantized_);
     }
   }
   const SafetensorsEntry* entry = checkpoint_.Find(spec.name);
   QUIRE_RETURN_IF_ERROR(CheckEntry(spec, entry));
-  PrefetchMapped(entry->data);
+  fetched_.Add(entry->data);
   used_.insert(spec.name);
   return kernels::HostMatrix{
       .data = entry->data.data(), .dtype = *entry->dtype, .rows = spec.rows, .cols = spec.cols};

@@ -35,6 +35,7 @@ GgufSource::GgufSource(std::string path, MappedFile mapped, GgufFile file, DType
 
 absl::StatusOr<std::vector<HostMatrix>> GgufSource::Fetch(std::span<const TensorSpec> specs) {
   decoded_.Clear();
+  fetched_.Release();
   std::vector<HostMatrix> matrices;
   for (const TensorSpec& spec : specs) {
     QUIRE_ASSIGN_OR_RETURN(const HostMatrix matrix, FetchOne(spec));
@@ -59,7 +60,7 @@ absl::StatusOr<const GgufTensor*> GgufSource::Find(const TensorSpec& spec) const
 
 absl::StatusOr<HostMatrix> GgufSource::FetchOne(const TensorSpec& spec) {
   QUIRE_ASSIGN_OR_RETURN(const GgufTensor* tensor, Find(spec));
-  PrefetchMapped(tensor->data);
+  fetched_.Add(tensor->data);
   used_.insert(spec.name);
   const auto interleaved = interleaved_heads_.find(spec.name);
   const int64_t heads = interleaved == interleaved_heads_.end() ? 0 : interleaved->second;

@@ -41,6 +41,7 @@ class GgufSource final : public WeightSource {
   // Heads of the tensors whose rows are reordered.
   absl::flat_hash_map<std::string, int64_t> interleaved_heads_;
   DecodedMatrices decoded_;  // of the last Fetch
+  MappedPieces fetched_;     // by the last Fetch
   absl::flat_hash_set<std::string> used_;
 };
 

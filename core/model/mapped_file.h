@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -33,5 +34,22 @@ void PrefetchMapped(std::span<const std::byte> bytes);
 // Lets go of the memory that these bytes of a mapping take. They are read from the file again where
 // somebody looks at them.
 void ReleaseMapped(std::span<const std::byte> bytes);
+
+// Bytes of mappings that somebody reads, to be let go of together: who copies a large file piece by
+// piece keeps little more of it than a piece in memory.
+class MappedPieces {
+ public:
+  void Add(std::span<const std::byte> bytes) {
+    PrefetchMapped(bytes);
+    pieces_.push_back(bytes);
+  }
+  void Release() {
+    for (const std::span<const std::byte> bytes : pieces_) ReleaseMapped(bytes);
+    pieces_.clear();
+  }
+
+ private:
+  std::vector<std::span<const std::byte>> pieces_;
+};
 
 }  // namespace quire

@@ -10,6 +10,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "core/model/checkpoint.h"
+#include "core/model/mapped_file.h"
 #include "core/model/quant_config.h"
 #include "core/model/quant_matrix.h"
 #include "kernels/api/types.h"
@@ -70,6 +71,7 @@ class CheckpointSource final : public WeightSource {
   std::optional<QuantConfig> quantization_;
   kernels::DType dequantized_;
   DecodedMatrices decoded_;  // of the last Fetch
+  MappedPieces fetched_;     // by the last Fetch
   absl::flat_hash_set<std::string> used_;
 };
 

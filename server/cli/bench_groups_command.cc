@@ -5,6 +5,7 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,7 @@
 #include "core/capacity/group_dial.h"
 #include "kernels/api/device_factory.h"
 #include "server/cli/bench_groups_report.h"
+#include "server/cli/bench_load.h"
 #include "server/cli/bench_measure.h"
 #include "server/cli/bench_step_time.h"
 #include "server/cli/model_argument.h"
@@ -23,25 +25,43 @@ struct Options {
   std::string shape;
   std::vector<std::string> groups = {"all"};
   BenchModelOptions model;
-  int64_t kv_memory = int64_t{4} << 30;
+  int64_t kv_memory = int64_t{1} << 30;
   std::vector<int32_t> batches = {1, 16};
   std::vector<int32_t> contexts = {512, 2048};
   int32_t prompt = 512;
   int32_t chunk = 512;
   int32_t repeat = 10;
+  int32_t users = 16;  // 0: no load
+  int32_t requests = 32;
+  int32_t output = 32;
   bool predict = true;
   std::string json_file;
   std::string svg_file;
 };
 
+LoadOptions LoadOf(const Options& options) {
+  return {.users = options.users,
+          .requests = options.requests,
+          .prompt = options.prompt,
+          .output = options.output,
+          .max_step_tokens = options.chunk,
+          .kv_bytes = options.kv_memory};
+}
+
+void ShowProgress(const GroupsResult& result, const char* what) {
+  std::cerr << result.kv_groups << (result.kv_groups == 1 ? " KV group: " : " KV groups: ") << what
+            << std::endl;
+}
+
 absl::Status MeasureRow(const Options& options, const ModelConfig& config, GroupsResult* result,
                         GroupsReport* report) {
-  QUIRE_ASSIGN_OR_RETURN(
-      const auto model,
-      BenchModel::Create(options.model, config,
-                         LargestStep(options.batches, options.contexts, {options.prompt},
-                                     options.chunk, options.model.block_tokens),
-                         nullptr));
+  BenchSizes sizes = LargestStep(options.batches, options.contexts, {options.prompt}, options.chunk,
+                                 options.model.block_tokens);
+  if (options.users > 0) {
+    sizes = LargestOf(sizes, LoadSizes(LoadOf(options), result->block_bytes));
+  }
+  QUIRE_ASSIGN_OR_RETURN(const auto model,
+                         BenchModel::Create(options.model, config, sizes, nullptr));
   report->device = model->device_description();
   report->compute_dtype = kernels::DTypeName(model->compute());
   QUIRE_ASSIGN_OR_RETURN(
@@ -52,33 +72,38 @@ absl::Status MeasureRow(const Options& options, const ModelConfig& config, Group
                              MeasureDecode(model.get(), batch, context, options.repeat));
     }
   }
+  ShowProgress(*result, "timed");
+  if (options.users > 0) {
+    QUIRE_ASSIGN_OR_RETURN(result->load, MeasureLoad(model.get(), LoadOf(options)));
+    ShowProgress(*result, "served");
+  }
   return absl::OkStatus();
 }
 
-// Before anything is measured, so that nothing measured is in it.
-absl::Status PredictAll(const Options& options, const ModelConfig& config, GroupsReport* report) {
-  const int32_t longest = *std::max_element(options.contexts.begin(), options.contexts.end());
-  QUIRE_ASSIGN_OR_RETURN(DecodeStepPredictor predictor,
-                         DecodeStepPredictor::Create(config, options.model, longest));
-  for (GroupsResult& result : report->results) {
-    const std::vector<int32_t> groups(static_cast<size_t>(config.num_layers), result.kv_groups);
-    for (const int32_t context : options.contexts) {
-      for (const int32_t batch : options.batches) {
-        QUIRE_ASSIGN_OR_RETURN(const double seconds, predictor.Seconds(groups, batch, context));
-        result.predicted_seconds.push_back(seconds);
-      }
+// Knows nothing of what was measured; right before the row is, as a machine's speed drifts.
+absl::Status PredictRow(const Options& options, DecodeStepPredictor* predictor,
+                        const ModelConfig& config, GroupsResult* result) {
+  for (const int32_t context : options.contexts) {
+    for (const int32_t batch : options.batches) {
+      QUIRE_ASSIGN_OR_RETURN(result->predicted_seconds.emplace_back(),
+                             predictor->Seconds(config.kv_groups, batch, context));
     }
-    std::cerr << "predicted " << result.kv_groups << " groups\n";
   }
+  ShowProgress(*result, "predicted");
   return absl::OkStatus();
 }
 
 absl::StatusOr<GroupsReport> Measure(const Options& options) {
   QUIRE_ASSIGN_OR_RETURN(const ModelConfig config, FindModel(options.shape));
+  if (options.users > 0 && !config.windows.empty()) {
+    return absl::UnimplementedError(absl::StrCat(
+        config.name, " has layers with a window, whose blocks the load would not give up as the ",
+        "server does: leave it out with --users 0"));
+  }
   CapacityQuestion question;
   question.memory_bytes = options.kv_memory;
   QUIRE_ASSIGN_OR_RETURN(question.kv_groups, ParseGroups(options.groups, config));
-  question.kv_dtypes = {config.DefaultComputeType()};
+  question.kv_dtypes = {options.model.compute.value_or(config.DefaultComputeType())};
   question.block_tokens = {options.model.block_tokens};
   question.context_tokens = options.contexts;
   QUIRE_ASSIGN_OR_RETURN(const std::vector<CapacityRow> rows, PlanCapacity(config, question));
@@ -88,6 +113,7 @@ absl::StatusOr<GroupsReport> Measure(const Options& options) {
   report.kv_bytes = options.kv_memory;
   report.block_tokens = options.model.block_tokens;
   report.repeat = options.repeat;
+  report.load = LoadOf(options);
   report.contexts = options.contexts;
   for (const CapacityRow& row : rows) {
     const auto [fewest, most] = std::minmax_element(row.kv_groups.begin(), row.kv_groups.end());
@@ -95,21 +121,31 @@ absl::StatusOr<GroupsReport> Measure(const Options& options) {
     report.results.push_back({.kv_groups = *most,
                               .own = row.own_groups,
                               .token_bytes = static_cast<int64_t>(TokenBytes(row.classes)),
+                              .block_bytes = static_cast<int64_t>(row.classes[0].BlockBytes()),
                               .blocks = row.pool.blocks[0],
                               .sequences = row.sequences,
                               .prefill = {},
                               .decode = {},
-                              .predicted_seconds = {}});
+                              .predicted_seconds = {},
+                              .load = {}});
   }
   if (report.results.size() < 2) {
     return absl::InvalidArgumentError("--groups: compare at least two numbers of groups");
   }
-  report.machine = MeasureMachine(options.model.threads, config.DefaultComputeType());
-  if (options.predict) QUIRE_RETURN_IF_ERROR(PredictAll(options, config, &report));
+  if (options.model.device == "cpu") {
+    report.machine = MeasureMachine(options.model.threads, question.kv_dtypes[0]);
+  }
+  std::optional<DecodeStepPredictor> predictor;
+  if (options.predict) {
+    const int32_t longest = *std::max_element(options.contexts.begin(), options.contexts.end());
+    QUIRE_ASSIGN_OR_RETURN(predictor, DecodeStepPredictor::Create(config, options.model, longest));
+  }
   for (GroupsResult& result : report.results) {
     QUIRE_ASSIGN_OR_RETURN(const ModelConfig changed, WithKvGroups(config, result.kv_groups));
+    if (predictor.has_value()) {
+      QUIRE_RETURN_IF_ERROR(PredictRow(options, &*predictor, changed, &result));
+    }
     QUIRE_RETURN_IF_ERROR(MeasureRow(options, changed, &result, &report));
-    std::cerr << "measured " << result.kv_groups << " groups\n";
   }
   return report;
 }
@@ -125,6 +161,7 @@ absl::Status WriteSvgFile(const GroupsReport& report, const std::string& name) {
 
 absl::Status RunBench(Options options) {
   if (options.model.threads == 0) options.model.threads = kernels::UsableCores();
+  if (options.model.device == "cuda") options.model.compute = kernels::DType::kBF16;
   QUIRE_ASSIGN_OR_RETURN(const GroupsReport report, Measure(options));
   PrintGroups(report, std::cout);
   QUIRE_RETURN_IF_ERROR(WriteSvgFile(report, options.svg_file));
@@ -151,11 +188,22 @@ void AddOptions(CLI::App* app, Options* options) {
   add("--prompt", options->prompt, 1 << 20, "Length of the prompt for prefill");
   add("--chunk", options->chunk, 1 << 20, "Most prompt tokens a step");
   add("--repeat", options->repeat, 100000, "Runs of each measurement, after a warm-up");
+  app->add_option("--users", options->users,
+                  "Load: users who each send a prompt, wait for the answer and send the next; 0: "
+                  "none")
+      ->check(CLI::Range(0, 512))
+      ->capture_default_str();
+  add("--requests", options->requests, 1 << 20, "Requests of all users together");
+  add("--output", options->output, 1 << 20, "Tokens of each answer to them");
   add("--block-tokens", options->model.block_tokens, 512, "Tokens a KV block");
+  app->add_option("--device", options->model.device, "Where to run")
+      ->check(CLI::IsMember({"cpu", "cuda"}))
+      ->capture_default_str();
   app->add_option("--threads", options->model.threads, "CPU threads (default: all cores)")
       ->check(CLI::Range(1, 1024));
   app->add_option("--kv-memory", options->kv_memory,
-                  "KV cache that blocks and sequences are counted for (default: 4GiB)")
+                  "KV cache that blocks and sequences are counted for and the load is served from "
+                  "(default: 1GiB)")
       ->transform(CLI::AsSizeValue(false))
       ->check(CLI::PositiveNumber);
   app->add_option("--kv-limit", options->model.kv_limit_bytes,

@@ -22,8 +22,22 @@ double PrefillRate(const GroupsResult& result) {
 }
 
 double RelativeError(const GroupsResult& result, size_t step) {
-  const double measured = result.decode[step].times.median_seconds;
+  const double measured = result.decode[step].times.min_seconds;
   return (result.predicted_seconds[step] - measured) / measured;
+}
+
+Chart LoadChart(const GroupsReport& report, std::vector<std::string> places) {
+  Chart chart = {
+      .title = absl::StrCat(report.model, ": first token, ", report.load.users, " users and ",
+                            FormatBytes(report.kv_bytes), " of KV"),
+      .unit = "ms",
+      .places = std::move(places),
+      .lines = {{.name = "median", .values = {}}, {.name = "90th percentile", .values = {}}}};
+  for (const GroupsResult& result : report.results) {
+    chart.lines[0].values.push_back(result.load.first_token.p50 * 1e3);
+    chart.lines[1].values.push_back(result.load.first_token.p90 * 1e3);
+  }
+  return chart;
 }
 
 }  // namespace
@@ -44,20 +58,31 @@ PredictionError ErrorOf(const GroupsReport& report) {
 void PrintGroups(const GroupsReport& report, std::ostream& out) {
   const MachineSpeed& machine = report.machine;
   out << absl::StrFormat("model    %s, random weights, %s\n", report.model, report.compute_dtype)
-      << "device   " << report.device << '\n'
-      << absl::StrFormat("machine  reads %.1f GB/s; load average %.1f\n",
-                         machine.read_bytes_per_second / 1e9, machine.load_average)
-      << absl::StrFormat("KV       %s in blocks of %d tokens\n", FormatBytes(report.kv_bytes),
+      << "device   " << report.device << '\n';
+  if (machine.read_bytes_per_second > 0) {
+    out << absl::StrFormat("machine  reads %.1f GB/s; load average %.1f\n",
+                           machine.read_bytes_per_second / 1e9, machine.load_average);
+  }
+  out << absl::StrFormat("KV       %s in blocks of %d tokens\n", FormatBytes(report.kv_bytes),
                          report.block_tokens)
       << absl::StrFormat(
              "Sequences at once by context, and medians of %d runs: a prompt, and decode steps of "
-             "so many\nsequences by so many tokens of context.\n\n",
+             "so many\nsequences by so many tokens of context.\n",
              report.repeat);
+  const LoadOptions& load = report.load;
+  if (load.users > 0) {
+    out << absl::StrFormat(
+        "Then %d users who wait for their answers, %d requests of %d tokens and %d to answer, from "
+        "that KV:\nhow many run at once, seconds to the first token, tokens generated a second.\n",
+        load.users, load.requests, load.prompt, load.output);
+  }
+  out << '\n';
   const GroupsResult& first = report.results.front();
   std::vector<std::string> header = {"KV groups", "KV a token", "blocks"};
   for (const int32_t context : report.contexts) header.push_back(absl::StrCat("at ", context));
   header.push_back(absl::StrCat("prefill ", first.prefill.context, " tokens/s"));
   for (const BenchResult& step : first.decode) header.push_back(StepName(step) + " ms");
+  if (load.users > 0) header.insert(header.end(), {"at once", "first p50", "p90", "tokens/s"});
   TextTable table(std::move(header));
   for (const GroupsResult& result : report.results) {
     std::vector<std::string> cells = {
@@ -68,6 +93,13 @@ void PrintGroups(const GroupsReport& report, std::ostream& out) {
     for (const BenchResult& step : result.decode) {
       cells.push_back(absl::StrFormat("%.2f", step.times.median_seconds * 1e3));
     }
+    if (load.users > 0) {
+      cells.push_back(absl::StrCat(result.load.most_running));
+      for (const double value : {result.load.first_token.p50, result.load.first_token.p90}) {
+        cells.push_back(absl::StrFormat("%.2f", value));
+      }
+      cells.push_back(absl::StrFormat("%.1f", result.load.tokens_per_second));
+    }
     table.AddRow(std::move(cells));
   }
   table.Print(out);
@@ -75,7 +107,9 @@ void PrintGroups(const GroupsReport& report, std::ostream& out) {
   if (first.predicted_seconds.empty()) return;
   const PredictionError error = ErrorOf(report);
   out << absl::StrFormat(
-      "Predicted before, by quire plan: off by %.1f%% at the median, %.1f%% at p90\n",
+      "Predicted before, by quire plan: off from the fastest run by %.1f%% at the median, %.1f%% "
+      "at "
+      "p90\n",
       100 * error.median, 100 * error.p90);
 }
 
@@ -107,6 +141,13 @@ Json GroupsJson(const GroupsReport& report) {
          {"prefill",
           {{"prompt_tokens", result.prefill.context}, {"tokens_per_second", PrefillRate(result)}}},
          {"decode", std::move(decode)}});
+    if (report.load.users > 0) {
+      results.back()["load"] = {{"most_running", result.load.most_running},
+                                {"ttft_seconds_p50", result.load.first_token.p50},
+                                {"ttft_seconds_p90", result.load.first_token.p90},
+                                {"ttft_seconds_max", result.load.first_token.max},
+                                {"generated_tokens_per_second", result.load.tokens_per_second}};
+    }
   }
   const PredictionError error = ErrorOf(report);
   return {{"model", report.model},
@@ -116,6 +157,12 @@ Json GroupsJson(const GroupsReport& report) {
           {"kv_bytes", report.kv_bytes},
           {"block_tokens", report.block_tokens},
           {"repeat", report.repeat},
+          {"load",
+           {{"users", report.load.users},
+            {"requests", report.load.requests},
+            {"prompt_tokens", report.load.prompt},
+            {"output_tokens", report.load.output},
+            {"max_step_tokens", report.load.max_step_tokens}}},
           {"machine_read_bytes_per_second", report.machine.read_bytes_per_second},
           {"prediction_error", {{"median", error.median}, {"p90", error.p90}}},
           {"results", std::move(results)}};
@@ -141,11 +188,13 @@ std::vector<Chart> GroupsCharts(const GroupsReport& report) {
       line.values.push_back(result.decode[s].times.median_seconds * 1e3);
     }
   }
-  return {{.title = report.model + ": KV a token by KV groups",
-           .unit = "KiB",
-           .places = places,
-           .lines = {std::move(bytes)}},
-          std::move(time)};
+  std::vector<Chart> charts = {{.title = report.model + ": KV a token by KV groups",
+                                .unit = "KiB",
+                                .places = places,
+                                .lines = {std::move(bytes)}},
+                               std::move(time)};
+  if (report.load.users > 0) charts.push_back(LoadChart(report, std::move(places)));
+  return charts;
 }
 
 }  // namespace quire::cli

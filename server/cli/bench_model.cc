@@ -24,6 +24,13 @@ absl::StatusOr<std::unique_ptr<WeightSource>> OpenWeights(const BenchModelOption
 
 }  // namespace
 
+BenchSizes LargestOf(const BenchSizes& a, const BenchSizes& b) {
+  return {.sequences = std::max(a.sequences, b.sequences),
+          .step_tokens = std::max(a.step_tokens, b.step_tokens),
+          .context = std::max(a.context, b.context),
+          .kv_blocks = std::max(a.kv_blocks, b.kv_blocks)};
+}
+
 absl::StatusOr<std::unique_ptr<BenchModel>> BenchModel::Create(const BenchModelOptions& options,
                                                                const ModelConfig& config,
                                                                const BenchSizes& sizes,
@@ -31,11 +38,12 @@ absl::StatusOr<std::unique_ptr<BenchModel>> BenchModel::Create(const BenchModelO
   QUIRE_RETURN_IF_ERROR(ValidateBlockTokens(options.block_tokens));
   std::unique_ptr<BenchModel> model(new BenchModel());
   model->config_ = config;
-  model->compute_ = options.compute.value_or(config.DefaultComputeType());
-  model->layout_ = MakeKvLayout(config, options.block_tokens, model->compute_);
   QUIRE_RETURN_IF_ERROR(FromDevice(
-      kernels::CreateDevice({.kind = "cpu", .threads = options.threads}, &model->device_),
+      kernels::CreateDevice({.kind = options.device, .threads = options.threads}, &model->device_),
       "creating the device"));
+  model->compute_ =
+      options.compute.value_or(model->device_->DefaultCompute(config.checkpoint_dtype));
+  model->layout_ = MakeKvLayout(config, options.block_tokens, model->compute_);
   QUIRE_RETURN_IF_ERROR(model->AllocateArena(options, sizes));
   QUIRE_RETURN_IF_ERROR(model->MakeRunner(options, sizes, progress));
   model->tokens_.resize(static_cast<size_t>(sizes.step_tokens));

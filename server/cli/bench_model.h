@@ -20,8 +20,9 @@
 namespace quire::cli {
 
 struct BenchModelOptions {
-  std::string model_dir;  // either a model directory
-  std::string shape;      // or a known shape with random weights
+  std::string model_dir;       // either a model directory
+  std::string shape;           // or a known shape with random weights
+  std::string device = "cpu";  // auto, cpu, cuda
   int32_t threads = 0;
   std::optional<kernels::DType> compute;  // default: f32 for f32 checkpoints, else bf16
   int32_t block_tokens = 16;
@@ -36,6 +37,9 @@ struct BenchSizes {
   int64_t kv_blocks = 0;  // of all sequences together, at most
 };
 
+// What holds either.
+BenchSizes LargestOf(const BenchSizes& a, const BenchSizes& b);
+
 // A sequence's part of a step: `tokens` query tokens behind `start` tokens of KV.
 struct BenchRow {
   int32_t start = 0;
@@ -49,7 +53,7 @@ struct StepCost {
   double bytes = 0;  // weights and KV that must be read at least once
 };
 
-// A model on the CPU device with a filled KV arena, stepped without an engine. One thread.
+// A model on a device with a filled KV arena, to be stepped without an engine. One thread.
 class BenchModel {
  public:
   static absl::StatusOr<std::unique_ptr<BenchModel>> Create(const BenchModelOptions& options,
@@ -60,6 +64,9 @@ class BenchModel {
   // Runs one step; sequence n of the step is rows[n] and always has the same blocks.
   absl::Status RunStep(std::span<const BenchRow> rows);
   StepCost CostOf(std::span<const BenchRow> rows) const;
+
+  // For an engine of one's own, which has the arena and the sizes given to Create.
+  ModelRunner* runner() { return runner_.get(); }
 
   const ModelConfig& config() const { return config_; }
   const KvLayout& layout() const { return layout_; }

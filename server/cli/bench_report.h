@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "server/cli/bench_machine.h"
+#include "server/cli/load/sample_set.h"
 
 namespace quire::cli {
 
@@ -27,6 +28,23 @@ struct BenchResult {
   double flops = 0;     // of a run
   double bytes = 0;     // read by a run
   BenchTimes times = {};
+};
+
+// Users who each send a request, wait for its answer and send the next: a closed loop, so what does
+// not fit the KV cache waits and shows in the time to the first token.
+struct LoadOptions {
+  int32_t users = 0;
+  int32_t requests = 0;         // of all users together
+  int32_t prompt = 0;           // random tokens; no two prompts share a beginning
+  int32_t output = 0;           // tokens of an answer, whatever they are
+  int32_t max_step_tokens = 0;  // prompt tokens and decode rows of a step
+  int64_t kv_bytes = 0;         // of the KV cache
+};
+
+struct LoadResult {
+  SampleSummary first_token;     // seconds from a request's submission
+  double tokens_per_second = 0;  // generated
+  int64_t most_running = 0;      // requests in a step at once
 };
 
 struct BenchReport {

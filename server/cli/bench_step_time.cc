@@ -83,7 +83,8 @@ absl::StatusOr<DecodeStepPredictor::StepTime> DecodeStepPredictor::Measure(int32
                          MeasureDecode(model.get(), batch, kShortContext, kRepeat));
   QUIRE_ASSIGN_OR_RETURN(const BenchResult long_step,
                          MeasureDecode(model.get(), batch, context, kRepeat));
-  const double brief = short_step.times.median_seconds, full = long_step.times.median_seconds;
+  // The fastest of the runs, as other work on the machine only ever slows one down.
+  const double brief = short_step.times.min_seconds, full = long_step.times.min_seconds;
   const double depth = static_cast<double>(model_.num_layers) / layers_;
   StepTime time;
   time.per_token = std::max(full - brief, 0.0) * depth / (context - kShortContext);

@@ -6,14 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "core/capacity/group_dial.h"
+#include "kernels/api/dtype_names.h"
 
 namespace quire::cli {
-namespace {
-
-constexpr kernels::DType kKvDTypes[] = {kernels::DType::kF32, kernels::DType::kF16,
-                                        kernels::DType::kBF16, kernels::DType::kF8E4M3};
-
-}  // namespace
 
 absl::StatusOr<ModelConfig> FindModel(const std::string& model) {
   if (std::filesystem::exists(model)) return LoadModelConfig(model);
@@ -45,15 +40,14 @@ absl::StatusOr<std::vector<int32_t>> ParseGroups(const std::vector<std::string>&
 
 std::vector<std::string> KvDTypeNames() {
   std::vector<std::string> names;
-  for (const kernels::DType dtype : kKvDTypes) names.emplace_back(kernels::DTypeName(dtype));
+  for (const kernels::DType dtype : kernels::kDTypes) {
+    names.emplace_back(kernels::DTypeName(dtype));
+  }
   return names;
 }
 
 kernels::DType ChooseKvDType(const std::string& name, const ModelConfig& config) {
-  for (const kernels::DType dtype : kKvDTypes) {
-    if (name == kernels::DTypeName(dtype)) return dtype;
-  }
-  return config.DefaultComputeType();
+  return kernels::DTypeOf(name).value_or(config.DefaultComputeType());
 }
 
 }  // namespace quire::cli

@@ -12,6 +12,7 @@
 #include "core/base/status_macros.h"
 #include "core/capacity/group_dial.h"
 #include "core/text/quoted.h"
+#include "kernels/api/dtype_names.h"
 #include "server/rpc/id_fields.h"
 
 namespace quire::server {
@@ -38,10 +39,7 @@ absl::StatusOr<std::vector<int32_t>> DecodeCounts(
 }
 
 absl::StatusOr<kernels::DType> DecodeKvDType(const std::string& name) {
-  for (const kernels::DType dtype : {kernels::DType::kBF16, kernels::DType::kF32,
-                                     kernels::DType::kF16, kernels::DType::kF8E4M3}) {
-    if (name == kernels::DTypeName(dtype)) return dtype;
-  }
+  if (const auto dtype = kernels::DTypeOf(name); dtype.has_value()) return *dtype;
   return absl::InvalidArgumentError(
       absl::StrCat("kv_dtypes: ", Quoted(name), " is none of bf16, f32, f16, fp8_e4m3"));
 }

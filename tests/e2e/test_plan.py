@@ -121,7 +121,8 @@ class PlanTest(unittest.TestCase):
         path = pathlib.Path(self.directory.name)
         done = subprocess.run(
             [os.environ["QUIRE_BENCH"], "groups", self.model(4), "--batch", "2", "--context", "64",
-             "--prompt", "64", "--repeat", "1", "--kv-memory", str(MEMORY),
+             "--prompt", "64", "--repeat", "1", "--kv-memory", str(MEMORY), "--users", "2",
+             "--requests", "3", "--output", "4",
              "--json", str(path / "groups.json"), "--svg", str(path / "groups.svg")],
             capture_output=True, text=True, timeout=TIMEOUT)
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -135,10 +136,12 @@ class PlanTest(unittest.TestCase):
         for row in result["results"]:
             self.assertGreater(row["prefill"]["tokens_per_second"], 0)
             self.assertGreater(row["decode"][0]["seconds_median"], 0)
+            self.assertEqual(row["load"]["most_running"], 2)
+            self.assertGreater(row["load"]["ttft_seconds_p90"], 0)
             self.assertGreater(row["decode"][0]["seconds_predicted"], 0)
         lines = xml.etree.ElementTree.parse(path / "groups.svg").findall(
             ".//{http://www.w3.org/2000/svg}polyline")
-        self.assertEqual(len(lines), 2)
+        self.assertEqual(len(lines), 4)
 
     def test_tenants_budgets_and_the_table(self):
         config = {"tenant_metadata_key": KEY,

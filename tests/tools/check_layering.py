@@ -36,8 +36,10 @@ ALLOWED = {
         "core/engine/model_tokenizer.h",
         "core/model/model_config.h",
         "core/regroup/regroup.h",
+        "kernels/api/dtype_names.h",
         "kernels/api/types.h",
         "proto",
+        "server/auth/api_key.h",
         "server/file_limit.h",
         "server/metadata_text.h",
     ),
@@ -49,18 +51,20 @@ ALLOWED = {
         "core/capacity",
         "core/engine",
         "core/model/model_config.h",
+        "kernels/api/dtype_names.h",
         "kernels/api/types.h",
         "proto",
     ),
 }
 
-# quire-bench and quire check drive the model runner and the device without an engine.
+# quire-bench and quire check drive the model runner and the device by themselves.
 DIRECT_PREFIXES = ("server/cli/bench_", "server/cli/check_")
-DIRECT_ALLOWED = ("core/kv", "core/model", "core/plan", "core/sched", "kernels/api")
+DIRECT_ALLOWED = ("core/engine", "core/kv", "core/model", "core/plan", "core/sched", "kernels/api")
 
 # The files that put the server together include every folder of it, and those include the server's
 # shared parts: for the search for cycles they are a folder of their own.
-COMPOSITION_ROOT = ("server/main.cc", "server/lifecycle.h", "server/lifecycle.cc")
+COMPOSITION_ROOT = ("server/main.cc", "server/exposure.h", "server/exposure.cc",
+                    "server/lifecycle.h", "server/lifecycle.cc")
 
 # Library headers, by their first path component, and the only files that may include them.
 CONFINED = {
@@ -70,6 +74,8 @@ CONFINED = {
     "prometheus": ("server/",),
     "CLI": ("server/",),
     "curl": ("server/cli/load/",),
+    "cjose": ("server/auth/",),
+    "openssl": ("server/",),
     "absl": ("core/", "server/"),
     "nlohmann": ("core/text/", "core/model/", "core/regroup/", "server/"),
     "pcre2.h": ("core/text/",),

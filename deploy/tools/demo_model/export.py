@@ -35,22 +35,49 @@ def config(shape: ModelShape) -> dict:
       "bos_token_id": END_ID, "eos_token_id": END_ID}
 
 
-def llama_weights(shape: ModelShape, state: dict[str, Tensor]) -> dict[str, Tensor]:
-  """Renames the parameters; the input's sqrt(d) goes into the token table, and because that table
-  is also the output matrix, the final norm gives it back."""
-  scale = shape.hidden**0.5
-  weights = {"model.embed_tokens.weight": state["embed_tokens"] * scale,
-             "model.norm.weight": state["norm"] / scale}
+def llama_names(shape: ModelShape) -> dict[str, str]:
+  """What LlamaForCausalLM calls each parameter."""
+  names = {"embed_tokens": "model.embed_tokens.weight", "norm": "model.norm.weight"}
   for layer in range(shape.layers):
-    source, target = f"layers.{layer}.", f"model.layers.{layer}."
-    for folder, names in (("self_attn.", ATTENTION), ("mlp.", MLP), ("", NORMS)):
-      for name in names:
-        weights[f"{target}{folder}{name}.weight"] = state[source + name]
-  return {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in weights.items()}
+    for folder, parts in (("self_attn.", ATTENTION), ("mlp.", MLP), ("", NORMS)):
+      for part in parts:
+        names[f"layers.{layer}.{part}"] = f"model.layers.{layer}.{folder}{part}.weight"
+  return names
+
+
+def scales(shape: ModelShape) -> dict[str, float]:
+  """The input's sqrt(d) goes into the token table, and because that table is also the output matrix,
+  the final norm gives it back."""
+  return {"embed_tokens": shape.hidden**0.5, "norm": shape.hidden**-0.5}
+
+
+def llama_weights(shape: ModelShape, state: dict[str, Tensor]) -> dict[str, Tensor]:
+  return {name: (state[own] * scales(shape).get(own, 1.0)).to(torch.bfloat16).contiguous()
+          for own, name in llama_names(shape).items()}
+
+
+def state_of_llama(shape: ModelShape, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+  """The opposite of llama_weights, but for what BF16 has cut off."""
+  return {own: weights[name].float() / scales(shape).get(own, 1.0)
+          for own, name in llama_names(shape).items()}
 
 
 def write_json(path: pathlib.Path, content: dict) -> None:
   path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def export(checkpoint: dict, out: pathlib.Path) -> None:
+  shape = ModelShape(**checkpoint["shape"])
+  out.mkdir(parents=True, exist_ok=True)
+  weights = out / "model.safetensors"
+  save_file(llama_weights(shape, checkpoint["model"]), weights, metadata={"format": "pt"})
+  weights.chmod(0o644)
+  write_json(out / "config.json", config(shape))
+  write_json(out / "generation_config.json",
+             {"bos_token_id": END_ID, "eos_token_id": END_ID, "do_sample": True, "top_k": 1})
+  write_json(out / "tokenizer_config.json", {
+      "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END, "eos_token": END,
+      "clean_up_tokenization_spaces": False, "model_max_length": MAX_POSITIONS})
 
 
 def main() -> None:
@@ -61,17 +88,7 @@ def main() -> None:
                       help="folder of the model; tokenizer.json is expected to be there already")
   args = parser.parse_args()
   checkpoint = torch.load(args.checkpoint, weights_only=False)
-  shape = ModelShape(**checkpoint["shape"])
-  args.out.mkdir(parents=True, exist_ok=True)
-  weights = args.out / "model.safetensors"
-  save_file(llama_weights(shape, checkpoint["model"]), weights, metadata={"format": "pt"})
-  weights.chmod(0o644)
-  write_json(args.out / "config.json", config(shape))
-  write_json(args.out / "generation_config.json",
-             {"bos_token_id": END_ID, "eos_token_id": END_ID, "do_sample": True, "top_k": 1})
-  write_json(args.out / "tokenizer_config.json", {
-      "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": END, "eos_token": END,
-      "clean_up_tokenization_spaces": False, "model_max_length": MAX_POSITIONS})
+  export(checkpoint, args.out)
   print(f"{args.out}: {checkpoint['progress']}")
 
 

@@ -1,11 +1,14 @@
-"""Exact-match scoring of a training model on evaluation prompts, and tallies by kind."""
+"""Scores a training model on evaluation prompts: exact answers, and how likely it finds the text."""
 
 from __future__ import annotations
 
 import collections
+import dataclasses
+import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 
 from documents import Encode, Prompt
 from model import DemoModel
@@ -19,13 +22,36 @@ def expected_ids(encode: Encode, answer: str) -> list[int]:
   return encode(f" {answer}.") + [END_ID]
 
 
+@dataclasses.dataclass
+class Score:
+  """Of several prompts: whether each is answered exactly, and the text's negative log-likelihood."""
+
+  hits: list[bool]
+  answer_loss: float = 0.0
+  answer_tokens: int = 0
+  prompt_loss: float = 0.0
+  prompt_tokens: int = 0
+
+  @property
+  def exact(self) -> float:
+    return sum(self.hits) / len(self.hits)
+
+  @property
+  def answer_perplexity(self) -> float:
+    return math.exp(self.answer_loss / self.answer_tokens)
+
+  @property
+  def prompt_perplexity(self) -> float:
+    return math.exp(self.prompt_loss / self.prompt_tokens)
+
+
 @torch.no_grad()
-def exact_matches(model: DemoModel, encode: Encode, prompts: Sequence[Prompt]) -> list[bool]:
-  """Whether greedy decoding gives the whole answer. One pass a prompt: the best next token at every
-  place of the right answer equals greedy decoding for as long as everything is right."""
+def score(model: DemoModel, encode: Encode, prompts: Sequence[Prompt]) -> Score:
+  """One pass a prompt: the best next token at every place of the right answer equals greedy decoding
+  for as long as everything is right."""
   rows = [([END_ID] + encode(p.text), expected_ids(encode, p.answer)) for p in prompts]
   order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
-  hits = [False] * len(rows)
+  result = Score([False] * len(rows))
   for first in range(0, len(rows), BATCH):
     part = order[first:first + BATCH]
     texts = [rows[i][0] + rows[i][1][:-1] for i in part]
@@ -33,10 +59,19 @@ def exact_matches(model: DemoModel, encode: Encode, prompts: Sequence[Prompt]) -
     with torch.autocast("cpu", dtype=torch.bfloat16):
       hidden = model(torch.tensor([text + [END_ID] * (longest - len(text)) for text in texts]))
     for i, states in zip(part, hidden):
-      prompt, answer = rows[i]
-      places = states[len(prompt) - 1:len(prompt) - 1 + len(answer)]
-      hits[i] = (places @ model.embed_tokens.t()).argmax(-1).tolist() == answer
-  return hits
+      _add(result, i, rows[i], states @ model.embed_tokens.t())
+  return result
+
+
+def _add(result: Score, index: int, row: tuple[list[int], list[int]], logits: torch.Tensor) -> None:
+  prompt, answer = row
+  places = logits[len(prompt) - 1:len(prompt) - 1 + len(answer)]
+  result.hits[index] = places.argmax(-1).tolist() == answer
+  result.answer_loss += F.cross_entropy(places, torch.tensor(answer), reduction="sum").item()
+  result.answer_tokens += len(answer)
+  result.prompt_loss += F.cross_entropy(logits[:len(prompt) - 1], torch.tensor(prompt[1:]),
+                                        reduction="sum").item()
+  result.prompt_tokens += len(prompt) - 1
 
 
 def share_by_kind(prompts: Sequence[Prompt], hits: Sequence[bool]) -> dict[str, float]:

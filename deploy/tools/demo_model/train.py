@@ -18,10 +18,10 @@ from documents import Mixture, evaluation_prompts, training_document
 from model import DemoModel, ModelShape
 from optimizer import MuonAdamW
 from priming import prime
-from scoring import exact_matches, share_by_kind
+from scoring import score, share_by_kind
 from tokenizer import StoryEncoder
 
-# Until so many million tokens, lengths are drawn from these.
+# Millions of tokens here are at pace 1. Until so many of them, lengths are drawn from these.
 LENGTHS = ((0.4, (64,)), (1.2, (128,)), (3.5, (128, 256)), (7.0, (128, 256, 512)),
            (float("inf"), (256, 512, 1024)))
 REPEAT_MTOK = 0.3              # word lists fade out until here
@@ -30,7 +30,6 @@ RECAP_SHARE = (0.5, 0.05)
 COLLIDE_SHARE = 0.35
 NEAR_MISS_MTOK = 7.0           # from here on so many stories have near misses among the containers
 NEAR_MISS_SHARE = 0.4
-DIRECT_MTOK = 9.5              # from here on stories are told as in the evaluation
 STORY_WEIGHT = 0.05            # of a story token in the loss; an answer token has 1
 WARM_UP_STEPS = 50
 WEIGHT_DECAY = 1e-4            # of the weights a step, at the full learning rate
@@ -46,12 +45,12 @@ class Progress:
   best: float = 0.0
 
 
-def mixture(mtok: float) -> Mixture:
+def mixture(mtok: float, direct_mtok: float) -> Mixture:
   start, floor = RECAP_SHARE
   return Mixture(repeat=max(0.0, 1 - mtok / REPEAT_MTOK),
                  recap=max(floor, start * (1 - mtok / RECAP_MTOK)), collide=COLLIDE_SHARE,
                  near_miss=NEAR_MISS_SHARE if mtok >= NEAR_MISS_MTOK else 0.0,
-                 direct=mtok >= DIRECT_MTOK)
+                 direct=mtok >= direct_mtok)
 
 
 class Trainer:
@@ -60,8 +59,11 @@ class Trainer:
   def __init__(self, args: argparse.Namespace):
     torch.manual_seed(args.seed)
     self._args = args
-    self.model = DemoModel(ModelShape())
-    prime(self.model)
+    self.model = DemoModel(ModelShape(groups=args.groups))
+    if args.start:
+      self.model.load_state_dict(torch.load(args.start, weights_only=False)["model"])
+    else:
+      prime(self.model)
     self._optimizer = MuonAdamW(self.model, args.muon_lr, args.adamw_lr, WEIGHT_DECAY)
     self._rng = random.Random(args.seed)
     self._encode = StoryEncoder(args.tokenizer)
@@ -71,7 +73,7 @@ class Trainer:
 
   def step(self) -> tuple[float, float]:
     """One update; returns the mean loss of answer and story tokens."""
-    mtok = self.progress.tokens / 1e6
+    mtok = self._curriculum_mtok()
     length = self._rng.choice(next(lengths for until, lengths in LENGTHS if mtok < until))
     inputs, targets, is_answer = self._batch(length, mtok)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -79,7 +81,7 @@ class Trainer:
     losses = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
     weights = is_answer * (1 - STORY_WEIGHT) + STORY_WEIGHT
     ((losses * weights).sum() / weights.sum()).backward()
-    self._optimizer.step(self._rate_factor(mtok))
+    self._optimizer.step(self._rate_factor())
     self.progress.tokens += inputs.numel()
     self.progress.steps += 1
     answers = is_answer.bool()
@@ -90,7 +92,7 @@ class Trainer:
     """(share of exact answers, its details); the two length ranges count alike."""
     shares, details = [], []
     for prompts in self._validation:
-      hits = exact_matches(self.model, self._encode, prompts)
+      hits = score(self.model, self._encode, prompts).hits
       shares.append(sum(hits) / len(hits))
       details.append(f"{shares[-1]:.3f} {share_by_kind(prompts, hits)}")
     return sum(shares) / len(shares), " | ".join(details)
@@ -110,15 +112,20 @@ class Trainer:
     self.progress = Progress(**state["progress"])
 
   def _batch(self, length: int, mtok: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    mix = mixture(mtok)
+    mix = mixture(mtok, self._args.direct_mtok)
     examples = [training_document(self._rng, self._encode, length, mix).example(length)
                 for _ in range(max(1, self._args.batch // length))]
     inputs, targets, is_answer = zip(*examples)
     return torch.tensor(inputs), torch.tensor(targets), torch.tensor(is_answer).flatten()
 
-  def _rate_factor(self, mtok: float) -> float:
+  def _curriculum_mtok(self) -> float:
+    # A model that was trained before has been through all of it.
+    return 1e9 if self._args.start else self.progress.tokens / 1e6 / self._args.pace
+
+  def _rate_factor(self) -> float:
     warm_up = min(1.0, (self.progress.steps + 1) / WARM_UP_STEPS)
-    return warm_up * min(1.0, (1 - mtok / self._args.mtok) / self._args.decay)
+    left = 1 - self.progress.tokens / 1e6 / self._args.mtok
+    return warm_up * min(1.0, left / self._args.decay)
 
 
 def run(trainer: Trainer, args: argparse.Namespace) -> None:
@@ -143,7 +150,7 @@ def run(trainer: Trainer, args: argparse.Namespace) -> None:
     trainer.save(args.out / "last.pt")
 
 
-def parse_args() -> argparse.Namespace:
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
   parser = argparse.ArgumentParser(description=__doc__,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
   parser.add_argument("--tokenizer", type=pathlib.Path, required=True)
@@ -153,13 +160,21 @@ def parse_args() -> argparse.Namespace:
   parser.add_argument("--mtok", type=float, default=18.0, help="million tokens to train on")
   parser.add_argument("--stop-mtok", type=float, default=float("inf"),
                       help="stop here already, to go on with other options")
+  parser.add_argument("--groups", type=int, default=ModelShape.groups, help="key/value heads")
+  parser.add_argument("--start", type=pathlib.Path,
+                      help="go on from this checkpoint's weights, with a fresh optimizer and at the "
+                      "curriculum's end")
+  parser.add_argument("--pace", type=float, default=1.0,
+                      help="0.5: the curriculum goes through its stages in half of the tokens")
+  parser.add_argument("--direct-mtok", type=float, default=9.5,
+                      help="from here on, at pace 1, stories are told as in the evaluation")
   parser.add_argument("--batch", type=int, default=2048, help="tokens a step")
   parser.add_argument("--muon-lr", type=float, default=0.01)
   parser.add_argument("--adamw-lr", type=float, default=2e-3)
   parser.add_argument("--decay", type=float, default=0.4,
                       help="share of the training over which the learning rate falls to 0")
   parser.add_argument("--eval-mtok", type=float, default=0.5)
-  return parser.parse_args()
+  return parser.parse_args(arguments)
 
 
 def main() -> None:

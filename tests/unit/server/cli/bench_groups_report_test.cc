@@ -65,6 +65,36 @@ TEST(GroupsReportTest, WithoutPredictionsNothingIsSaidOfThem) {
   EXPECT_FALSE(GroupsJson(report)["results"][0]["decode"][0].contains("seconds_predicted"));
 }
 
+TEST(GroupsReportTest, ALoadIsShownWhereThereWasOne) {
+  GroupsReport report = Report();
+  EXPECT_FALSE(GroupsJson(report)["results"][0].contains("load"));
+  report.load = {.users = 32,
+                 .requests = 64,
+                 .prompt = 512,
+                 .output = 20,
+                 .max_step_tokens = 512,
+                 .kv_bytes = report.kv_bytes};
+  for (GroupsResult& result : report.results) {
+    result.load.first_token.p50 = 0.5 * result.kv_groups;
+    result.load.first_token.p90 = 2 * result.kv_groups;
+    result.load.tokens_per_second = 99.5;
+    result.load.most_running = 32 / result.kv_groups;
+  }
+  std::ostringstream out;
+  PrintGroups(report, out);
+  EXPECT_THAT(out.str(), HasSubstr("32 users who wait for their answers, 64 requests of 512 "));
+  EXPECT_THAT(out.str(), HasSubstr("16x2048 ms  at once  first p50    p90  tokens/s\n"));
+  EXPECT_THAT(out.str(), HasSubstr("    200.00        4       4.00  16.00      99.5\n"));
+  const nlohmann::ordered_json json = GroupsJson(report);
+  EXPECT_EQ(json["load"]["users"], 32);
+  EXPECT_EQ(json["results"][2]["load"]["most_running"], 32);
+  EXPECT_EQ(json["results"][2]["load"]["ttft_seconds_p90"], 2);
+  const std::vector<Chart> charts = GroupsCharts(report);
+  ASSERT_EQ(charts.size(), 3u);
+  EXPECT_THAT(charts[2].title, HasSubstr("32 users and 4 GiB of KV"));
+  EXPECT_THAT(charts[2].lines[0].values, ::testing::ElementsAre(16000, 4000, 500));
+}
+
 TEST(GroupsReportTest, JsonHasWhatTheTableShows) {
   const nlohmann::ordered_json json = GroupsJson(Report());
   EXPECT_EQ(json["results"][1]["kv_groups"], 8);
