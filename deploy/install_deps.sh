@@ -18,10 +18,10 @@ build_packages=(
   ca-certificates cmake ninja-build g++ ccache pkg-config
   libabsl-dev nlohmann-json3-dev libpcre2-dev libutf8proc-dev libcli11-dev libssl-dev
   libprotobuf-dev protobuf-compiler libgrpc++-dev protobuf-compiler-grpc grpc-proto
-  prometheus-cpp-dev
+  prometheus-cpp-dev libcjose-dev libjansson-dev
 )
 test_packages=(
-  libgtest-dev libgmock-dev python3 python3-grpcio python3-protobuf prometheus curl git
+  libgtest-dev libgmock-dev python3 python3-grpcio python3-protobuf prometheus curl git openssl
   libcurl4-openssl-dev
 )
 format_packages=(python3 clang-format clang-tidy)

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
+#include "kernels/api/dtype_names.h"
 #include "server/flag_values.h"
 
 namespace quire::server {
@@ -25,6 +26,7 @@ struct TextFlags {
   std::string listen = "127.0.0.1:50051";
   std::string metrics_listen = "127.0.0.1:9464";
   std::string admin_listen = "off";
+  std::string health_listen = "off";
   std::string reflection = "auto";
   std::string drain_timeout = "30s";
   std::string priority_ageing = "10s";
@@ -172,8 +174,8 @@ void AddNetworkFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
   flags.Add("--port-file", "FILE", config.port_file,
             "Write the bound addresses to this file once the server is ready; empty: none");
   flags.AddSwitch("--insecure", config.insecure,
-                  "Allow --listen and --admin-listen beyond loopback, without encryption and "
-                  "authentication: clients are believed whose tenant they are");
+                  "Allow --listen and --admin-listen beyond loopback without TLS, and without "
+                  "credentials from whoever calls");
   flags.AddChoice("--reflection", text.reflection, {"auto", "on", "off"},
                   "Let clients ask for the API's description; auto: on loopback only");
   flags.Add("--max-message-bytes", "BYTES", text.max_message_bytes,
@@ -186,6 +188,22 @@ void AddNetworkFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
                   "Threads that turn tokens into text");
   flags.Add("--drain-timeout", "TIME", text.drain_timeout,
             "How long running requests may go on after SIGTERM");
+}
+
+void AddTlsFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
+  FlagGroup flags(app, "Encryption and health");
+  flags.Add("--tls-cert", "FILE", config.tls.certificate,
+            "Serve --listen and --admin-listen with TLS: the server's certificate and those up to "
+            "its root, PEM; read again when it changes");
+  flags.Add("--tls-key", "FILE", config.tls.key, "Its private key, PEM, without a password");
+  flags.Add("--tls-client-ca", "FILE", config.tls.client_roots,
+            "Ask clients for a certificate that one of these has signed, PEM");
+  flags.AddSwitch("--tls-require-client-cert", config.tls.require_client_certificate,
+                  "Refuse connections without one");
+  flags.AddNumber("--tls-reload-seconds", config.tls_reload_seconds, 1, 86400,
+                  "How often those files are looked at");
+  flags.Add("--health-listen", "ADDRESS", text.health_listen,
+            "Answer health checks there as well, without TLS, and nothing else; off: do not");
 }
 
 void AddTenantFlags(CLI::App& app, ServerConfig& config) {
@@ -254,29 +272,33 @@ absl::Status ReadOptionalAddress(const char* flag, const std::string& text,
   return text == "off" ? absl::OkStatus() : ReadFlag(flag, text, ParseListenAddress, address);
 }
 
-absl::Status CheckReach(const char* flag, const ListenAddress& address, bool insecure) {
-  if (insecure || address.IsLoopback()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      flag, ": ", address.ToString(),
-      " can be reached from other machines, and there is no encryption and no authentication "
-      "yet; listen on loopback behind a proxy, or accept that with --insecure"));
-}
-
 absl::Status ReadNetwork(const TextFlags& text, ServerConfig* config) {
   QUIRE_RETURN_IF_ERROR(ReadFlag("--listen", text.listen, ParseListenAddress, &config->listen));
   QUIRE_RETURN_IF_ERROR(
       ReadOptionalAddress("--metrics-listen", text.metrics_listen, &config->metrics_listen));
   QUIRE_RETURN_IF_ERROR(
       ReadOptionalAddress("--admin-listen", text.admin_listen, &config->admin_listen));
-  QUIRE_RETURN_IF_ERROR(CheckReach("--listen", config->listen, config->insecure));
-  if (config->admin_listen.has_value()) {
-    QUIRE_RETURN_IF_ERROR(CheckReach("--admin-listen", *config->admin_listen, config->insecure));
-  }
+  QUIRE_RETURN_IF_ERROR(
+      ReadOptionalAddress("--health-listen", text.health_listen, &config->health_listen));
   if (text.reflection != "auto") config->reflection = text.reflection == "on";
   return absl::OkStatus();
 }
 
+absl::Status CheckTls(const TlsFiles& tls) {
+  if (tls.certificate.empty() != tls.key.empty()) {
+    return absl::InvalidArgumentError("--tls-cert and --tls-key: give both or neither");
+  }
+  if (!tls.client_roots.empty() && tls.empty()) {
+    return absl::InvalidArgumentError("--tls-client-ca: takes --tls-cert and --tls-key as well");
+  }
+  if (tls.require_client_certificate && tls.client_roots.empty()) {
+    return absl::InvalidArgumentError("--tls-require-client-cert: --tls-client-ca is missing");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckTogether(const ServerConfig& config) {
+  QUIRE_RETURN_IF_ERROR(CheckTls(config.tls));
   if (config.model_dir.empty() && !config.check_config) {
     return absl::InvalidArgumentError("--model is required; see quire-server --help");
   }
@@ -296,18 +318,9 @@ absl::Status CheckTogether(const ServerConfig& config) {
   return absl::OkStatus();
 }
 
-// nullopt: auto.
-std::optional<kernels::DType> ReadDType(const std::string& name) {
-  for (kernels::DType dtype :
-       {kernels::DType::kF32, kernels::DType::kBF16, kernels::DType::kF8E4M3}) {
-    if (name == kernels::DTypeName(dtype)) return dtype;
-  }
-  return std::nullopt;
-}
-
 absl::Status ReadTextFlags(const TextFlags& text, ServerConfig* config) {
-  config->compute_dtype = ReadDType(text.dtype);
-  config->kv_dtype = ReadDType(text.kv_dtype);
+  config->compute_dtype = kernels::DTypeOf(text.dtype);  // none: auto
+  config->kv_dtype = kernels::DTypeOf(text.kv_dtype);
   QUIRE_RETURN_IF_ERROR(ReadSizesAndTimes(text, config));
   QUIRE_RETURN_IF_ERROR(ReadNetwork(text, config));
   return CheckTogether(*config);
@@ -331,6 +344,7 @@ absl::StatusOr<std::optional<ServerConfig>> ParseCommandLine(int argc, const cha
   AddEngineFlags(app, config.engine, text);
   AddRequestFlags(app, config.requests, text);
   AddNetworkFlags(app, config, text);
+  AddTlsFlags(app, config, text);
   AddTenantFlags(app, config);
   try {
     app.parse(argc, argv);

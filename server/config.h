@@ -12,6 +12,7 @@
 #include "kernels/api/types.h"
 #include "server/listen_address.h"
 #include "server/request_limits.h"
+#include "server/tls_files.h"
 
 namespace quire::server {
 
@@ -45,6 +46,9 @@ struct ServerConfig {
   std::optional<ListenAddress> metrics_listen = ListenAddress{"127.0.0.1", 9464};
   std::optional<ListenAddress> admin_listen;
   std::string port_file;  // empty: none
+  std::optional<ListenAddress> health_listen;
+  TlsFiles tls;  // of listen and admin_listen
+  int32_t tls_reload_seconds = 10;
   bool insecure = false;
   std::optional<bool> reflection;  // default: on loopback alone
   Duration drain_timeout = std::chrono::seconds(30);

@@ -10,12 +10,14 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
 #include "core/base/status_macros.h"
 #include "core/engine/model_engine.h"
 #include "server/auth/tenant_directory.h"
 #include "server/auth/tenant_file.h"
 #include "server/cli/tenant_table.h"
 #include "server/config.h"
+#include "server/exposure.h"
 #include "server/file_limit.h"
 #include "server/lifecycle.h"
 #include "server/metrics/engine_collector.h"
@@ -26,9 +28,22 @@
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/inference_service.h"
 #include "server/server_signals.h"
+#include "server/tls_files.h"
 
 namespace quire::server {
 namespace {
+
+// How long before its end a certificate is complained about.
+constexpr absl::Duration kCertificateWarning = absl::Hours(14 * 24);
+
+// Where the server can be reached, in the order in which they listen. They end the other way round,
+// but for the server, which a drain has ended by then: the admin service says how that goes.
+struct Listeners {
+  std::unique_ptr<Exporter> exporter;  // from before the model is loaded
+  std::unique_ptr<GrpcServer> admin;
+  std::unique_ptr<GrpcServer> server;
+  std::unique_ptr<GrpcServer> health;
+};
 
 void Log(const std::string& line) { std::fprintf(stderr, "quire-server: %s\n", line.c_str()); }
 
@@ -86,15 +101,18 @@ MetricLabels DescribeForMetrics(const ModelEngine& model) {
 }
 
 // Written under another name first, so that whoever waits for the file finds it whole.
-absl::Status WritePortFile(const std::string& path, const GrpcServer& server,
-                           const Exporter* exporter, const GrpcServer* admin) {
+absl::Status WritePortFile(const std::string& path, const Listeners& listeners) {
   if (path.empty()) return absl::OkStatus();
   const std::string unfinished = path + ".tmp";
   {
     std::ofstream file(unfinished, std::ios::trunc);
-    file << "listen=" << server.address().ToString() << "\n";
-    if (exporter != nullptr) file << "metrics=" << exporter->address().ToString() << "\n";
-    if (admin != nullptr) file << "admin=" << admin->address().ToString() << "\n";
+    const auto write = [&file](const char* name, const auto& listener) {
+      if (listener != nullptr) file << name << "=" << listener->address().ToString() << "\n";
+    };
+    write("listen", listeners.server);
+    write("metrics", listeners.exporter);
+    write("admin", listeners.admin);
+    write("health", listeners.health);
     if (!file.flush()) return absl::UnavailableError("--port-file: cannot write " + unfinished);
   }
   std::error_code error;
@@ -103,21 +121,46 @@ absl::Status WritePortFile(const std::string& path, const GrpcServer& server,
   return absl::OkStatus();
 }
 
-void LogAddresses(const GrpcServer& server, const Exporter* exporter, const GrpcServer* admin) {
-  if (exporter != nullptr) {
-    Log(absl::StrCat("metrics on http://", exporter->address().ToString(), "/metrics"));
+void LogAddresses(const ServerConfig& config, const Listeners& listeners) {
+  const char* const tls = config.tls.empty() ? "" : "with TLS ";
+  if (listeners.exporter != nullptr) {
+    Log(absl::StrCat("metrics on http://", listeners.exporter->address().ToString(), "/metrics"));
   }
-  if (admin != nullptr) Log(absl::StrCat("admin on ", admin->address().ToString()));
-  Log(absl::StrCat("listening on ", server.address().ToString()));
+  if (listeners.health != nullptr) {
+    Log(absl::StrCat("health on ", listeners.health->address().ToString()));
+  }
+  if (listeners.admin != nullptr) {
+    Log(absl::StrCat("admin ", tls, "on ", listeners.admin->address().ToString()));
+  }
+  Log(absl::StrCat("listening ", tls, "on ", listeners.server->address().ToString()));
 }
 
-// The tenants of --config; without one, what there is then.
+// Who looks after certificates should hear of it before clients do.
+absl::Status CheckCertificate(const ServerConfig& config) {
+  if (config.tls.empty()) return absl::OkStatus();
+  QUIRE_ASSIGN_OR_RETURN(const absl::Time end, CheckTlsFiles(config.tls));
+  const absl::Duration left = end - absl::Now();
+  if (left < kCertificateWarning) {
+    Log(absl::StrCat("--tls-cert: the certificate ",
+                     left < absl::ZeroDuration() ? "has ended" : "ends", " at ",
+                     absl::FormatTime(end, absl::UTCTimeZone())));
+  }
+  return absl::OkStatus();
+}
+
+// The tenants of --config; without one, what there is then. Checked together with the listeners.
 absl::StatusOr<TenantsConfig> LoadTenants(const ServerConfig& config) {
-  if (config.config_file.empty()) return TenantsConfig();
-  absl::StatusOr<TenantsConfig> tenants = LoadTenantFile(config.config_file);
-  if (tenants.ok()) return tenants;
-  return absl::Status(tenants.status().code(),
-                      absl::StrCat("--config: ", tenants.status().message()));
+  TenantsConfig tenants;
+  if (!config.config_file.empty()) {
+    absl::StatusOr<TenantsConfig> read = LoadTenantFile(config.config_file);
+    if (!read.ok()) {
+      return absl::Status(read.status().code(),
+                          absl::StrCat("--config: ", read.status().message()));
+    }
+    tenants = *std::move(read);
+  }
+  QUIRE_RETURN_IF_ERROR(CheckExposure(config, tenants));
+  return tenants;
 }
 
 // As far as that can be told without the model; the engine does so with it.
@@ -131,6 +174,7 @@ absl::Status CheckReserves(const ServerConfig& config, TenantTable tenants) {
 }
 
 absl::Status CheckConfig(const ServerConfig& config) {
+  QUIRE_RETURN_IF_ERROR(CheckCertificate(config));
   QUIRE_ASSIGN_OR_RETURN(const TenantsConfig tenants, LoadTenants(config));
   const TenantRoster roster = TenantDirectory().MakeRoster(tenants);
   QUIRE_RETURN_IF_ERROR(CheckReserves(config, roster.Table()));
@@ -138,7 +182,7 @@ absl::Status CheckConfig(const ServerConfig& config) {
   for (const TenantRoster::Entry& entry : roster.entries) {
     if (entry.configured) rows.push_back(EncodeTenant(entry.settings));
   }
-  cli::PrintTenants(rows, tenants.metadata_key, std::cout);
+  cli::PrintTenants(rows, std::cout);
   return absl::OkStatus();
 }
 
@@ -155,8 +199,7 @@ void Reload(const ServerConfig& config, Engine* engine, TenantDirectory* directo
     return;
   }
   Log(absl::StrCat("reloaded ", config.config_file, ": tenants added: ", changes->added,
-                   ", removed: ", changes->removed, ", changed: ", changes->changed,
-                   changes->metadata_key ? "; another tenant_metadata_key" : ""));
+                   ", removed: ", changes->removed, ", changed: ", changes->changed));
 }
 
 void LogModel(ModelEngine& model, const ServerConfig& config, const ChatFormat& chat) {
@@ -173,10 +216,32 @@ void LogModel(ModelEngine& model, const ServerConfig& config, const ChatFormat& 
                    chat.family.has_value() ? std::string(ChatFamilyName(*chat.family)) : "none"));
 }
 
+// Health checks come last: who gets an answer there finds the server listening.
+absl::Status Listen(const ServerConfig& config, const AdminServices& admin_services,
+                    const GenerateServices& services, Listeners* listeners) {
+  const std::string ready_name = v1::InferenceService::service_full_name();
+  if (config.admin_listen.has_value()) {
+    QUIRE_ASSIGN_OR_RETURN(listeners->admin,
+                           GrpcServer::Listen(config, {"--admin-listen", *config.admin_listen},
+                                              v1::AdminService::service_full_name(),
+                                              std::make_unique<AdminService>(admin_services)));
+  }
+  QUIRE_ASSIGN_OR_RETURN(listeners->server,
+                         GrpcServer::Listen(config, {"--listen", config.listen}, ready_name,
+                                            std::make_unique<InferenceService>(services)));
+  if (!config.health_listen.has_value()) return absl::OkStatus();
+  const GrpcServer::Place place = {
+      .flag = "--health-listen", .address = *config.health_listen, .plaintext = true};
+  QUIRE_ASSIGN_OR_RETURN(listeners->health,
+                         GrpcServer::Listen(config, place, ready_name, /*service=*/nullptr));
+  return absl::OkStatus();
+}
+
 // Builds everything in order of dependence, serves until told to end, drains. Members of a later
 // line use those of earlier ones, so they are destroyed the other way round.
 absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
   QUIRE_RETURN_IF_ERROR(RaiseFileLimit());
+  QUIRE_RETURN_IF_ERROR(CheckCertificate(config));
   ServerSignals signals(/*reloads=*/!config.config_file.empty());
   QUIRE_ASSIGN_OR_RETURN(const TenantsConfig tenants, LoadTenants(config));
   SteadyClock clock;
@@ -185,9 +250,9 @@ absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
   LiveStreams streams(config.MaxLiveStreams());
   OutputDispatcher dispatcher(config.output_threads);
   std::unique_ptr<ModelEngine> model;
-  std::unique_ptr<Exporter> exporter;  // listens before the model is loaded, ends before it goes
+  Listeners listeners;
   if (config.metrics_listen.has_value()) {
-    QUIRE_ASSIGN_OR_RETURN(exporter, Exporter::Listen(*config.metrics_listen));
+    QUIRE_ASSIGN_OR_RETURN(listeners.exporter, Exporter::Listen(*config.metrics_listen));
   }
   QUIRE_ASSIGN_OR_RETURN(model, LoadModel(config, &signals, &dispatcher, &clock));
   QUIRE_RETURN_IF_ERROR(ApplyTenants(tenants, &model->engine(), &directory).status());
@@ -195,7 +260,7 @@ absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
                          LoadChatFormat(config.model_dir, config.chat_family, model->tokenizer()));
   const RequestCodec codec(&model->config(), &model->tokenizer(),
                            model->options().max_context_tokens, config.requests, chat);
-  if (exporter != nullptr) {
+  if (Exporter* const exporter = listeners.exporter.get(); exporter != nullptr) {
     Engine& engine = model->engine();
     exporter->Add(std::make_shared<EngineCollector>(
         DescribeForMetrics(*model), [&engine] { return engine.Stats(); },
@@ -204,17 +269,8 @@ absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
   }
   signals.Arm([&loop = model->loop()] { loop.EndGrace(); });
   const absl::Cleanup disarm = [&signals] { signals.Disarm(); };  // before the loop goes
-  std::unique_ptr<GrpcServer> admin;  // says how a drain goes, so it ends after the server
-  if (config.admin_listen.has_value()) {
-    const AdminServices services = {.engine = &model->engine(),
-                                    .model = model.get(),
-                                    .tenants = &directory,
-                                    .signals = &signals};
-    QUIRE_ASSIGN_OR_RETURN(admin,
-                           GrpcServer::Listen(config, {"--admin-listen", *config.admin_listen},
-                                              v1::AdminService::service_full_name(),
-                                              std::make_unique<AdminService>(services)));
-  }
+  const AdminServices admin_services = {
+      .engine = &model->engine(), .model = model.get(), .tenants = &directory, .signals = &signals};
   const GenerateServices services = {.model = model.get(),
                                      .dispatcher = &dispatcher,
                                      .streams = &streams,
@@ -223,24 +279,22 @@ absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
                                      .tenants = &directory,
                                      .clock = &clock,
                                      .max_stream_buffer = config.max_stream_buffer};
-  QUIRE_ASSIGN_OR_RETURN(const std::unique_ptr<GrpcServer> server,
-                         GrpcServer::Listen(config, {"--listen", config.listen},
-                                            v1::InferenceService::service_full_name(),
-                                            std::make_unique<InferenceService>(services)));
-  const absl::Status ready = WritePortFile(config.port_file, *server, exporter.get(), admin.get());
+  QUIRE_RETURN_IF_ERROR(Listen(config, admin_services, services, &listeners));
+  const absl::Status ready = WritePortFile(config.port_file, listeners);
   if (!ready.ok()) {
-    Drain(server.get(), model.get(), &streams, Duration::zero());
+    Drain(listeners.server.get(), model.get(), &streams, Duration::zero());
     return ready;
   }
   LogModel(*model, config, chat);
-  LogAddresses(*server, exporter.get(), admin.get());
+  LogAddresses(config, listeners);
 
   ServerEvent event = signals.Await();
   for (; event == ServerEvent::kReload; event = signals.Await()) {
     Reload(config, &model->engine(), &directory);
   }
   Log("draining");
-  Drain(server.get(), model.get(), &streams, config.drain_timeout);
+  if (listeners.health != nullptr) listeners.health->SetNotServing();
+  Drain(listeners.server.get(), model.get(), &streams, config.drain_timeout);
   return event;
 }
 

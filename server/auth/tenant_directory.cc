@@ -4,13 +4,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/refusal.h"
+#include "core/base/status_macros.h"
 #include "core/text/quoted.h"
 
 namespace quire::server {
 namespace {
 
 void ConfigureDefault(const TenantsConfig& config, TenantRoster::Entry* entry) {
-  entry->configured = config.default_tenant.has_value() || config.metadata_key.empty();
+  entry->configured = config.default_tenant.has_value() || config.credentials->empty();
   if (!entry->configured) return;  // as it was, for what it still has running
   entry->settings = config.default_tenant.value_or(TenantSettings());
   entry->settings.policy.name = kDefaultTenantName;
@@ -44,7 +45,8 @@ TenantDirectory::TenantDirectory() { ConfigureDefault({}, &roster_.entries.empla
 TenantRoster TenantDirectory::MakeRoster(const TenantsConfig& config) const {
   MutexLock lock(&mu_);
   TenantRoster roster = roster_;
-  roster.metadata_key = config.metadata_key;
+  roster.credentials = config.credentials;
+  roster.admins = config.admins;
   for (TenantRoster::Entry& entry : roster.entries) entry.configured = false;
   ConfigureDefault(config, &roster.entries[0]);
   for (const TenantSettings& tenant : config.tenants) {
@@ -61,7 +63,6 @@ TenantRoster TenantDirectory::MakeRoster(const TenantsConfig& config) const {
 TenantChanges TenantDirectory::Install(TenantRoster roster) {
   MutexLock lock(&mu_);
   TenantChanges changes;
-  changes.metadata_key = roster.metadata_key != roster_.metadata_key;
   for (size_t i = 0; i < roster.entries.size(); ++i) {
     const TenantRoster::Entry& now = roster.entries[i];
     const bool is_new = i >= roster_.entries.size();
@@ -77,39 +78,49 @@ TenantChanges TenantDirectory::Install(TenantRoster roster) {
   return changes;
 }
 
-absl::StatusOr<Caller> TenantDirectory::Resolve(MetadataValues values) const {
+absl::StatusOr<Caller> TenantDirectory::Resolve(const CallCredentials& call, absl::Time now) const {
+  std::shared_ptr<const CredentialTable> credentials;
+  {
+    MutexLock lock(&mu_);
+    credentials = roster_.credentials;
+  }
+  QUIRE_ASSIGN_OR_RETURN(const std::optional<std::string> name, credentials->Identify(call, now));
+  if (name.has_value()) return ByName(*name);
   MutexLock lock(&mu_);
-  if (roster_.metadata_key.empty()) return CallerOf(TenantId(0), roster_.entries[0].settings);
-  return ResolveLocked(values(roster_.metadata_key));
+  const TenantRoster::Entry& others = roster_.entries[0];
+  if (others.configured) return CallerOf(TenantId(0), others.settings);
+  return Unauthenticated("CREDENTIALS_MISSING",
+                         "the call does not show whose it is: no authorization, and no client "
+                         "certificate that is known here");
 }
 
-absl::StatusOr<Caller> TenantDirectory::ResolveLocked(
-    const std::vector<absl::string_view>& names) const {
-  const std::string& key = roster_.metadata_key;
-  if (names.size() > 1) {
-    return Unauthenticated(
-        "TENANT_AMBIGUOUS",
-        absl::StrCat("the call has ", names.size(), " values of ", key, "; it must have one"));
-  }
-  const auto known = names.empty() ? ids_.end() : ids_.find(names[0]);
+absl::StatusOr<Caller> TenantDirectory::ByName(const std::string& name) const {
+  MutexLock lock(&mu_);
+  const auto known = ids_.find(name);
   const bool is_known = known != ids_.end();
   if (is_known && roster_.entries[known->second.value()].configured) {
     return CallerOf(known->second, roster_.entries[known->second.value()].settings);
   }
   const TenantRoster::Entry& others = roster_.entries[0];
   if (others.configured) return CallerOf(TenantId(0), others.settings);
-  if (names.empty()) {
-    return Unauthenticated(
-        "TENANT_MISSING",
-        absl::StrCat("the call has no ", key, "; this server wants to know whose each call is"));
-  }
-  const std::string name = Quoted(std::string_view(names[0].data(), names[0].size()));
   if (is_known) {
     return Unauthenticated("TENANT_REMOVED",
-                           absl::StrCat("the tenant ", name, " is no longer configured"));
+                           absl::StrCat("the tenant ", Quoted(name), " is no longer configured"));
   }
   return Unauthenticated("TENANT_UNKNOWN",
-                         absl::StrCat("the tenant ", name, " is not configured here"));
+                         absl::StrCat("the tenant ", Quoted(name), " is not configured here"));
+}
+
+absl::Status TenantDirectory::CheckAdmin(const CallCredentials& call, absl::Time now) const {
+  std::shared_ptr<const CredentialTable> admins;
+  {
+    MutexLock lock(&mu_);
+    admins = roster_.admins;
+  }
+  QUIRE_ASSIGN_OR_RETURN(const std::optional<std::string> owner, admins->Identify(call, now));
+  if (owner.has_value() || admins->empty()) return absl::OkStatus();
+  return Unauthenticated("CREDENTIALS_MISSING",
+                         "the call does not show that it may administer this server");
 }
 
 std::optional<TenantId> TenantDirectory::Find(std::string_view name) const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -8,9 +9,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
-#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "core/base/ids.h"
 #include "core/base/mutex.h"
 #include "core/request/tenant_policy.h"
@@ -32,7 +32,8 @@ struct TenantRoster {
     bool configured = true;  // else no new call is this tenant's
   };
   std::vector<Entry> entries;  // by TenantId; the first is the default tenant
-  std::string metadata_key;
+  std::shared_ptr<const CredentialTable> credentials = std::make_shared<CredentialTable>();
+  std::shared_ptr<const CredentialTable> admins = std::make_shared<CredentialTable>();
 
   // What the engine is to know. A tenant that is no longer configured keeps its limits, for what it
   // still has running, and nothing is set aside for it.
@@ -44,7 +45,6 @@ struct TenantChanges {
   int added = 0;
   int removed = 0;
   int changed = 0;
-  bool metadata_key = false;
 };
 
 // Tells whose a call is. A new configuration goes in whole, between two calls:
@@ -52,12 +52,12 @@ struct TenantChanges {
 //   roster = MakeRoster(config); engine.SetTenants(roster.Table()); Install(roster)
 //
 // in this order, so that the engine knows every id that comes out of here. A name keeps its id as
-// long as the process lives. Names that are not listed, or no longer, share the default tenant's id
-// where there is one and are refused otherwise, so outsiders cannot make the number of tenants
-// grow.
+// long as the process lives. Calls that show nothing, and names that are not listed, or no longer,
+// share the default tenant's id where there is one and are refused otherwise, so outsiders cannot
+// make the number of tenants grow.
 //
 // Thread-safe, but only one thread at a time may bring in a configuration. Resolve takes the lock
-// for one look-up.
+// twice, for a look-up each; what a call shows is checked in between.
 class TenantDirectory {
  public:
   // As under an empty configuration: every call is the default tenant's, without limits.
@@ -66,10 +66,10 @@ class TenantDirectory {
   TenantRoster MakeRoster(const TenantsConfig& config) const;
   TenantChanges Install(TenantRoster roster);
 
-  // `values` returns what a call has under a metadata key. Unauthenticated, with a reason for
-  // programs, when that names nobody who may call.
-  using MetadataValues = absl::FunctionRef<std::vector<absl::string_view>(absl::string_view key)>;
-  absl::StatusOr<Caller> Resolve(MetadataValues values) const;
+  // Whose a call is. Unauthenticated, with a reason for programs, when that is nobody who may call.
+  absl::StatusOr<Caller> Resolve(const CallCredentials& call, absl::Time now) const;
+  // Whether a call may use the admin service; else Unauthenticated.
+  absl::Status CheckAdmin(const CallCredentials& call, absl::Time now) const;
 
   // Any tenant that this process has known, by its name.
   std::optional<TenantId> Find(std::string_view name) const;
@@ -77,8 +77,7 @@ class TenantDirectory {
   TenantRoster roster() const;
 
  private:
-  absl::StatusOr<Caller> ResolveLocked(const std::vector<absl::string_view>& names) const
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  absl::StatusOr<Caller> ByName(const std::string& name) const;
 
   mutable Mutex mu_;
   TenantRoster roster_ ABSL_GUARDED_BY(mu_);

@@ -15,6 +15,7 @@
 #include "absl/strings/str_replace.h"
 #include "core/base/small_file.h"
 #include "core/base/status_macros.h"
+#include "server/auth/credential_codec.h"
 #include "server/flag_values.h"
 #include "server/metadata_text.h"
 
@@ -34,13 +35,6 @@ absl::Status CheckName(absl::string_view field, const std::string& name) {
   return absl::InvalidArgumentError(absl::StrCat(field, " is '", absl::Utf8SafeCHexEscape(name),
                                                  "'; it must be 1 to ", kMaxTenantNameBytes,
                                                  " printable ASCII characters without spaces"));
-}
-
-absl::Status CheckMetadataKey(const std::string& key) {
-  if (IsMetadataKey(key)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("tenant_metadata_key is '",
-                                                 absl::Utf8SafeCHexEscape(key), "'; it must be ",
-                                                 kMetadataKeyRule));
 }
 
 absl::Status DecodeBytes(const char* field, const std::string& text, int64_t* bytes) {
@@ -88,6 +82,7 @@ absl::StatusOr<TenantSettings> DecodeSettings(const v1::TenantConfig& message) {
   }
   tenant.max_context_tokens = message.max_context_tokens();
   tenant.max_output_tokens = message.max_output_tokens();
+  QUIRE_RETURN_IF_ERROR(DecodeCredentials(message, &tenant));
   const std::pair<const char*, int32_t> limits[] = {
       {"max_context_tokens", tenant.max_context_tokens},
       {"max_output_tokens", tenant.max_output_tokens},
@@ -109,27 +104,35 @@ absl::StatusOr<TenantSettings> DecodeTenant(const std::string& entry,
   return tenant;
 }
 
-absl::StatusOr<TenantsConfig> DecodeFile(v1::ConfigFile message) {
-  TenantsConfig config;
-  if (message.has_tenant_metadata_key()) {
-    config.metadata_key = message.tenant_metadata_key();
-    QUIRE_RETURN_IF_ERROR(CheckMetadataKey(config.metadata_key));
-    if (message.tenants_size() == 0 && !message.has_default_tenant()) {
-      return Invalid("tenant_metadata_key", "nobody could call; list tenants or a default_tenant");
-    }
-  } else if (message.tenants_size() > 0) {
-    return Invalid("tenants",
-                   "no call could be theirs without tenant_metadata_key; add it, e.g. "
-                   "\"tenant_metadata_key\": \"x-quire-tenant\"");
+absl::StatusOr<TenantSettings> DecodeDefault(v1::TenantConfig message) {
+  if (message.has_name()) {
+    return Invalid("default_tenant",
+                   absl::StrCat("it is called '", kDefaultTenantName, "'; leave out its name"));
   }
+  if (message.api_keys_size() > 0 || message.certificate_names_size() > 0) {
+    return Invalid("default_tenant",
+                   "its calls are those that show nothing; it has no credentials");
+  }
+  message.set_name(kDefaultTenantName);
+  return DecodeTenant("default_tenant", message);
+}
+
+absl::Status CheckSomebodyMayCall(const TenantsConfig& config) {
+  if (config.credentials->empty() && !config.tenants.empty()) {
+    return Invalid("tenants",
+                   "no call could be theirs: give them api_keys (`quire auth new-key`) or "
+                   "certificate_names, or the file tokens or trusted_forwarders");
+  }
+  if (!config.credentials->empty() && config.tenants.empty() && !config.default_tenant) {
+    return Invalid("tenants", "nobody could call; list tenants or a default_tenant");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TenantsConfig> DecodeFile(const v1::ConfigFile& message) {
+  TenantsConfig config;
   if (message.has_default_tenant()) {
-    v1::TenantConfig* const entry = message.mutable_default_tenant();
-    if (entry->has_name()) {
-      return Invalid("default_tenant",
-                     absl::StrCat("it is called '", kDefaultTenantName, "'; leave out its name"));
-    }
-    entry->set_name(kDefaultTenantName);
-    QUIRE_ASSIGN_OR_RETURN(config.default_tenant, DecodeTenant("default_tenant", *entry));
+    QUIRE_ASSIGN_OR_RETURN(config.default_tenant, DecodeDefault(message.default_tenant()));
   }
   std::set<std::string> names = {kDefaultTenantName};
   for (int i = 0; i < message.tenants_size(); ++i) {
@@ -142,6 +145,11 @@ absl::StatusOr<TenantsConfig> DecodeFile(v1::ConfigFile message) {
     }
     config.tenants.push_back(std::move(tenant));
   }
+  QUIRE_ASSIGN_OR_RETURN(config.credentials, MakeCredentials(message, config.tenants));
+  if (message.has_admin()) {
+    QUIRE_ASSIGN_OR_RETURN(config.admins, MakeAdmins(message.admin()));
+  }
+  QUIRE_RETURN_IF_ERROR(CheckSomebodyMayCall(config));
   return config;
 }
 
@@ -171,7 +179,7 @@ std::string PlaceOfSyntaxError(const std::string& json) {
 absl::StatusOr<TenantsConfig> ParseTenantFile(const std::string& json) {
   v1::ConfigFile message;
   const auto parsed = google::protobuf::util::JsonStringToMessage(json, &message);
-  if (parsed.ok()) return DecodeFile(std::move(message));
+  if (parsed.ok()) return DecodeFile(message);
   std::string what = parsed.message().ToString();
   if (RemoveCaret(&what)) what = absl::StrCat(PlaceOfSyntaxError(json), what);
   if (absl::StrContains(what, "Cannot find field")) {
@@ -212,6 +220,8 @@ v1::TenantConfig EncodeTenant(const TenantSettings& tenant) {
   if (!policy.sharing_group.empty()) message.set_sharing_group(policy.sharing_group);
   set(&v1::TenantConfig::set_max_context_tokens, tenant.max_context_tokens);
   set(&v1::TenantConfig::set_max_output_tokens, tenant.max_output_tokens);
+  for (const ApiKeyHash& key : tenant.api_keys) message.add_api_keys()->set_id(key.id);
+  for (const std::string& name : tenant.certificate_names) message.add_certificate_names(name);
   return message;
 }
 

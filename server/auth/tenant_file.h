@@ -15,7 +15,7 @@ absl::StatusOr<TenantsConfig> LoadTenantFile(const std::string& path);
 absl::StatusOr<TenantsConfig> ParseTenantFile(const std::string& json);
 
 // A tenant with every default filled in, for people and for the admin service: what is not limited
-// is left out, sizes are in bytes.
+// is left out, sizes are in bytes, and of an API key there is its id alone.
 v1::TenantConfig EncodeTenant(const TenantSettings& tenant);
 
 }  // namespace quire::server

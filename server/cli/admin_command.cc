@@ -41,7 +41,7 @@ void PrintRoster(const v1::ListTenantsResponse& response) {
       refused.push_back(tenant.config().name());
     }
   }
-  PrintTenants(rows, response.tenant_metadata_key(), std::cout);
+  PrintTenants(rows, std::cout);
   if (!refused.empty()) {
     std::cout << "no longer configured: " << absl::StrJoin(refused, ", ") << '\n';
   }
@@ -108,9 +108,11 @@ void PrintViolations(const v1::CheckInvariantsResponse& response) {
 using Call = absl::FunctionRef<grpc::Status(Stub*, grpc::ClientContext*)>;
 
 int Run(const ServerOptions& server, Call call) {
+  const absl::StatusOr<ServerConnection> connection = ServerConnection::Open(server);
+  if (!connection.ok()) return ReportError("quire admin", connection.status());
   grpc::ClientContext context;
-  SetDeadline(server, &context);
-  const auto stub = v1::AdminService::NewStub(Connect(server));
+  connection->Prepare(&context);
+  const auto stub = v1::AdminService::NewStub(connection->channel());
   grpc::Status status = call(stub.get(), &context);
   if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
     status = {
@@ -119,7 +121,7 @@ int Run(const ServerOptions& server, Call call) {
             server.server,
             " has no admin service; give --server the address of the server's --admin-listen")};
   }
-  const absl::Status outcome = ExplainRpc(server, status);
+  const absl::Status outcome = connection->Explain(status);
   return outcome.ok() ? kExitOk : ReportError("quire admin", outcome);
 }
 
@@ -216,9 +218,7 @@ Command AddAdminCommand(CLI::App* root) {
   app->require_subcommand(1);
   app->add_option("--server", server->server, "host:port of the server's --admin-listen")
       ->required();
-  app->add_option("--deadline", server->timeout_seconds, "Give up after so many seconds")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  AddConnectionOptions(app, server.get());
   CLI::App* load = app->add_subcommand("load", "Requests and KV memory")->fallthrough();
   CLI::App* tenants =
       app->add_subcommand("tenants", "Who may send requests, and what each is owed");

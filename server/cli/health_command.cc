@@ -26,12 +26,13 @@ struct Options {
   std::string service;
 };
 
-grpc::Status CheckHealth(const Options& options, HealthResponse* response) {
+grpc::Status CheckHealth(const ServerConnection& connection, const std::string& service,
+                         HealthResponse* response) {
   grpc::ClientContext context;
-  SetDeadline(options.server, &context);
+  connection.Prepare(&context);
   HealthRequest request;
-  request.set_value(options.service);
-  grpc::TemplatedGenericStub<HealthRequest, HealthResponse> stub(Connect(options.server));
+  request.set_value(service);
+  grpc::TemplatedGenericStub<HealthRequest, HealthResponse> stub(connection.channel());
   grpc::Status status;
   absl::Notification done;
   stub.UnaryCall(&context, "/grpc.health.v1.Health/Check", {}, &request, response,
@@ -45,7 +46,10 @@ grpc::Status CheckHealth(const Options& options, HealthResponse* response) {
 
 int Health(const Options& options) {
   HealthResponse response;
-  const absl::Status status = ExplainRpc(options.server, CheckHealth(options, &response));
+  const absl::StatusOr<ServerConnection> connection = ServerConnection::Open(options.server);
+  if (!connection.ok()) return ReportError("quire health", connection.status());
+  const absl::Status status =
+      connection->Explain(CheckHealth(*connection, options.service, &response));
   if (!status.ok()) return ReportError("quire health", status);
   std::cout << (response.value() == kServing ? "SERVING" : "NOT_SERVING") << '\n';
   return response.value() == kServing ? kExitOk : kExitError;
@@ -60,9 +64,7 @@ Command AddHealthCommand(CLI::App* root) {
   app->add_option("--server", options->server.server, "host:port")->capture_default_str();
   app->add_option("--service", options->service,
                   "Name of one service, such as quire.v1.InferenceService (default: the server)");
-  app->add_option("--deadline", options->server.timeout_seconds, "Give up after so many seconds")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  AddConnectionOptions(app, &options->server);
   return {app, [options] { return Health(*options); }};
 }
 

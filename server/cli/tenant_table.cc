@@ -13,6 +13,10 @@ using google::protobuf::FieldDescriptor;
 
 std::string Cell(const v1::TenantConfig& tenant, const FieldDescriptor* field) {
   const google::protobuf::Reflection& reflection = *v1::TenantConfig::GetReflection();
+  if (field->is_repeated()) {
+    const int count = reflection.FieldSize(tenant, field);
+    return count == 0 ? "-" : absl::StrCat(count);
+  }
   if (!reflection.HasField(tenant, field)) return "-";
   switch (field->cpp_type()) {
     case FieldDescriptor::CPPTYPE_INT32:
@@ -28,16 +32,14 @@ std::string Cell(const v1::TenantConfig& tenant, const FieldDescriptor* field) {
 
 }  // namespace
 
-void PrintTenants(const std::vector<v1::TenantConfig>& tenants, const std::string& metadata_key,
-                  std::ostream& out) {
+void PrintTenants(const std::vector<v1::TenantConfig>& tenants, std::ostream& out) {
   const google::protobuf::Descriptor& type = *v1::TenantConfig::descriptor();
   std::vector<const FieldDescriptor*> columns;
   std::vector<std::string> header;
   for (int i = 0; i < type.field_count(); ++i) {
     const FieldDescriptor* const field = type.field(i);
-    const bool used = std::any_of(tenants.begin(), tenants.end(), [&](const auto& tenant) {
-      return v1::TenantConfig::GetReflection()->HasField(tenant, field);
-    });
+    const bool used = std::any_of(tenants.begin(), tenants.end(),
+                                  [&](const auto& tenant) { return Cell(tenant, field) != "-"; });
     if (!used) continue;
     columns.push_back(field);
     header.push_back(field->name());
@@ -50,9 +52,6 @@ void PrintTenants(const std::vector<v1::TenantConfig>& tenants, const std::strin
     table.AddRow(std::move(row));
   }
   table.Print(out);
-  out << (metadata_key.empty()
-              ? "every call is the default tenant's\n"
-              : absl::StrCat("calls say whose they are with ", metadata_key, "\n"));
 }
 
 }  // namespace quire::cli

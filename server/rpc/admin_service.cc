@@ -10,14 +10,21 @@
 #include "absl/strings/str_cat.h"
 #include "core/text/quoted.h"
 #include "server/auth/tenant_file.h"
+#include "server/rpc/call_identity.h"
 #include "server/rpc/capacity_codec.h"
 #include "server/rpc/status_codec.h"
 
 namespace quire::server {
 
+grpc::ServerUnaryReactor* AdminService::Refused(grpc::CallbackServerContext* context) const {
+  const absl::Status status = CheckAdminCall(*services_.tenants, *context);
+  return status.ok() ? nullptr : Answer(context, status);
+}
+
 grpc::ServerUnaryReactor* AdminService::GetLoad(grpc::CallbackServerContext* context,
                                                 const v1::GetLoadRequest* /*request*/,
                                                 v1::GetLoadResponse* response) {
+  if (grpc::ServerUnaryReactor* const refused = Refused(context)) return refused;
   const EngineStats stats = services_.engine->Stats();
   response->set_waiting_requests(static_cast<uint32_t>(stats.waiting));
   response->set_waiting_tokens(static_cast<uint64_t>(stats.waiting_tokens));
@@ -38,8 +45,8 @@ grpc::ServerUnaryReactor* AdminService::GetLoad(grpc::CallbackServerContext* con
 grpc::ServerUnaryReactor* AdminService::ListTenants(grpc::CallbackServerContext* context,
                                                     const v1::ListTenantsRequest* /*request*/,
                                                     v1::ListTenantsResponse* response) {
+  if (grpc::ServerUnaryReactor* const refused = Refused(context)) return refused;
   const TenantRoster roster = services_.tenants->roster();
-  response->set_tenant_metadata_key(roster.metadata_key);
   for (const TenantRoster::Entry& entry : roster.entries) {
     v1::Tenant* const tenant = response->add_tenants();
     tenant->set_id(static_cast<uint32_t>(response->tenants_size() - 1));
@@ -52,6 +59,7 @@ grpc::ServerUnaryReactor* AdminService::ListTenants(grpc::CallbackServerContext*
 grpc::ServerUnaryReactor* AdminService::GetTenantUsage(grpc::CallbackServerContext* context,
                                                        const v1::GetTenantUsageRequest* /*request*/,
                                                        v1::GetTenantUsageResponse* response) {
+  if (grpc::ServerUnaryReactor* const refused = Refused(context)) return refused;
   for (const TenantStats& stats : services_.engine->Tenants()) {
     v1::TenantUsage* const usage = response->add_tenants();
     usage->set_id(static_cast<uint32_t>(response->tenants_size() - 1));
@@ -73,6 +81,7 @@ grpc::ServerUnaryReactor* AdminService::GetTenantUsage(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* AdminService::FlushPrefixCache(
     grpc::CallbackServerContext* context, const v1::FlushPrefixCacheRequest* request,
     v1::FlushPrefixCacheResponse* /*response*/) {
+  if (grpc::ServerUnaryReactor* const refused = Refused(context)) return refused;
   if (!request->has_tenant()) {
     return Answer(context, services_.engine->FlushPrefixes(std::nullopt));
   }
@@ -86,6 +95,7 @@ grpc::ServerUnaryReactor* AdminService::FlushPrefixCache(
 grpc::ServerUnaryReactor* AdminService::CheckInvariants(
     grpc::CallbackServerContext* context, const v1::CheckInvariantsRequest* /*request*/,
     v1::CheckInvariantsResponse* response) {
+  if (grpc::ServerUnaryReactor* const refused = Refused(context)) return refused;
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   // Both are there until the reactor finishes, even when the client has gone away.
   services_.engine->CheckInvariants(
@@ -101,6 +111,7 @@ grpc::ServerUnaryReactor* AdminService::CheckInvariants(
 grpc::ServerUnaryReactor* AdminService::PlanCapacity(grpc::CallbackServerContext* context,
                                                      const v1::PlanCapacityRequest* request,
                                                      v1::PlanCapacityResponse* response) {
+  if (grpc::ServerUnaryReactor* const refused = Refused(context)) return refused;
   const ModelEngine& model = *services_.model;
   const ServedCapacity served = {
       .config = &model.config(),
@@ -118,6 +129,7 @@ grpc::ServerUnaryReactor* AdminService::PlanCapacity(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* AdminService::Drain(grpc::CallbackServerContext* context,
                                               const v1::DrainRequest* /*request*/,
                                               v1::DrainResponse* /*response*/) {
+  if (grpc::ServerUnaryReactor* const refused = Refused(context)) return refused;
   services_.signals->End(ServerEvent::kShutdown);
   return Answer(context);
 }

@@ -16,7 +16,8 @@ struct AdminServices {
   ServerSignals* signals = nullptr;
 };
 
-// The RPCs of quire.v1.AdminService. Each answers at once, on gRPC's callback threads, but for
+// The RPCs of quire.v1.AdminService, for those whom the tenant directory lets in. Each answers at
+// once, on gRPC's callback threads, but for
 // CheckInvariants: it answers between two steps, on the engine's. Stateless; any thread.
 class AdminService final : public v1::AdminService::CallbackService {
  public:
@@ -45,6 +46,9 @@ class AdminService final : public v1::AdminService::CallbackService {
                                   v1::DrainResponse* response) override;
 
  private:
+  // Ends the call of who may not make it; else null. The first line of every RPC.
+  grpc::ServerUnaryReactor* Refused(grpc::CallbackServerContext* context) const;
+
   const AdminServices services_;
 };
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/rpc/call_identity.h"
 #include "server/rpc/response_codec.h"
 #include "server/rpc/status_codec.h"
 
@@ -23,19 +24,6 @@ TimePoint ClientDeadline(grpc::CallbackServerContext* context, TimePoint now) {
   // Beyond ten years the sum might overflow, and nobody will see the difference.
   if (left > std::chrono::hours(24 * 3650)) return kNoDeadline;
   return now + std::chrono::duration_cast<Duration>(left);
-}
-
-absl::StatusOr<Caller> FindCaller(const TenantDirectory& tenants,
-                                  const grpc::CallbackServerContext& context) {
-  return tenants.Resolve([&context](absl::string_view key) {
-    const auto [begin, end] =
-        context.client_metadata().equal_range(grpc::string_ref(key.data(), key.size()));
-    std::vector<absl::string_view> values;
-    for (auto it = begin; it != end; ++it) {
-      values.emplace_back(it->second.data(), it->second.size());
-    }
-    return values;
-  });
 }
 
 // Counts what is refused.

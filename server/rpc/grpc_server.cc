@@ -7,6 +7,8 @@
 #include <grpcpp/impl/service_type.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/security/server_credentials.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
@@ -57,6 +59,25 @@ void SetArguments(const ServerConfig& config, grpc::ServerBuilder* builder) {
   builder->SetResourceQuota(quota);
 }
 
+std::shared_ptr<grpc::ServerCredentials> Credentials(const ServerConfig& config,
+                                                     const GrpcServer::Place& place) {
+  const TlsFiles& tls = config.tls;
+  if (tls.empty() || place.plaintext) return grpc::InsecureServerCredentials();
+  namespace tls_api = grpc::experimental;
+  tls_api::TlsServerCredentialsOptions options(
+      std::make_shared<tls_api::FileWatcherCertificateProvider>(
+          tls.key, tls.certificate, tls.client_roots,
+          static_cast<unsigned>(config.tls_reload_seconds)));
+  options.watch_identity_key_cert_pairs();
+  if (!tls.client_roots.empty()) {
+    options.watch_root_certs();
+    options.set_cert_request_type(tls.require_client_certificate
+                                      ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
+                                      : GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY);
+  }
+  return tls_api::TlsServerCredentials(options);
+}
+
 }  // namespace
 
 GrpcServer::GrpcServer(ListenAddress address, std::string service_name,
@@ -78,8 +99,8 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Listen(
   SetArguments(config, &builder);
   if (!config.ReflectsOn(place.address)) builder.SetOption(std::make_unique<WithoutReflection>());
   const std::string wanted = place.address.ToString();
-  builder.AddListeningPort(wanted, grpc::InsecureServerCredentials(), &result->address_.port);
-  builder.RegisterService(result->service_.get());
+  builder.AddListeningPort(wanted, Credentials(config, place), &result->address_.port);
+  if (result->service_ != nullptr) builder.RegisterService(result->service_.get());
   result->server_ = builder.BuildAndStart();
   if (result->server_ == nullptr || result->address_.port == 0) {
     return absl::UnavailableError(

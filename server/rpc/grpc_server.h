@@ -15,15 +15,18 @@ class Service;
 namespace quire::server {
 
 // A service that listens on an address of its own, with the standard health service and, where
-// configured, reflection. Health names: "" is the process, the service's full name readiness.
+// configured, TLS and reflection. Health names: "" is the process, the service's full name
+// readiness.
 class GrpcServer {
  public:
   // Where it listens: a flag's name, for errors, and its value.
   struct Place {
     const char* flag = nullptr;
     ListenAddress address;
+    bool plaintext = false;  // even where TLS is configured
   };
-  // Listens and serves from then on. Errors say which address could not be bound.
+  // Listens and serves from then on; without a `service`, health alone. Errors say which address
+  // could not be bound.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Listen(const ServerConfig& config, Place place,
                                                             std::string service_name,
                                                             std::unique_ptr<grpc::Service> service);

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "server/rpc/call_identity.h"
 #include "server/rpc/response_codec.h"
 #include "server/rpc/status_codec.h"
 
@@ -12,9 +13,17 @@ grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(
   return GenerateReactor::Start(services_, context, *request);
 }
 
+grpc::ServerUnaryReactor* InferenceService::Refused(grpc::CallbackServerContext* context) const {
+  const absl::StatusOr<Caller> caller = FindCaller(*services_.tenants, *context);
+  if (caller.ok()) return nullptr;
+  ++services_.counters->rejected_unauthenticated;
+  return Answer(context, caller.status());
+}
+
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,
                                                      const v1::TokenizeRequest* request,
                                                      v1::TokenizeResponse* response) {
+  if (grpc::ServerUnaryReactor* const refused = Refused(context)) return refused;
   const absl::StatusOr<std::vector<TokenId>> ids = services_.codec->DecodeTokenize(*request);
   if (ids.ok()) response->mutable_token_ids()->Add(ids->begin(), ids->end());
   return Answer(context, ids.status());
@@ -23,6 +32,7 @@ grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerContext* context,
                                                        const v1::DetokenizeRequest* request,
                                                        v1::DetokenizeResponse* response) {
+  if (grpc::ServerUnaryReactor* const refused = Refused(context)) return refused;
   absl::StatusOr<std::string> text = services_.codec->DecodeDetokenize(*request);
   if (text.ok()) response->set_text(std::move(*text));
   return Answer(context, text.status());
@@ -31,6 +41,7 @@ grpc::ServerUnaryReactor* InferenceService::Detokenize(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* InferenceService::ListModels(grpc::CallbackServerContext* context,
                                                        const v1::ListModelsRequest* /*request*/,
                                                        v1::ListModelsResponse* response) {
+  if (grpc::ServerUnaryReactor* const refused = Refused(context)) return refused;
   EncodeModel(*services_.model, services_.codec->chat(), response->add_models());
   return Answer(context);
 }
@@ -38,6 +49,7 @@ grpc::ServerUnaryReactor* InferenceService::ListModels(grpc::CallbackServerConte
 grpc::ServerUnaryReactor* InferenceService::GetModel(grpc::CallbackServerContext* context,
                                                      const v1::GetModelRequest* request,
                                                      v1::GetModelResponse* response) {
+  if (grpc::ServerUnaryReactor* const refused = Refused(context)) return refused;
   const absl::Status status = services_.codec->CheckModel(request->model());
   if (status.ok())
     EncodeModel(*services_.model, services_.codec->chat(), response->mutable_model());

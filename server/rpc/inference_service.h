@@ -27,6 +27,9 @@ class InferenceService final : public v1::InferenceService::CallbackService {
                                      v1::GetModelResponse* response) override;
 
  private:
+  // Ends the call of who may not make it; else null. Generate sees to that itself.
+  grpc::ServerUnaryReactor* Refused(grpc::CallbackServerContext* context) const;
+
   const GenerateServices services_;
 };
 

@@ -67,14 +67,16 @@ class QuireServer:
         self.process = subprocess.Popen(command(*flags), stderr=subprocess.PIPE, text=True)
         self.log = []
         self._logged = threading.Condition()
-        self.address = self.metrics_address = self.admin_address = None
+        self.address = self.metrics_address = self.admin_address = self.health_address = None
         for line in self.process.stderr:
             self.log.append(line)
             if "metrics on " in line:
                 self.metrics_address = line.split()[-1]
-            if "admin on " in line:
+            if "admin on " in line or "admin with TLS on " in line:
                 self.admin_address = line.split()[-1]
-            if "listening on " in line:
+            if "health on " in line:
+                self.health_address = line.split()[-1]
+            if "listening on " in line or "listening with TLS on " in line:
                 self.address = line.split()[-1]
                 break
         if self.address is None:

@@ -9,7 +9,7 @@ import unittest
 import grpc
 
 from quire_server import TIMEOUT, Answer, QuireServer, admin_pb2, admin_pb2_grpc, run_to_end
-from tenant_files import KEY, TENANTS, ConfigFile
+from tenant_files import TENANTS, ConfigFile, api_key, api_keys, as_tenant, with_keys
 
 ADMIN = ("--admin-listen", "127.0.0.1:0")
 
@@ -65,18 +65,46 @@ class AdminTest(unittest.TestCase):
         with ConfigFile(TENANTS) as file, QuireServer(*ADMIN, "--config", file.path) as server:
             listed = self.connect(server).ListTenants(admin_pb2.ListTenantsRequest(),
                                                       timeout=TIMEOUT)
-            self.assertEqual(listed.tenant_metadata_key, KEY)
             self.assertEqual([(t.id, t.config.name, t.configured) for t in listed.tenants],
                              [(0, "default", False), (1, "acme", True), (2, "guest", True)])
             self.assertEqual(listed.tenants[1].config.weight, 2)
             self.assertEqual(listed.tenants[1].config.kv_reserved, str(1 << 20))
             rows = [line.split() for line in quire_admin(server, "tenants").splitlines()]
-            self.assertEqual([row[0] for row in rows], ["name", "acme", "guest", "calls"])
-            self.assertEqual(rows[-1][-1], KEY)
+            self.assertEqual([row[0] for row in rows], ["name", "acme", "guest"])
+            self.assertEqual([key.id for key in listed.tenants[1].config.api_keys], ["acme"])
+            self.assertEqual(listed.tenants[1].config.api_keys[0].sha256, "")
+
+    def test_only_admins_are_let_in_where_the_file_names_some(self):
+        config = {**TENANTS, "admin": {"api_keys": api_keys("ops")}}
+        with ConfigFile(config) as file, QuireServer(*ADMIN, "--config", file.path) as server:
+            admin = self.connect(server)
+            calls = [(admin.GetLoad, admin_pb2.GetLoadRequest()),
+                     (admin.ListTenants, admin_pb2.ListTenantsRequest()),
+                     (admin.GetTenantUsage, admin_pb2.GetTenantUsageRequest()),
+                     (admin.FlushPrefixCache, admin_pb2.FlushPrefixCacheRequest()),
+                     (admin.CheckInvariants, admin_pb2.CheckInvariantsRequest()),
+                     (admin.PlanCapacity, admin_pb2.PlanCapacityRequest()),
+                     (admin.Drain, admin_pb2.DrainRequest())]
+            names = [call._method.decode().rpartition("/")[2] for call, _ in calls]
+            service = admin_pb2.DESCRIPTOR.services_by_name["AdminService"]
+            self.assertEqual(sorted(names), sorted(service.methods_by_name))
+            for call, request in calls:
+                for metadata in ([], as_tenant("acme")):
+                    with self.assertRaises(grpc.RpcError) as error:
+                        call(request, timeout=TIMEOUT, metadata=metadata)
+                    self.assertEqual(error.exception.code(), grpc.StatusCode.UNAUTHENTICATED)
+            for call, request in calls[:-1]:
+                call(request, timeout=TIMEOUT, metadata=as_tenant("ops"))
+            call = server.generate(metadata=as_tenant("ops"))
+            self.assertEqual(Answer(call).read().code, grpc.StatusCode.UNAUTHENTICATED,
+                             "an admin is no tenant")
+            os.environ["QUIRE_API_KEY"] = api_key("ops")
+            self.addCleanup(os.environ.pop, "QUIRE_API_KEY")
+            self.assertIn("acme", quire_admin(server, "tenants"))
 
     def test_usage_is_counted_by_tenant(self):
         with ConfigFile(TENANTS) as file, QuireServer(*ADMIN, "--config", file.path) as server:
-            call = server.generate(metadata=[(KEY, "guest")], max_tokens=5, ignore_eos=True)
+            call = server.generate(metadata=as_tenant("guest"), max_tokens=5, ignore_eos=True)
             self.assertEqual(len(Answer(call).read().ids), 5)
             usage = self.connect(server).GetTenantUsage(admin_pb2.GetTenantUsageRequest(),
                                                         timeout=TIMEOUT)
@@ -89,11 +117,11 @@ class AdminTest(unittest.TestCase):
 
     def test_a_flush_has_prompts_computed_anew(self):
         def found(name):
-            call = server.generate("Anna has 3 apples. " * 20, metadata=[(KEY, name)],
+            call = server.generate("Anna has 3 apples. " * 20, metadata=as_tenant(name),
                                    max_tokens=1)
             return Answer(call).read().usage.cached_tokens
 
-        config = {"tenant_metadata_key": KEY, "tenants": [{"name": "a"}, {"name": "b"}]}
+        config = with_keys({"name": "a"}, {"name": "b"})
         with ConfigFile(config) as file, QuireServer(*ADMIN, "--config", file.path) as server:
             admin = self.connect(server)
             self.assertEqual([found(name) for name in "ab"], [0, 0])

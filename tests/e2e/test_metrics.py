@@ -4,7 +4,7 @@ import math
 import unittest
 
 from quire_server import Answer, QuireServer
-from tenant_files import KEY, ConfigFile
+from tenant_files import ConfigFile, as_tenant, with_keys
 
 
 class MetricsTest(unittest.TestCase):
@@ -69,11 +69,11 @@ class TenantMetricsTest(unittest.TestCase):
         cls.b = 'b\\"\\\\'  # as a label
         tenants = [{"name": name} for name in names]
         tenants[2]["kv_limit"] = "1"
-        config = {"tenant_metadata_key": KEY, "tenants": tenants}
+        config = with_keys(*tenants)
         with ConfigFile(config) as file, QuireServer("--config", file.path) as server:
             for name, max_tokens in [("a", 20), (names[1], 25), ("a", 40), (names[1], 25),
                                      ("refused", 1)]:
-                Answer(server.generate("Anna has 3 apples. " * 20, metadata=[(KEY, name)],
+                Answer(server.generate("Anna has 3 apples. " * 20, metadata=as_tenant(name),
                                        max_tokens=max_tokens, ignore_eos=True)).read()
             cls.metrics = server.metrics_at_rest()
 

@@ -11,7 +11,7 @@ import xml.etree.ElementTree
 import grpc
 
 from quire_server import MODEL, TIMEOUT, Answer, QuireServer, admin_pb2, admin_pb2_grpc, quire
-from tenant_files import KEY, ConfigFile
+from tenant_files import ConfigFile, as_tenant, with_keys
 from tiny_checkpoint import write_checkpoint
 
 CPU, GPU = os.environ["QUIRE_SERVER"], os.environ["QUIRE_SERVER_ON_EMULATED_GPU"]
@@ -144,13 +144,12 @@ class PlanTest(unittest.TestCase):
         self.assertEqual(len(lines), 4)
 
     def test_tenants_budgets_and_the_table(self):
-        config = {"tenant_metadata_key": KEY,
-                  "tenants": [{"name": "gold", "kv_reserved": "1M", "kv_limit": "2M"}]}
+        config = with_keys({"name": "gold", "kv_reserved": "1M", "kv_limit": "2M"})
         with ConfigFile(config) as file, QuireServer("--config", file.path, "--kv-memory", "8M",
                                                      "--admin-listen", "127.0.0.1:0") as server:
             text = quire("admin", "plan", "--server", server.admin_address, "--context", "512",
                          "--groups", "6,1")
-            Answer(server.generate(max_tokens=1, metadata=[(KEY, "gold")])).read()
+            Answer(server.generate(max_tokens=1, metadata=as_tenant("gold"))).read()
         rows = {tuple(line.split()[:2]): line.split()[-1] for line in text.splitlines() if line}
         # 16 KiB a block, and 32 blocks hold 511 tokens.
         self.assertEqual(rows[("*", "2")], "16")

@@ -4,7 +4,7 @@ the same."""
 import unittest
 
 from quire_server import Answer, QuireServer, pb
-from tenant_files import KEY, ConfigFile
+from tenant_files import ConfigFile, as_tenant, with_keys
 
 # Some 1,000 tokens that all prompts begin with.
 SYSTEM = "Anna has three apples and Ben has two pears. " * 60
@@ -12,7 +12,7 @@ SYSTEM = "Anna has three apples and Ben has two pears. " * 60
 
 class PrefixCacheTest(unittest.TestCase):
     def ask(self, server, text, tenant=None, **fields):
-        metadata = [(KEY, tenant)] if tenant else []
+        metadata = as_tenant(tenant) if tenant else []
         answer = Answer(server.generate(text, max_tokens=12, ignore_eos=True, logprobs=True,
                                         metadata=metadata, **fields)).read()
         self.assertEqual(answer.finish_reason, pb.FINISH_REASON_LENGTH)
@@ -48,11 +48,10 @@ class PrefixCacheTest(unittest.TestCase):
             self.assertGreater(self.ask(server, SYSTEM, cache_salt="red").usage.cached_tokens, 500)
 
     def test_tenants_share_within_their_group_alone(self):
-        config = {"tenant_metadata_key": KEY,
-                  "tenants": [{"name": "one", "sharing_group": "both"},
-                              {"name": "two", "sharing_group": "both"},
-                              {"name": "other", "sharing_group": "another"},
-                              {"name": "lone"}, {"name": "both"}]}
+        config = with_keys({"name": "one", "sharing_group": "both"},
+                           {"name": "two", "sharing_group": "both"},
+                           {"name": "other", "sharing_group": "another"},
+                           {"name": "lone"}, {"name": "both"})
         with ConfigFile(config) as file, QuireServer("--config", file.path) as server:
             first = self.ask(server, SYSTEM, tenant="one")
             self.assertEqual(first.usage.cached_tokens, 0)

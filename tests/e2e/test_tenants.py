@@ -1,5 +1,6 @@
 """Tenants: the config file, whose a call is, limits, reloading."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,14 +8,15 @@ import unittest
 
 import grpc
 
-from quire_server import TIMEOUT, Answer, QuireServer, error_details_pb2, run_to_end, status_pb2
-from tenant_files import KEY, TENANTS, ConfigFile
+from quire_server import (TIMEOUT, Answer, QuireServer, error_details_pb2, pb, run_to_end,
+                          status_pb2)
+from tenant_files import TENANTS, ConfigFile, api_key, as_tenant, with_keys
 
 
 def ask(server, *names, **fields):
-    """The answer to a call of the tenant with that name."""
+    """The answer to a call that shows the keys of those names."""
     fields = {"max_tokens": 4, "ignore_eos": True, **fields}
-    return Answer(server.generate(metadata=[(KEY, name) for name in names], **fields))
+    return Answer(server.generate(metadata=as_tenant(*names), **fields))
 
 
 def details(call):
@@ -42,20 +44,20 @@ class CheckConfigTest(unittest.TestCase):
         self.assertEqual((code, err), (0, ""))
         rows = [line.split() for line in out.splitlines()]
         self.assertEqual(rows[0], ["name", "weight", "kv_reserved", "kv_limit",
-                                   "max_context_tokens", "max_output_tokens"])
-        self.assertIn(["acme", "2", "1048576", "1073741824", "-", "-"], rows)
-        self.assertIn(["guest", "1", "-", "-", "64", "8"], rows)
-        self.assertIn(KEY, out)
+                                   "max_context_tokens", "max_output_tokens", "api_keys"])
+        self.assertIn(["acme", "2", "1048576", "1073741824", "-", "-", "1"], rows)
+        self.assertIn(["guest", "1", "-", "-", "64", "8", "1"], rows)
         self.assertNotIn("default", out)
+        self.assertNotIn(api_key("acme"), out)
 
-    def test_without_a_key_there_is_the_default_tenant(self):
+    def test_without_tenants_there_is_the_default_tenant(self):
         code, out, _ = self.check({"default_tenant": {"max_running": 3}})
         self.assertEqual(code, 0)
         self.assertIn(["default", "1", "3"], [line.split() for line in out.splitlines()])
 
     def test_what_is_wrong_is_one_line_that_names_the_file_and_the_place(self):
         def one(**fields):
-            return {"tenant_metadata_key": KEY, "tenants": [{"name": "a", **fields}]}
+            return with_keys({"name": "a", **fields})
 
         cases = [
             ("{", "not a config file: line 1: "),
@@ -65,8 +67,8 @@ class CheckConfigTest(unittest.TestCase):
             (one(weight=0), "weight 0"),
             (one(name=""), "1 to 64 printable ASCII characters"),
             ({**TENANTS, "tenants": TENANTS["tenants"] * 2}, "'acme' is taken"),
-            ({**TENANTS, "tenant_metadata_key": "grpc-tenant"}, "tenant_metadata_key"),
-            ({"tenants": TENANTS["tenants"]}, "without tenant_metadata_key"),
+            ({"tenants": [{"name": "a"}]}, "no call could be theirs: give them api_keys"),
+            ({**TENANTS, "tenant_metadata_key": "x-quire-tenant"}, "tenant_metadata_key: Cannot"),
             ({**TENANTS, "default_tenant": {"prefix_cache_floor": "8G"}}, "raise --kv-memory"),
         ]
         for content, expected in cases:
@@ -91,7 +93,7 @@ class CheckConfigTest(unittest.TestCase):
             self.assertEqual(code, 1)
             self.assertIn(flag, err)
 
-    def test_names_are_not_believed_beyond_loopback_without_a_flag(self):
+    def test_beyond_loopback_there_is_encryption_or_a_flag(self):
         code, _, err = self.check(TENANTS, "--listen", "0.0.0.0:0")
         self.assertEqual(code, 1)
         self.assertIn("--insecure", err)
@@ -111,8 +113,8 @@ class TenantsTest(unittest.TestCase):
     def test_whoever_is_not_listed_is_refused_with_a_reason_for_programs(self):
         with ConfigFile(TENANTS) as file, QuireServer("--config", file.path) as server:
             self.assertEqual(ask(server, "acme").read().code, grpc.StatusCode.OK)
-            for names, reason in [([], "TENANT_MISSING"), (["nobody"], "TENANT_UNKNOWN"),
-                                  (["acme", "acme"], "TENANT_AMBIGUOUS")]:
+            for names, reason in [([], "CREDENTIALS_MISSING"), (["nobody"], "API_KEY_UNKNOWN"),
+                                  (["acme", "acme"], "CREDENTIALS_AMBIGUOUS")]:
                 answer = ask(server, *names).read()
                 self.assertEqual(answer.code, grpc.StatusCode.UNAUTHENTICATED)
                 self.assertEqual(answer.messages, [])
@@ -123,13 +125,13 @@ class TenantsTest(unittest.TestCase):
                 server.metrics().value("quire_admission_rejections_total",
                                        reason="unauthenticated"), 3)
 
-    def test_a_default_tenant_takes_everybody_else(self):
+    def test_a_default_tenant_takes_whoever_shows_nothing(self):
         config = {**TENANTS, "default_tenant": {"max_output_tokens": 2}}
         with ConfigFile(config) as file, QuireServer("--config", file.path) as server:
-            for names in [[], ["nobody"], ["default"]]:
-                answer = ask(server, *names).read()
-                self.assertEqual(answer.code, grpc.StatusCode.INVALID_ARGUMENT)
-                self.assertIn("from 1 to 2 for this tenant", answer.call.details())
+            answer = ask(server).read()
+            self.assertEqual(answer.code, grpc.StatusCode.INVALID_ARGUMENT)
+            self.assertIn("from 1 to 2 for this tenant", answer.call.details())
+            self.assertEqual(ask(server, "nobody").read().code, grpc.StatusCode.UNAUTHENTICATED)
             self.assertEqual(ask(server, "acme").read().code, grpc.StatusCode.OK)
 
     def test_a_tenants_limits_hold_for_its_requests_alone(self):
@@ -143,21 +145,63 @@ class TenantsTest(unittest.TestCase):
                 self.assertIn(expected, answer.call.details())
             self.assertEqual(len(ask(server, "guest", max_tokens=8).read().ids), 8)
 
-    def test_the_client_says_whose_its_request_is(self):
-        def generate(*flags):
+    def test_a_name_in_the_metadata_is_nobody(self):
+        """Whoever may call could name any tenant: names count from a trusted forwarder alone."""
+        with ConfigFile(TENANTS) as file, QuireServer("--config", file.path) as server:
+            for key in ("x-quire-tenant", "tenant", "x-tenant-id"):
+                call = server.generate(metadata=[(key, "acme")])
+                self.assertEqual(Answer(call).read().code, grpc.StatusCode.UNAUTHENTICATED)
+                self.assertEqual(details(call)[0].reason, "CREDENTIALS_MISSING")
+                limited = server.generate(metadata=[(key, "acme"), *as_tenant("guest")],
+                                          max_tokens=9)
+                self.assertIn("from 1 to 8 for this tenant",
+                              Answer(limited).read().call.details())
+
+    def test_every_call_says_whose_it_is(self):
+        with ConfigFile(TENANTS) as file, QuireServer("--config", file.path) as server:
+            calls = [lambda **more: server.stub.Tokenize(pb.TokenizeRequest(text="a"), **more),
+                     lambda **more: server.stub.Detokenize(
+                         pb.DetokenizeRequest(token_ids=[5]), **more),
+                     lambda **more: server.stub.ListModels(pb.ListModelsRequest(), **more),
+                     lambda **more: server.stub.GetModel(pb.GetModelRequest(), **more)]
+            for call in calls:
+                with self.assertRaises(grpc.RpcError) as refused:
+                    call(timeout=TIMEOUT)
+                self.assertEqual(details(refused.exception)[0].reason, "CREDENTIALS_MISSING")
+                call(timeout=TIMEOUT, metadata=as_tenant("guest"))
+
+    def test_the_client_shows_a_key(self):
+        def generate(*flags, **environment):
             return subprocess.run(
                 [os.environ["QUIRE_CLI"], "generate", "--server", server.address, *flags,
-                 "--max-tokens", "4", "Anna has"], capture_output=True, text=True, timeout=TIMEOUT)
+                 "--max-tokens", "4", "Anna has"], capture_output=True, text=True, timeout=TIMEOUT,
+                env={**os.environ, **environment})
 
-        config = {**TENANTS, "tenant_metadata_key": "x-team"}
-        with ConfigFile(config) as file, QuireServer("--config", file.path) as server:
-            done = generate("--tenant-header", "x-team", "--tenant", "acme", "--priority", "7")
+        with ConfigFile(TENANTS) as file, QuireServer("--config", file.path) as server:
+            with ConfigFile(api_key("acme") + "\n") as key:
+                done = generate("--api-key-file", key.path, "--priority", "7")
+                self.assertEqual(done.returncode, 0, done.stderr)
+            done = generate(QUIRE_API_KEY=api_key("guest"))
             self.assertEqual(done.returncode, 0, done.stderr)
-            done = generate("--tenant", "acme")
+            done = generate()
             self.assertEqual(done.returncode, 1)
-            self.assertIn("UNAUTHENTICATED: the call has no x-team", done.stderr)
-            for flags in [["--tenant", "a b"], ["--tenant-header", "X-Team"]]:
-                self.assertEqual(generate(*flags).returncode, 2, flags)
+            self.assertIn("UNAUTHENTICATED: the call does not show whose it is", done.stderr)
+            done = generate(QUIRE_API_KEY=api_key("nobody"))
+            self.assertIn("UNAUTHENTICATED: the API key is not valid here", done.stderr)
+            self.assertNotIn(api_key("nobody"), done.stderr)
+            self.assertIn("--api-key-file", generate("--api-key-file", "/no/such/file").stderr)
+            self.assertIn("QUIRE_API_KEY", generate(QUIRE_API_KEY="a b").stderr)
+
+    def test_a_key_that_quire_has_made_is_good(self):
+        made = subprocess.run([os.environ["QUIRE_CLI"], "auth", "new-key", "web-1"], check=True,
+                              capture_output=True, text=True, timeout=TIMEOUT)
+        entry = json.loads(made.stderr.splitlines()[-1])
+        self.assertEqual(entry["id"], "web-1")
+        with ConfigFile({"tenants": [{"name": "a", "api_keys": [entry]}]}) as file:
+            with QuireServer("--config", file.path) as server:
+                metadata = [("authorization", f"Bearer {made.stdout.strip()}")]
+                answer = Answer(server.generate(metadata=metadata, max_tokens=2)).read()
+                self.assertEqual(answer.code, grpc.StatusCode.OK)
 
     def test_a_full_queue_says_when_to_come_back(self):
         with QuireServer("--max-running", "1", "--max-queued", "1") as server:
@@ -187,19 +231,18 @@ class ReloadTest(unittest.TestCase):
     def test_a_reload_changes_who_may_call_and_no_stream_that_runs(self):
         with ConfigFile(TENANTS) as file, QuireServer("--config", file.path) as server:
             stream = ask(server, "acme", max_tokens=1900).read(at_most=1)
-            file.write({"tenant_metadata_key": KEY, "tenants": [
-                {"name": "new"}, {"name": "guest", "max_output_tokens": 3}]})
+            file.write(with_keys({"name": "new"}, {"name": "guest", "max_output_tokens": 3}))
             self.assertIn(f"reloaded {file.path}: tenants added: 1, removed: 1, changed: 1",
                           self.reload(server))
             self.assertEqual(ask(server, "new").read().code, grpc.StatusCode.OK)
             self.assertIn("from 1 to 3", ask(server, "guest").read().call.details())
             removed = ask(server, "acme").read()
             self.assertEqual(removed.code, grpc.StatusCode.UNAUTHENTICATED)
-            self.assertEqual(details(removed.call)[0].reason, "TENANT_REMOVED")
+            self.assertEqual(details(removed.call)[0].reason, "API_KEY_UNKNOWN")
             stream.read()
             self.assertEqual(stream.code, grpc.StatusCode.OK)
             self.assertEqual(len(stream.ids), 1900)
-            file.write({"tenant_metadata_key": KEY, "default_tenant": {"max_output_tokens": 2}})
+            file.write({"default_tenant": {"max_output_tokens": 2}})
             self.assertIn("added: 1, removed: 2", self.reload(server))
             self.assertIn("from 1 to 2", ask(server, "acme").read().call.details())
             file.write(TENANTS)
@@ -209,8 +252,8 @@ class ReloadTest(unittest.TestCase):
     def test_a_bad_file_leaves_all_as_it_was(self):
         with ConfigFile(TENANTS) as file, QuireServer("--config", file.path) as server:
             for content, expected in [
-                    ({**TENANTS, "tenants": [{"name": "new"}, {"name": "new"}]}, "'new' is taken"),
-                    ({**TENANTS, "tenants": [{"name": "new", "kv_reserved": "1T"}]},
+                    (with_keys({"name": "new"}, {"name": "new"}), "'new' is taken"),
+                    (with_keys({"name": "new", "kv_reserved": "1T"}),
                      "the KV cache of"),
                     ("{", file.path)]:
                 file.write(content)

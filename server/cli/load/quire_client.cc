@@ -152,6 +152,7 @@ absl::StatusOr<ServerLimits> QuireClient::Connect() {
   }
   grpc::ClientContext context;
   context.set_deadline(deadline);
+  for (const auto& [name, value] : options_.tenant_headers[0]) context.AddMetadata(name, value);
   v1::GetModelRequest request;
   request.set_model(options_.model);
   v1::GetModelResponse response;

@@ -280,14 +280,30 @@ TEST(ConfigTest, WhatTheEngineWouldRefuseIsRefusedWithItsFlag) {
   EXPECT_EQ(MustParse({"--max-context", "2"}).engine.max_context_tokens, 2);
 }
 
-TEST(ConfigTest, ListeningBeyondLoopbackNeedsTheInsecureFlag) {
-  const auto refused = Parse({"--model", "m", "--listen", "0.0.0.0:50051"});
-  EXPECT_THAT(refused.status().ToString(), HasSubstr("--insecure"));
-  EXPECT_EQ(MustParse({"--listen", "0.0.0.0:50051", "--insecure"}).listen.host, "0.0.0.0");
-  EXPECT_EQ(MustParse({"--metrics-listen", "0.0.0.0:1"}).metrics_listen->host, "0.0.0.0");
-  EXPECT_THAT(Parse({"--model", "m", "--admin-listen", "0.0.0.0:1"}).status().ToString(),
-              AllOf(HasSubstr("--admin-listen: 0.0.0.0:1"), HasSubstr("--insecure")));
-  EXPECT_EQ(MustParse({"--admin-listen", "0.0.0.0:1", "--insecure"}).admin_listen->host, "0.0.0.0");
+TEST(ConfigTest, TlsFilesComeTogether) {
+  const ServerConfig config = MustParse({"--tls-cert", "c", "--tls-key", "k", "--tls-client-ca",
+                                         "r", "--tls-require-client-cert", "--tls-reload-seconds",
+                                         "5", "--health-listen", "0.0.0.0:1"});
+  EXPECT_EQ(config.tls.certificate, "c");
+  EXPECT_EQ(config.tls.key, "k");
+  EXPECT_EQ(config.tls.client_roots, "r");
+  EXPECT_TRUE(config.tls.require_client_certificate);
+  EXPECT_EQ(config.tls_reload_seconds, 5);
+  EXPECT_EQ(config.health_listen->port, 1);
+  EXPECT_TRUE(MustParse({}).tls.empty());
+  EXPECT_FALSE(MustParse({}).health_listen.has_value());
+  const std::vector<std::pair<std::vector<const char*>, const char*>> cases = {
+      {{"--tls-cert", "c"}, "give both"},
+      {{"--tls-key", "k"}, "give both"},
+      {{"--tls-client-ca", "r"}, "--tls-client-ca: takes --tls-cert"},
+      {{"--tls-cert", "c", "--tls-key", "k", "--tls-require-client-cert"},
+       "--tls-client-ca is missing"},
+  };
+  for (const auto& [flags, part] : cases) {
+    std::vector<const char*> line = {"--model", "m"};
+    line.insert(line.end(), flags.begin(), flags.end());
+    EXPECT_THAT(Parse(line).status().ToString(), HasSubstr(part));
+  }
 }
 
 TEST(ConfigTest, ReflectionIsOnByDefaultOnLoopbackAlone) {

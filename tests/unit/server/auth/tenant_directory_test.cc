@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <memory>
 #include <thread>
 
 #include "core/base/refusal.h"
@@ -22,7 +23,10 @@ TenantSettings Tenant(const std::string& name, int32_t max_output_tokens = 0) {
 
 TenantsConfig Config(std::vector<TenantSettings> tenants, bool has_default = false) {
   TenantsConfig config;
-  config.metadata_key = "t";
+  const auto credentials = std::make_shared<CredentialTable>();
+  EXPECT_TRUE(credentials->AddForwarder("dns:proxy").ok());
+  credentials->SetForwarderHeader("t");
+  config.credentials = credentials;
   config.tenants = std::move(tenants);
   if (has_default) config.default_tenant = Tenant("", 7);
   return config;
@@ -32,12 +36,18 @@ TenantChanges Change(TenantDirectory* directory, const TenantsConfig& config) {
   return directory->Install(directory->MakeRoster(config));
 }
 
-// Of a call that has `names` under the key "t", and something under every other key.
+// Of a call that the trusted forwarder says is that of `names`; without any, of one that shows
+// nothing.
 absl::StatusOr<Caller> Resolve(const TenantDirectory& directory,
                                const std::vector<absl::string_view>& names) {
-  return directory.Resolve([&](absl::string_view key) {
-    return key == "t" ? names : std::vector<absl::string_view>{"something"};
-  });
+  const auto metadata = [&](absl::string_view key) {
+    return key == "t" ? names : std::vector<absl::string_view>();
+  };
+  const auto certificate = [&] {
+    return names.empty() ? std::vector<std::string>() : std::vector<std::string>{"dns:proxy"};
+  };
+  return directory.Resolve({.metadata = metadata, .certificate_names = certificate},
+                           absl::UnixEpoch());
 }
 
 uint32_t IdOf(const TenantDirectory& directory, const char* name) {
@@ -61,10 +71,10 @@ TEST(TenantDirectoryTest, WithoutAConfigurationEverybodyIsTheDefaultTenant) {
   EXPECT_EQ(directory.roster().Table(), (TenantTable{Tenant("default").policy}));
 }
 
-TEST(TenantDirectoryTest, WithoutAMetadataKeyTheDefaultPolicyIsEverybodys) {
+TEST(TenantDirectoryTest, WithoutCredentialsTheDefaultPolicyIsEverybodys) {
   TenantDirectory directory;
   TenantsConfig config = Config({}, /*has_default=*/true);
-  config.metadata_key.clear();
+  config.credentials = std::make_shared<CredentialTable>();
   Change(&directory, config);
   const absl::StatusOr<Caller> caller = Resolve(directory, {"a", "b"});
   ASSERT_TRUE(caller.ok());
@@ -87,11 +97,11 @@ TEST(TenantDirectoryTest, ATenantsCallsGetItsIdAndItsLimits) {
 TEST(TenantDirectoryTest, WhoeverIsNotListedIsRefusedWithAReason) {
   TenantDirectory directory;
   Change(&directory, Config({Tenant("a")}));
-  ExpectRefused(Resolve(directory, {}), "TENANT_MISSING", "the call has no t");
+  ExpectRefused(Resolve(directory, {}), "CREDENTIALS_MISSING", "does not show whose it is");
   ExpectRefused(Resolve(directory, {"b"}), "TENANT_UNKNOWN", "\"b\" is not configured");
   ExpectRefused(Resolve(directory, {"default"}), "TENANT_UNKNOWN", "\"default\"");
-  ExpectRefused(Resolve(directory, {""}), "TENANT_UNKNOWN", "\"\"");
-  ExpectRefused(Resolve(directory, {"a", "a"}), "TENANT_AMBIGUOUS", "2 values of t");
+  ExpectRefused(Resolve(directory, {""}), "TENANT_MISSING", "with one t");
+  ExpectRefused(Resolve(directory, {"a", "a"}), "CREDENTIALS_AMBIGUOUS", "this one has 2");
   const std::string long_name(1000, '\n');
   const absl::StatusOr<Caller> caller = Resolve(directory, {long_name});
   ExpectRefused(caller, "TENANT_UNKNOWN", "...");
@@ -104,7 +114,7 @@ TEST(TenantDirectoryTest, UnknownNamesShareTheDefaultTenantWhereThereIsOne) {
   for (int i = 0; i < 100; ++i) EXPECT_EQ(IdOf(directory, std::to_string(i).c_str()), 0u);
   EXPECT_EQ(Resolve(directory, {})->max_output_tokens, 7);
   EXPECT_EQ(directory.roster().entries.size(), 2u);
-  ExpectRefused(Resolve(directory, {"a", "b"}), "TENANT_AMBIGUOUS", "2 values");
+  ExpectRefused(Resolve(directory, {"a", "b"}), "CREDENTIALS_AMBIGUOUS", "this one has 2");
 }
 
 TEST(TenantDirectoryTest, ANameKeepsItsIdThroughEveryConfiguration) {
@@ -191,12 +201,10 @@ TEST(TenantDirectoryTest, ChangesAreCounted) {
   TenantChanges changes = Change(&directory, Config({Tenant("a"), Tenant("b")}));
   EXPECT_EQ(changes.added, 2);
   EXPECT_EQ(changes.removed, 1);  // the default tenant
-  EXPECT_TRUE(changes.metadata_key);
   changes = Change(&directory, Config({Tenant("a", 1), Tenant("c"), Tenant("d")}));
   EXPECT_EQ(changes.added, 2);
   EXPECT_EQ(changes.removed, 1);
   EXPECT_EQ(changes.changed, 1);
-  EXPECT_FALSE(changes.metadata_key);
   changes = Change(&directory, Config({Tenant("a", 1), Tenant("c"), Tenant("d")}));
   EXPECT_EQ(changes.added + changes.removed + changes.changed, 0);
 }

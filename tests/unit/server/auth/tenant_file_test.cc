@@ -20,17 +20,38 @@ TenantsConfig MustParse(const std::string& json) {
   return config.ok() ? *config : TenantsConfig();
 }
 
+// The hash of no bytes at all: a key's secret that tests need not make.
+std::string Nothing() { return "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"; }
+
+// Of a call that has this authorization, "named" under x-t, and a certificate with those names.
+std::string OwnerOf(const CredentialTable& table, absl::string_view authorization,
+                    const std::vector<std::string>& certificate_names) {
+  const auto metadata = [&](absl::string_view key) -> std::vector<absl::string_view> {
+    if (key == "x-t") return {"named"};
+    if (key == "authorization" && !authorization.empty()) return {authorization};
+    return {};
+  };
+  const auto names = [&] { return certificate_names; };
+  const auto owner =
+      table.Identify({.metadata = metadata, .certificate_names = names}, absl::UnixEpoch());
+  EXPECT_TRUE(owner.ok()) << owner.status();
+  return owner.ok() ? owner->value_or("nobody") : "refused";
+}
+
 TEST(TenantFileTest, EveryFieldReachesItsPlace) {
   const TenantsConfig config = MustParse(R"({
-    "tenant_metadata_key": "x-quire-tenant",
+    "trusted_forwarders": {"certificate_names": ["dns:Proxy"], "tenant_header": "x-t"},
+    "admin": {"api_keys": [{"id": "ops", "sha256": ")" +
+                                         Nothing() + R"("}]},
     "default_tenant": {"weight": 0.5},
     "tenants": [{
       "name": "a", "weight": 2, "max_priority": 3, "max_running": 4, "max_queued": 5,
       "max_queued_tokens": 6000000000, "tokens_per_second": 7.5, "burst_tokens": 8,
       "kv_reserved": "9K", "kv_limit": "10M", "prefix_cache_floor": "11",
       "prefix_cache_ceiling": "1T", "sharing_group": "g", "max_context_tokens": 12,
-      "max_output_tokens": 13}]})");
-  EXPECT_EQ(config.metadata_key, "x-quire-tenant");
+      "max_output_tokens": 13, "api_keys": [{"id": "k", "sha256": ")" +
+                                         Nothing() + R"("}],
+      "certificate_names": ["spiffe://cluster/a"]}]})");
   ASSERT_TRUE(config.default_tenant.has_value());
   EXPECT_EQ(config.default_tenant->policy,
             (TenantPolicy{.name = "default", .weight = 0.5, .sharing_group = ""}));
@@ -50,22 +71,29 @@ TEST(TenantFileTest, EveryFieldReachesItsPlace) {
                                                     .sharing_group = "g"}));
   EXPECT_EQ(config.tenants[0].max_context_tokens, 12);
   EXPECT_EQ(config.tenants[0].max_output_tokens, 13);
+  EXPECT_EQ(OwnerOf(*config.credentials, "Bearer k.", {}), "a");
+  EXPECT_EQ(OwnerOf(*config.credentials, "", {"spiffe://cluster/a"}), "a");
+  EXPECT_EQ(OwnerOf(*config.credentials, "", {"dns:proxy"}), "named");
+  EXPECT_EQ(OwnerOf(*config.admins, "Bearer ops.", {}), "admin");
 }
 
 TEST(TenantFileTest, WhatIsLeftOutIsNotLimited) {
   const TenantsConfig nothing = MustParse("{}");
   EXPECT_TRUE(nothing.tenants.empty());
   EXPECT_FALSE(nothing.default_tenant.has_value());
-  EXPECT_EQ(nothing.metadata_key, "");
-  const TenantsConfig bare =
-      MustParse(R"({"tenantMetadataKey": "t", "tenants": [{"name": "a"}, {"name": "b"}]})");
+  EXPECT_TRUE(nothing.credentials->empty());
+  EXPECT_TRUE(nothing.admins->empty());
+  const TenantsConfig bare = MustParse(
+      R"({"trustedForwarders": {"certificateNames": ["dns:proxy"]},
+          "tenants": [{"name": "a"}, {"name": "b"}]})");
   ASSERT_EQ(bare.tenants.size(), 2u);
   EXPECT_EQ(bare.tenants[1].policy, (TenantPolicy{.name = "b", .sharing_group = ""}));
 }
 
 // A file with one tenant named "a" that also has `fields`.
 std::string WithTenant(const std::string& fields) {
-  return R"({"tenant_metadata_key": "t", "tenants": [{"name": "a", )" + fields + "}]}";
+  return R"({"trusted_forwarders": {"certificate_names": ["dns:p"]}, "tenants": [{"name": "a", )" +
+         fields + "}]}";
 }
 
 TEST(TenantFileTest, EveryErrorIsOneLineThatNamesThePlace) {
@@ -96,22 +124,41 @@ TEST(TenantFileTest, EveryErrorIsOneLineThatNamesThePlace) {
       {WithTenant(R"("max_output_tokens": -3)"),
        {"tenants[0]: max_output_tokens is -3; it must be 0"}},
       {WithTenant(R"("sharing_group": "my group")"), {"tenants[0]", "sharing_group", "my group"}},
-      {R"({"tenant_metadata_key": "t", "tenants": [{"weight": 1}]})",
-       {"tenants[0]", "name is ''", "1 to 64 printable ASCII"}},
-      {R"({"tenant_metadata_key": "t", "tenants": [{"name": "bj\u00f6rn"}]})",
-       {"tenants[0]", "'bj\u00f6rn'"}},
-      {R"({"tenant_metadata_key": "t", "tenants": [{"name": ")" + std::string(65, 'n') + "\"}]}",
-       {"tenants[0]", "1 to 64"}},
-      {R"({"tenant_metadata_key": "t", "tenants": [{"name": "a"}, {"name": "a"}]})",
-       {"tenants[1]", "'a' is taken"}},
-      {R"({"tenant_metadata_key": "t", "tenants": [{"name": "default"}]})",
-       {"tenants[0]", "'default' is taken"}},
+      {R"({"tenants": [{"weight": 1}]})", {"tenants[0]", "name is ''", "1 to 64 printable ASCII"}},
+      {R"({"tenants": [{"name": "bj\u00f6rn"}]})", {"tenants[0]", "'bj\u00f6rn'"}},
+      {R"({"tenants": [{"name": ")" + std::string(65, 'n') + "\"}]}", {"tenants[0]", "1 to 64"}},
+      {R"({"tenants": [{"name": "a"}, {"name": "a"}]})", {"tenants[1]", "'a' is taken"}},
+      {R"({"tenants": [{"name": "default"}]})", {"tenants[0]", "'default' is taken"}},
       {R"({"default_tenant": {"name": "a b"}})", {"default_tenant", "leave out its name"}},
       {R"({"default_tenant": {"max_queued": -1}})", {"default_tenant", "max_queued is -1"}},
-      {R"({"tenants": [{"name": "a"}]})", {"tenants", "without tenant_metadata_key"}},
-      {R"({"tenant_metadata_key": "t"})", {"tenant_metadata_key: nobody could call"}},
-      {R"({"tenant_metadata_key": "grpc-x", "default_tenant": {}})",
-       {"tenant_metadata_key is 'grpc-x'"}},
+      {R"({"tenants": [{"name": "a"}]})", {"tenants: no call could be theirs", "new-key"}},
+      {R"({"trusted_forwarders": {"certificate_names": ["dns:p"]}})", {"nobody could call"}},
+      {R"({"trusted_forwarders": {}, "default_tenant": {}})",
+       {"trusted_forwarders: certificate_names is empty"}},
+      {R"({"trusted_forwarders": {"certificate_names": ["dns:p"], "tenant_header": "grpc-x"}})",
+       {"trusted_forwarders: tenant_header is 'grpc-x'"}},
+      {R"({"trusted_forwarders": {"certificate_names": ["p"]}})",
+       {"trusted_forwarders", "\"p\" must be \"dns:NAME\" or a URI"}},
+      {WithTenant(R"("certificate_names": ["dns:P"])"), {"\"dns:p\" is there twice"}},
+      {WithTenant(R"("certificate_names": ["dns:"])"), {"tenants[0]", "\"dns:\" must be"}},
+      {WithTenant(R"("api_keys": [{"id": "k", "sha256": "12"}])"),
+       {"tenants[0]", "api_keys: k: sha256 must be 64 hexadecimal digits"}},
+      {WithTenant(R"("api_keys": [{"id": "a.b", "sha256": ")" + Nothing() + "\"}]"),
+       {"the id \"a.b\" must be 1 to 64 letters"}},
+      {WithTenant(R"("api_keys": [{"id": "k", "sha256": ")" + Nothing() +
+                  R"("}, {"id": "k", "sha256": ")" + Nothing() + "\"}]"),
+       {"the id \"k\" is taken"}},
+      {R"({"default_tenant": {"certificate_names": ["dns:p"]}})",
+       {"default_tenant", "it has no credentials"}},
+      {R"({"admin": {}})", {"admin: nobody could call"}},
+      {R"({"default_tenant": {}, "tokens": {"issuer": "i", "audience": "a"}})",
+       {"tokens: key_set_file is missing"}},
+      {R"({"default_tenant": {}, "tokens": {"issuer": "i", "audience": "a",
+           "key_set_file": "/no/such/file"}})",
+       {"tokens: key_set_file", "/no/such/file"}},
+      {R"({"default_tenant": {}, "tokens": {"issuer": "i", "audience": "a", "key_set_file": "f",
+           "clock_skew_seconds": 601}})",
+       {"tokens: clock_skew_seconds is 601"}},
   };
   for (const auto& c : cases) {
     const absl::StatusOr<TenantsConfig> config = ParseTenantFile(c.json);
@@ -143,12 +190,13 @@ TEST(TenantFileTest, WhatIsEncodedReadsBackTheSame) {
   const auto* const descriptor = v1::TenantConfig::GetDescriptor();
   for (int i = 0; i < descriptor->field_count(); ++i) {
     const auto* field = descriptor->field(i);
+    if (field->is_repeated()) continue;  // credentials are not all there
     EXPECT_TRUE(v1::TenantConfig::GetReflection()->HasField(message, field)) << field->name();
   }
   std::string json;
   ASSERT_TRUE(google::protobuf::util::MessageToJsonString(message, &json).ok());
-  const TenantsConfig config =
-      MustParse(R"({"tenant_metadata_key": "t", "tenants": [)" + json + "]}");
+  const TenantsConfig config = MustParse(
+      R"({"trusted_forwarders": {"certificate_names": ["dns:p"]}, "tenants": [)" + json + "]}");
   ASSERT_EQ(config.tenants.size(), 1u);
   EXPECT_EQ(config.tenants[0].policy, tenant.policy);
   EXPECT_EQ(config.tenants[0].max_context_tokens, 11);
@@ -159,6 +207,14 @@ TEST(TenantFileTest, LimitsThatThereAreNotAreLeftOutOfTheEncoding) {
   TenantSettings tenant;
   tenant.policy.name = "a";
   EXPECT_EQ(EncodeTenant(tenant).ShortDebugString(), "name: \"a\" weight: 1");
+}
+
+TEST(TenantFileTest, OfAnApiKeyItsIdAloneIsShown) {
+  TenantSettings tenant;
+  tenant.policy.name = "a";
+  tenant.api_keys = {{.id = "k", .sha256 = {1, 2, 3}}};
+  EXPECT_EQ(EncodeTenant(tenant).ShortDebugString(),
+            "name: \"a\" weight: 1 api_keys { id: \"k\" }");
 }
 
 TEST(TenantFileTest, AnErrorOfSyntaxHasItsLine) {
