@@ -9,12 +9,14 @@ namespace {
 
 constexpr char kReason[] = "quire/reason";
 constexpr char kRetryAfter[] = "quire/retry-after-nanoseconds";
+constexpr char kField[] = "quire/field";
 
 }  // namespace
 
 absl::Status Refuse(absl::StatusCode code, absl::string_view message, const Refusal& refusal) {
   absl::Status status(code, message);
   status.SetPayload(kReason, absl::Cord(refusal.reason));
+  if (!refusal.field.empty()) status.SetPayload(kField, absl::Cord(refusal.field));
   if (refusal.retry_after.has_value()) {
     const auto nanoseconds =
         std::chrono::duration_cast<std::chrono::nanoseconds>(*refusal.retry_after);
@@ -23,10 +25,18 @@ absl::Status Refuse(absl::StatusCode code, absl::string_view message, const Refu
   return status;
 }
 
+absl::Status InvalidField(absl::string_view field, absl::string_view what) {
+  return Refuse(absl::StatusCode::kInvalidArgument, absl::StrCat(field, what),
+                {.reason = "INVALID_FIELD", .field = std::string(field)});
+}
+
 std::optional<Refusal> RefusalOf(const absl::Status& status) {
   const auto reason = status.GetPayload(kReason);
   if (!reason.has_value()) return std::nullopt;
   Refusal refusal{.reason = std::string(*reason), .retry_after = std::nullopt};
+  if (const auto field = status.GetPayload(kField); field.has_value()) {
+    refusal.field = std::string(*field);
+  }
   int64_t nanoseconds = 0;
   if (const auto after = status.GetPayload(kRetryAfter);
       after.has_value() && absl::SimpleAtoi(std::string(*after), &nanoseconds)) {

@@ -3,13 +3,14 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/refusal.h"
 #include "core/base/status_macros.h"
 
 namespace quire {
 namespace {
 
 absl::Status OutOfRange(absl::string_view field, double value, absl::string_view range) {
-  return absl::InvalidArgumentError(absl::StrCat(field, " is ", value, "; it must be ", range));
+  return InvalidField(field, absl::StrCat(" is ", value, "; it must be ", range));
 }
 
 absl::Status ValidateNumbers(const SamplingParams& p) {
@@ -47,14 +48,14 @@ absl::Status ValidateLengths(const SamplingParams& p) {
 absl::Status CheckCount(absl::string_view field, absl::string_view items, size_t count,
                         int32_t limit) {
   if (count <= static_cast<size_t>(limit)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(field, " has ", count, " ", items, "; at most ", limit, " are allowed"));
+  return InvalidField(
+      field, absl::StrCat(" has ", count, " ", items, "; at most ", limit, " are allowed"));
 }
 
 absl::Status CheckId(absl::string_view field, TokenId id, int32_t vocab) {
   if (id >= 0 && id < vocab) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(field, " holds ", id, "; ids of this model run from 0 to ", vocab - 1));
+  return InvalidField(field,
+                      absl::StrCat(" holds ", id, "; ids of this model run from 0 to ", vocab - 1));
 }
 
 absl::Status CheckIds(absl::string_view field, const std::vector<TokenId>& ids, int32_t limit,
@@ -68,9 +69,9 @@ absl::Status ValidateStops(const SamplingParams& p, const SamplingLimits& limits
   QUIRE_RETURN_IF_ERROR(CheckCount("stop", "strings", p.stop.size(), limits.max_stop_strings));
   for (const std::string& stop : p.stop) {
     if (stop.empty() || stop.size() > static_cast<size_t>(limits.max_stop_string_bytes)) {
-      return absl::InvalidArgumentError(absl::StrCat("stop holds a string of ", stop.size(),
-                                                     " bytes; each must have 1 to ",
-                                                     limits.max_stop_string_bytes));
+      return InvalidField(
+          "stop", absl::StrCat(" holds a string of ", stop.size(), " bytes; each must have 1 to ",
+                               limits.max_stop_string_bytes));
     }
   }
   return CheckIds("stop_token_ids", p.stop_token_ids, limits.max_stop_token_ids, vocab);
@@ -83,7 +84,7 @@ absl::Status ValidateTokenRules(const SamplingParams& p, const SamplingLimits& l
   for (const LogitBias& entry : p.logit_bias) {
     QUIRE_RETURN_IF_ERROR(CheckId("logit_bias", entry.token, vocab));
     if (!(std::abs(entry.bias) <= 100)) {
-      return OutOfRange(absl::StrCat("logit_bias of ", entry.token), entry.bias,
+      return OutOfRange(absl::StrCat("logit_bias[", entry.token, "]"), entry.bias,
                         "from -100 (never drawn) to 100");
     }
   }
@@ -93,7 +94,7 @@ absl::Status ValidateTokenRules(const SamplingParams& p, const SamplingLimits& l
       CheckCount("bad_words", "token sequences", p.bad_words.size(), limits.max_bad_words));
   for (const std::vector<TokenId>& word : p.bad_words) {
     if (word.empty()) {
-      return absl::InvalidArgumentError("bad_words holds an empty one; each must have a token");
+      return InvalidField("bad_words", " holds an empty one; each must have a token");
     }
     QUIRE_RETURN_IF_ERROR(CheckIds("bad_words", word, limits.max_bad_word_tokens, vocab));
   }

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "core/base/refusal.h"
 #include "core/base/status_macros.h"
 #include "core/capacity/group_dial.h"
 #include "core/text/quoted.h"
@@ -23,7 +24,7 @@ constexpr int kMaxForms = 8;
 
 absl::Status CheckNumber(absl::string_view field, int number, int most) {
   if (number <= most) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(field, ": ", number, " are more than ", most));
+  return InvalidField(field, absl::StrCat(": ", number, " are more than ", most));
 }
 
 absl::StatusOr<std::vector<int32_t>> DecodeCounts(
@@ -40,8 +41,8 @@ absl::StatusOr<std::vector<int32_t>> DecodeCounts(
 
 absl::StatusOr<kernels::DType> DecodeKvDType(const std::string& name) {
   if (const auto dtype = kernels::DTypeOf(name); dtype.has_value()) return *dtype;
-  return absl::InvalidArgumentError(
-      absl::StrCat("kv_dtypes: ", Quoted(name), " is none of bf16, f32, f16, fp8_e4m3"));
+  return InvalidField("kv_dtypes",
+                      absl::StrCat(": ", Quoted(name), " is none of bf16, f32, f16, fp8_e4m3"));
 }
 
 absl::StatusOr<CapacityQuestion> DecodeQuestion(const v1::PlanCapacityRequest& request,

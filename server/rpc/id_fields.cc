@@ -1,6 +1,7 @@
 #include "server/rpc/id_fields.h"
 
 #include "absl/strings/str_cat.h"
+#include "core/base/refusal.h"
 
 namespace quire::server {
 
@@ -11,8 +12,9 @@ absl::StatusOr<std::vector<TokenId>> DecodeIds(absl::string_view field,
   result.reserve(static_cast<size_t>(ids.size()));
   for (int i = 0; i < ids.size(); ++i) {
     if (ids[i] >= static_cast<uint32_t>(vocab_size)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          field, "[", i, "] is ", ids[i], "; ids of this model run from 0 to ", vocab_size - 1));
+      return InvalidField(
+          field, absl::StrCat("[", i, "] is ", ids[i], "; ids of this model run from 0 to ",
+                              vocab_size - 1));
     }
     result.push_back(static_cast<TokenId>(ids[i]));
   }
@@ -23,8 +25,7 @@ absl::StatusOr<int32_t> DecodeCount(absl::string_view field, uint32_t value, int
                                     int32_t high) {
   const int64_t count = value;
   if (count >= low && count <= high) return static_cast<int32_t>(count);
-  return absl::InvalidArgumentError(
-      absl::StrCat(field, " is ", value, "; it must be from ", low, " to ", high));
+  return InvalidField(field, absl::StrCat(" is ", value, "; it must be from ", low, " to ", high));
 }
 
 }  // namespace quire::server

@@ -87,9 +87,9 @@ absl::StatusOr<std::string> RequestCodec::DecodeDetokenize(
     const v1::DetokenizeRequest& message) const {
   QUIRE_RETURN_IF_ERROR(CheckModel(message.model()));
   if (message.token_ids_size() > max_context_tokens_) {
-    return absl::InvalidArgumentError(absl::StrCat("token_ids has ", message.token_ids_size(),
-                                                   " ids; at most ", max_context_tokens_,
-                                                   " (the context) are allowed"));
+    return InvalidField("token_ids",
+                        absl::StrCat(" has ", message.token_ids_size(), " ids; at most ",
+                                     max_context_tokens_, " (the context) are allowed"));
   }
   QUIRE_ASSIGN_OR_RETURN(const std::vector<TokenId> ids,
                          DecodeIds("token_ids", message.token_ids(), model_->vocab_size));
@@ -99,8 +99,10 @@ absl::StatusOr<std::string> RequestCodec::DecodeDetokenize(
 
 absl::Status RequestCodec::CheckModel(const std::string& name) const {
   if (name.empty() || name == model_->name) return absl::OkStatus();
-  return absl::NotFoundError(absl::StrCat(
-      "model ", Quoted(name), " is not loaded; this server has ", Quoted(model_->name)));
+  return Refuse(absl::StatusCode::kNotFound,
+                absl::StrCat("model ", Quoted(name), " is not loaded; this server has ",
+                             Quoted(model_->name)),
+                {.reason = "MODEL_NOT_FOUND"});
 }
 
 absl::Status RequestCodec::CheckRequestId(const v1::GenerateRequest& message) const {
@@ -110,16 +112,16 @@ absl::Status RequestCodec::CheckRequestId(const v1::GenerateRequest& message) co
     return absl::ascii_isprint(static_cast<unsigned char>(c));
   });
   if (!id.empty() && id.size() <= limits_.request_id_bytes && printable) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("request_id is ", Quoted(id), " (", id.size(), " bytes); it must be 1 to ",
-                   limits_.request_id_bytes, " printable ASCII characters"));
+  return InvalidField("request_id",
+                      absl::StrCat(" is ", Quoted(id), " (", id.size(), " bytes); it must be 1 to ",
+                                   limits_.request_id_bytes, " printable ASCII characters"));
 }
 
 absl::Status RequestCodec::CheckCacheSalt(const v1::GenerateRequest& message) const {
   if (message.cache_salt().size() <= limits_.cache_salt_bytes) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("cache_salt has ", message.cache_salt().size(),
-                                                 " bytes; at most ", limits_.cache_salt_bytes,
-                                                 " are allowed"));
+  return InvalidField("cache_salt",
+                      absl::StrCat(" has ", message.cache_salt().size(), " bytes; at most ",
+                                   limits_.cache_salt_bytes, " are allowed"));
 }
 
 absl::StatusOr<std::vector<TokenId>> RequestCodec::DecodePrompt(
@@ -148,10 +150,10 @@ absl::StatusOr<std::vector<TokenId>> RequestCodec::DecodePrompt(
       break;
     }
     case v1::GenerateRequest::PROMPT_NOT_SET:
-      return absl::InvalidArgumentError("prompt is missing; set text, token_ids or chat");
+      return InvalidField("prompt", " is missing; set text, token_ids or chat");
   }
   if (prompt.empty()) {
-    return absl::InvalidArgumentError("prompt is empty; it must have at least one token");
+    return InvalidField("prompt", " is empty; it must have at least one token");
   }
   return TruncatePrompt(message, std::move(prompt));
 }
@@ -170,18 +172,18 @@ absl::StatusOr<std::vector<TokenId>> RequestCodec::TruncatePrompt(
 absl::StatusOr<std::vector<TokenId>> RequestCodec::EncodeText(
     const std::string& text, const Tokenizer::EncodeOptions& options) const {
   if (text.size() > limits_.prompt_bytes) {
-    return absl::InvalidArgumentError(absl::StrCat("text has ", text.size(), " bytes; at most ",
-                                                   limits_.prompt_bytes,
-                                                   " are allowed (--max-prompt-bytes)"));
+    return InvalidField("text",
+                        absl::StrCat(" has ", text.size(), " bytes; at most ", limits_.prompt_bytes,
+                                     " are allowed (--max-prompt-bytes)"));
   }
   QUIRE_ASSIGN_OR_RETURN(std::vector<TokenId> ids, tokenizer_->Encode(text, options));
   for (TokenId id : ids) {
     // A tokenizer.json may know more tokens than the model's embedding has rows.
     if (id < 0 || id >= model_->vocab_size) {
-      return absl::InvalidArgumentError(absl::StrCat("text holds the token ", id,
-                                                     ", which this model does not have; its ids "
-                                                     "run from 0 to ",
-                                                     model_->vocab_size - 1));
+      return InvalidField("text", absl::StrCat(" holds the token ", id,
+                                               ", which this model does not have; its ids run "
+                                               "from 0 to ",
+                                               model_->vocab_size - 1));
     }
   }
   return ids;
@@ -204,9 +206,9 @@ absl::StatusOr<int32_t> RequestCodec::DecodeMaxTokens(const v1::GenerateRequest&
   }
   const int64_t wanted = message.max_tokens();
   if (wanted < 1 || wanted > limit) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("max_tokens is ", wanted, "; it must be from 1 to ", limit,
-                     limit == caller.max_output_tokens ? " for this tenant" : ""));
+    return InvalidField("max_tokens",
+                        absl::StrCat(" is ", wanted, "; it must be from 1 to ", limit,
+                                     limit == caller.max_output_tokens ? " for this tenant" : ""));
   }
   if (wanted > room) {
     return TooLong(absl::StrCat("max_tokens is ", wanted, "; after a prompt of ", prompt_tokens,

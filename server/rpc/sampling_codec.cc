@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/refusal.h"
 #include "core/base/status_macros.h"
 #include "core/text/quoted.h"
 #include "server/rpc/id_fields.h"
@@ -73,8 +74,9 @@ absl::Status SamplingCodec::DecodeTokenRules(const v1::GenerateRequest& message,
                          DecodeIds("allowed_token_ids", message.allowed_token_ids(), vocab));
   for (const auto& [token, bias] : message.logit_bias()) {
     if (token >= static_cast<uint32_t>(vocab)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "logit_bias holds ", token, "; ids of this model run from 0 to ", vocab - 1));
+      return InvalidField(
+          "logit_bias",
+          absl::StrCat(" holds ", token, "; ids of this model run from 0 to ", vocab - 1));
     }
     params->logit_bias.push_back({static_cast<TokenId>(token), bias});
   }
@@ -99,9 +101,9 @@ absl::Status SamplingCodec::DecodeBadWords(const v1::GenerateRequest& message,
                                            SamplingParams* params) const {
   const int words = message.bad_words_size() + message.bad_word_ids_size();
   if (words > limits_.sampling.max_bad_words) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("bad_words and bad_word_ids have ", words, " entries; at most ",
-                     limits_.sampling.max_bad_words, " token sequences are allowed"));
+    return InvalidField(
+        "bad_words", absl::StrCat(" and bad_word_ids have ", words, " entries; at most ",
+                                  limits_.sampling.max_bad_words, " token sequences are allowed"));
   }
   for (const std::string& word : message.bad_words()) {
     QUIRE_RETURN_IF_ERROR(AddBadWord(word, &params->bad_words));
@@ -119,17 +121,17 @@ absl::Status SamplingCodec::AddBadWord(const std::string& word,
                                        std::vector<std::vector<TokenId>>* sequences) const {
   const std::string bare = word.substr(std::min(word.find_first_not_of(' '), word.size()));
   if (bare.empty() || word.size() > static_cast<size_t>(limits_.bad_word_bytes)) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "bad_words holds ", Quoted(word), " (", word.size(), " bytes); each must have ", "1 to ",
-        limits_.bad_word_bytes, " and be more than spaces"));
+    return InvalidField(
+        "bad_words",
+        absl::StrCat(" holds ", Quoted(word), " (", word.size(), " bytes); each must have 1 to ",
+                     limits_.bad_word_bytes, " and be more than spaces"));
   }
   const Tokenizer::EncodeOptions options{.add_special_tokens = false, .parse_special = true};
   const size_t first = sequences->size();
   for (const std::string& spelling : {bare, " " + bare}) {
     absl::StatusOr<std::vector<TokenId>> ids = tokenizer_->Encode(spelling, options);
     if (!ids.ok()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("bad_words: ", std::string(ids.status().message())));
+      return InvalidField("bad_words", absl::StrCat(": ", ids.status().message()));
     }
     const bool known = std::find(sequences->begin() + static_cast<int64_t>(first), sequences->end(),
                                  *ids) != sequences->end();

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <string_view>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/refusal.h"
 #include "core/text/utf8.h"
@@ -35,6 +36,23 @@ google::rpc::RetryInfo EncodeRetry(Duration after) {
   return info;
 }
 
+google::rpc::BadRequest EncodeField(const std::string& field, const std::string& message) {
+  google::rpc::BadRequest request;
+  google::rpc::BadRequest::FieldViolation* const violation = request.add_field_violations();
+  violation->set_field(field);
+  violation->set_description(message);
+  return request;
+}
+
+// Whose limit it is that was reached.
+google::rpc::QuotaFailure EncodeQuota(const std::string& reason, const std::string& message) {
+  google::rpc::QuotaFailure failure;
+  google::rpc::QuotaFailure::Violation* const violation = failure.add_violations();
+  violation->set_subject(absl::StartsWith(reason, "TENANT_") ? "tenant" : "server");
+  violation->set_description(message);
+  return failure;
+}
+
 // google.rpc.Status as gRPC carries it; empty where there is nothing to add to code and message.
 std::string EncodeDetails(const absl::Status& status, const std::string& message) {
   const std::optional<Refusal> refusal = RefusalOf(status);
@@ -46,6 +64,12 @@ std::string EncodeDetails(const absl::Status& status, const std::string& message
   info.set_reason(refusal->reason);
   info.set_domain(kErrorDomain);
   details.add_details()->PackFrom(info);
+  if (!refusal->field.empty()) {
+    details.add_details()->PackFrom(EncodeField(refusal->field, message));
+  }
+  if (absl::IsResourceExhausted(status)) {
+    details.add_details()->PackFrom(EncodeQuota(refusal->reason, message));
+  }
   if (refusal->retry_after.has_value()) {
     details.add_details()->PackFrom(EncodeRetry(*refusal->retry_after));
   }

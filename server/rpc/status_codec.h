@@ -16,8 +16,9 @@ namespace quire::server {
 
 // The status a client gets. Codes keep their meaning (proto/README.md); the message is cut to what
 // fits beside other metadata in the 8 KiB that clients accept.
-// A refusal's reason and when to come back go along as google.rpc.ErrorInfo, with the domain
-// "quire", and google.rpc.RetryInfo.
+// A refusal's reason goes along as google.rpc.ErrorInfo, with the domain "quire"; a field that is
+// to blame as BadRequest, a limit that was reached as QuotaFailure, and when to come back as
+// RetryInfo.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
 // Trailing metadata that has gRPC's own retries wait, in milliseconds; nullopt unless the status is

@@ -1,11 +1,13 @@
 """Bad requests: each gets its own clear refusal, and the answers beside them do not change by a bit."""
 
 import math
+import re
 import unittest
 
 import grpc
 
 from quire_server import TIMEOUT, Answer, QuireServer, pb, unused_blocks
+from status_details import details
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 HUGE = 2**32 - 1
@@ -91,6 +93,20 @@ def run(server, requests):
 
 
 class HostileTest(unittest.TestCase):
+    def check_details(self, call):
+        found = details(call)
+        why = found["ErrorInfo"].reason
+        self.assertEqual("BadRequest" in found, why == "INVALID_FIELD")
+        if why == "INVALID_FIELD":
+            violation, = found["BadRequest"].field_violations
+            self.assertEqual(violation.description, call.details())
+            # A field of the message, or the oneof that it belongs to.
+            field = re.split(r"[.\[]", violation.field)[0]
+            self.assertIn(field, [*pb.GenerateRequest.DESCRIPTOR.fields_by_name,
+                                  *pb.GenerateRequest.DESCRIPTOR.oneofs_by_name])
+        else:
+            self.assertIn(why, ("TOO_LONG", "MODEL_NOT_FOUND", "NO_CHAT_FORMAT"))
+
     def send_bad_requests(self, server):
         channel, stub = server.connect()
         calls = [(bad, stub.Generate(bad[0], timeout=TIMEOUT)) for bad in BAD]
@@ -101,6 +117,7 @@ class HostileTest(unittest.TestCase):
                 self.assertIn(word, answer.call.details())
                 self.assertLess(len(answer.call.details()), 2000, "a refusal echoes its cause")
                 self.assertEqual(answer.messages, [])
+                self.check_details(answer.call)
         raw = channel.unary_stream("/quire.v1.InferenceService/Generate")
         for data in MALFORMED:
             with self.assertRaises(grpc.RpcError) as raised:

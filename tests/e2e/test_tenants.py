@@ -8,8 +8,8 @@ import unittest
 
 import grpc
 
-from quire_server import (TIMEOUT, Answer, QuireServer, error_details_pb2, pb, run_to_end,
-                          status_pb2)
+from quire_server import TIMEOUT, Answer, QuireServer, pb, run_to_end
+from status_details import details, reason
 from tenant_files import TENANTS, ConfigFile, api_key, as_tenant, with_keys
 
 
@@ -17,18 +17,6 @@ def ask(server, *names, **fields):
     """The answer to a call that shows the keys of those names."""
     fields = {"max_tokens": 4, "ignore_eos": True, **fields}
     return Answer(server.generate(metadata=as_tenant(*names), **fields))
-
-
-def details(call):
-    """(ErrorInfo, RetryInfo or None) of a refused call."""
-    found = {}
-    status = status_pb2.Status.FromString(dict(call.trailing_metadata())["grpc-status-details-bin"])
-    assert status.code == call.code().value[0] and status.message == call.details()
-    for packed in status.details:
-        name = packed.TypeName().split(".")[-1]
-        found[name] = getattr(error_details_pb2, name)()
-        packed.Unpack(found[name])
-    return found["ErrorInfo"], found.get("RetryInfo")
 
 
 class CheckConfigTest(unittest.TestCase):
@@ -113,14 +101,13 @@ class TenantsTest(unittest.TestCase):
     def test_whoever_is_not_listed_is_refused_with_a_reason_for_programs(self):
         with ConfigFile(TENANTS) as file, QuireServer("--config", file.path) as server:
             self.assertEqual(ask(server, "acme").read().code, grpc.StatusCode.OK)
-            for names, reason in [([], "CREDENTIALS_MISSING"), (["nobody"], "API_KEY_UNKNOWN"),
+            for names, expected in [([], "CREDENTIALS_MISSING"), (["nobody"], "API_KEY_UNKNOWN"),
                                   (["acme", "acme"], "CREDENTIALS_AMBIGUOUS")]:
                 answer = ask(server, *names).read()
                 self.assertEqual(answer.code, grpc.StatusCode.UNAUTHENTICATED)
                 self.assertEqual(answer.messages, [])
-                info, retry = details(answer.call)
-                self.assertEqual((info.reason, info.domain), (reason, "quire"))
-                self.assertIsNone(retry)
+                self.assertEqual(list(details(answer.call)), ["ErrorInfo"])
+                self.assertEqual(reason(answer.call), expected)
             self.assertEqual(
                 server.metrics().value("quire_admission_rejections_total",
                                        reason="unauthenticated"), 3)
@@ -151,7 +138,7 @@ class TenantsTest(unittest.TestCase):
             for key in ("x-quire-tenant", "tenant", "x-tenant-id"):
                 call = server.generate(metadata=[(key, "acme")])
                 self.assertEqual(Answer(call).read().code, grpc.StatusCode.UNAUTHENTICATED)
-                self.assertEqual(details(call)[0].reason, "CREDENTIALS_MISSING")
+                self.assertEqual(reason(call), "CREDENTIALS_MISSING")
                 limited = server.generate(metadata=[(key, "acme"), *as_tenant("guest")],
                                           max_tokens=9)
                 self.assertIn("from 1 to 8 for this tenant",
@@ -167,7 +154,7 @@ class TenantsTest(unittest.TestCase):
             for call in calls:
                 with self.assertRaises(grpc.RpcError) as refused:
                     call(timeout=TIMEOUT)
-                self.assertEqual(details(refused.exception)[0].reason, "CREDENTIALS_MISSING")
+                self.assertEqual(reason(refused.exception), "CREDENTIALS_MISSING")
                 call(timeout=TIMEOUT, metadata=as_tenant("guest"))
 
     def test_the_client_shows_a_key(self):
@@ -213,9 +200,10 @@ class TenantsTest(unittest.TestCase):
             by_queue = [call for call in refused if "queue" in call.details()]
             self.assertTrue(by_queue)
             for call in by_queue:
-                info, retry = details(call)
-                self.assertEqual(info.reason, "QUEUE_FULL")
-                wait = retry.retry_delay.ToTimedelta().total_seconds()
+                found = details(call)
+                self.assertEqual(found["ErrorInfo"].reason, "QUEUE_FULL")
+                self.assertEqual(found["QuotaFailure"].violations[0].subject, "server")
+                wait = found["RetryInfo"].retry_delay.ToTimedelta().total_seconds()
                 self.assertGreater(wait, 0)
                 pushback = int(dict(call.trailing_metadata())["grpc-retry-pushback-ms"])
                 self.assertAlmostEqual(pushback / 1000, wait, delta=0.001)
@@ -238,7 +226,7 @@ class ReloadTest(unittest.TestCase):
             self.assertIn("from 1 to 3", ask(server, "guest").read().call.details())
             removed = ask(server, "acme").read()
             self.assertEqual(removed.code, grpc.StatusCode.UNAUTHENTICATED)
-            self.assertEqual(details(removed.call)[0].reason, "API_KEY_UNKNOWN")
+            self.assertEqual(reason(removed.call), "API_KEY_UNKNOWN")
             stream.read()
             self.assertEqual(stream.code, grpc.StatusCode.OK)
             self.assertEqual(len(stream.ids), 1900)

@@ -169,8 +169,8 @@ TEST_F(SamplingCodecTest, ABadFieldIsRefusedWithItsNameValueAndRange) {
       {[](M m) { m->set_presence_penalty(kNan); }, {"presence_penalty is nan", "-2 to 2"}},
       {[](M m) { (*m->mutable_logit_bias())[300] = 1; }, {"logit_bias holds 300", "0 to 299"}},
       {[](M m) { (*m->mutable_logit_bias())[4000000000u] = 1; }, {"logit_bias holds 4000000000"}},
-      {[](M m) { (*m->mutable_logit_bias())[1] = 101; }, {"logit_bias of 1 is 101", "to 100"}},
-      {[](M m) { (*m->mutable_logit_bias())[1] = kNan; }, {"logit_bias of 1 is nan"}},
+      {[](M m) { (*m->mutable_logit_bias())[1] = 101; }, {"logit_bias[1] is 101", "to 100"}},
+      {[](M m) { (*m->mutable_logit_bias())[1] = kNan; }, {"logit_bias[1] is nan"}},
       {[](M m) {
          for (uint32_t id : {1, 2, 3}) (*m->mutable_logit_bias())[id] = 1;
        },

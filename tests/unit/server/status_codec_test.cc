@@ -47,16 +47,47 @@ TEST(StatusCodecTest, ARefusalTellsProgramsItsReasonAndWhenToComeBack) {
   ASSERT_TRUE(details.ParseFromString(result.error_details()));
   EXPECT_EQ(details.code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(details.message(), "full");
-  ASSERT_EQ(details.details_size(), 2);
+  ASSERT_EQ(details.details_size(), 3);
   google::rpc::ErrorInfo info;
   ASSERT_TRUE(details.details(0).UnpackTo(&info));
   EXPECT_EQ(info.reason(), "QUEUE_FULL");
   EXPECT_EQ(info.domain(), "quire");
+  google::rpc::QuotaFailure quota;
+  ASSERT_TRUE(details.details(1).UnpackTo(&quota));
+  ASSERT_EQ(quota.violations_size(), 1);
+  EXPECT_EQ(quota.violations(0).subject(), "server");
+  EXPECT_EQ(quota.violations(0).description(), "full");
   google::rpc::RetryInfo retry;
-  ASSERT_TRUE(details.details(1).UnpackTo(&retry));
+  ASSERT_TRUE(details.details(2).UnpackTo(&retry));
   EXPECT_EQ(retry.retry_delay().seconds(), 2);
   EXPECT_EQ(retry.retry_delay().nanos(), 250'000'000);
   EXPECT_EQ(RetryPushback(status), "2250");
+}
+
+TEST(StatusCodecTest, AFieldThatIsToBlameIsNamed) {
+  const absl::Status status = InvalidField("top_k", " is 5; it must be 0");
+  EXPECT_EQ(status.message(), "top_k is 5; it must be 0");
+  google::rpc::Status details;
+  ASSERT_TRUE(details.ParseFromString(ToGrpcStatus(status).error_details()));
+  ASSERT_EQ(details.details_size(), 2);
+  google::rpc::ErrorInfo info;
+  ASSERT_TRUE(details.details(0).UnpackTo(&info));
+  EXPECT_EQ(info.reason(), "INVALID_FIELD");
+  google::rpc::BadRequest request;
+  ASSERT_TRUE(details.details(1).UnpackTo(&request));
+  ASSERT_EQ(request.field_violations_size(), 1);
+  EXPECT_EQ(request.field_violations(0).field(), "top_k");
+  EXPECT_EQ(request.field_violations(0).description(), status.message());
+}
+
+TEST(StatusCodecTest, ATenantsLimitIsToldFromTheServers) {
+  google::rpc::Status details;
+  ASSERT_TRUE(details.ParseFromString(ToGrpcStatus(Refuse(absl::StatusCode::kResourceExhausted, "m",
+                                                          {.reason = "TENANT_QUEUE_FULL"}))
+                                          .error_details()));
+  google::rpc::QuotaFailure quota;
+  ASSERT_TRUE(details.details(1).UnpackTo(&quota));
+  EXPECT_EQ(quota.violations(0).subject(), "tenant");
 }
 
 // What every client's library looks for, by the numbers of the fields on the wire.

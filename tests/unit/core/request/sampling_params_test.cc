@@ -122,15 +122,15 @@ TEST(SamplingParamsTest, WhatLiesBeyondAnEdgeIsRefusedWithTheFieldsName) {
        [](SamplingParams* p) {
          p->logit_bias = {{kVocab, 1}};
        }},
-      {"logit_bias of 7 is 100.",
+      {"logit_bias[7] is 100.",
        [](SamplingParams* p) {
          p->logit_bias = {{7, 100.5f}};
        }},
-      {"logit_bias of 7 is -100.",
+      {"logit_bias[7] is -100.",
        [](SamplingParams* p) {
          p->logit_bias = {{7, -100.5f}};
        }},
-      {"logit_bias of 7 is nan",
+      {"logit_bias[7] is nan",
        [](SamplingParams* p) {
          p->logit_bias = {{7, kNaN}};
        }},
