@@ -132,6 +132,11 @@ absl::StatusOr<std::string> TokenVerifier::VerifiedClaims(absl::string_view toke
   const JwsPtr jws(cjose_jws_import(token.data(), token.size(), &error));
   if (jws == nullptr) return Invalid("it is not a signed JSON Web Token");
   cjose_header_t* const header = cjose_jws_get_protected(jws.get());
+  // Extensions that whoever does not know them has to refuse (RFC 7515, section 4.1.11).
+  if (char* const critical = cjose_header_get_raw(header, "crit", &error); critical != nullptr) {
+    std::free(critical);  // NOLINT(cppcoreguidelines-no-malloc): the library's
+    return Invalid("it has extensions (crit)");
+  }
   const char* const algorithm = cjose_header_get(header, CJOSE_HDR_ALG, &error);
   const char* const id = cjose_header_get(header, CJOSE_HDR_KID, &error);
   const Key* const key = Find(id == nullptr ? "" : id, algorithm == nullptr ? "" : algorithm);

@@ -44,7 +44,11 @@ class SigningKey {
   std::string Sign(const Json& header, const std::string& payload) const {
     cjose_header_t* const fields = cjose_header_new(nullptr);
     for (const auto& [name, value] : header.items()) {
-      cjose_header_set(fields, name.c_str(), value.get<std::string>().c_str(), nullptr);
+      if (value.is_string()) {
+        cjose_header_set(fields, name.c_str(), value.get<std::string>().c_str(), nullptr);
+      } else {
+        cjose_header_set_raw(fields, name.c_str(), value.dump().c_str(), nullptr);
+      }
     }
     cjose_jws_t* const jws = cjose_jws_sign(
         jwk_, fields, reinterpret_cast<const uint8_t*>(payload.data()), payload.size(), nullptr);
@@ -158,6 +162,11 @@ TEST_F(TokenVerifierTest, TheKeySetDecidesWhichSignaturesThereAre) {
   const std::string none = absl::StrCat(absl::WebSafeBase64Escape(R"({"alg":"none"})"), ".",
                                         absl::WebSafeBase64Escape(Claims().dump()), ".");
   ExpectRefused(TenantOf(none), "is not valid here");
+}
+
+TEST_F(TokenVerifierTest, ExtensionsThatMustBeKnownAreRefused) {
+  const Json header = {{"alg", "ES256"}, {"crit", {"b64"}}, {"b64", "x"}};
+  ExpectRefused(TenantOf(ec_.Sign(header, Claims().dump())), "extensions");
 }
 
 TEST_F(TokenVerifierTest, AnyOtherTextIsRefused) {

@@ -53,7 +53,7 @@ KV groups   KV a token  blocks  at 2048  prefill 512 tokens/s  16x2048 ms
 * 8             32 KiB    8192       64                 256.0      200.00
   1 (MQA)        4 KiB   65536      512                 256.0      100.00
 )"));
-  EXPECT_THAT(out.str(), HasSubstr("off by 5.0% at the median, 10.0% at p90"));
+  EXPECT_THAT(out.str(), HasSubstr("off from the fastest run by 5.0% at the median, 10.0% at p90"));
 }
 
 TEST(GroupsReportTest, WithoutPredictionsNothingIsSaidOfThem) {
@@ -61,7 +61,7 @@ TEST(GroupsReportTest, WithoutPredictionsNothingIsSaidOfThem) {
   for (GroupsResult& result : report.results) result.predicted_seconds.clear();
   std::ostringstream out;
   PrintGroups(report, out);
-  EXPECT_THAT(out.str(), ::testing::Not(HasSubstr("off by")));
+  EXPECT_THAT(out.str(), ::testing::Not(HasSubstr("off from")));
   EXPECT_FALSE(GroupsJson(report)["results"][0]["decode"][0].contains("seconds_predicted"));
 }
 
