@@ -8,11 +8,9 @@
 #include <optional>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/refusal.h"
 #include "core/base/status_macros.h"
-#include "core/text/quoted.h"
 
 namespace quire::server {
 namespace {

@@ -17,8 +17,6 @@ struct TokenSettings {
   std::string audience;
   std::string tenant_claim = "sub";
   absl::Duration clock_skew = absl::Seconds(30);
-
-  friend bool operator==(const TokenSettings&, const TokenSettings&) = default;
 };
 
 // Checks JSON Web Tokens (RFC 7519) against a key set at hand. Only signatures that take a private

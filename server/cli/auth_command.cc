@@ -37,7 +37,7 @@ Command AddAuthCommand(CLI::App* root) {
   auto id = std::make_shared<std::string>();
   CLI::App* new_key = app->add_subcommand(
       "new-key", "Make a key: it goes to standard output, its hash to standard error");
-  new_key->add_option("id", *id, "Name of the key, as logs will show it")->required();
+  new_key->add_option("id", *id, "Name of the key, not secret")->required();
   return {app, [id] { return NewKey(*id); }};
 }
 

@@ -107,9 +107,8 @@ void PrintGroups(const GroupsReport& report, std::ostream& out) {
   if (first.predicted_seconds.empty()) return;
   const PredictionError error = ErrorOf(report);
   out << absl::StrFormat(
-      "Predicted before, by quire plan: off from the fastest run by %.1f%% at the median, %.1f%% "
-      "at "
-      "p90\n",
+      "Predicted before, by quire plan: off from the fastest run by %.1f%% at the median, "
+      "%.1f%% at p90\n",
       100 * error.median, 100 * error.p90);
 }
 
