@@ -7,8 +7,8 @@ usage() {
   cat <<'EOF'
 usage: deploy/install_deps.sh [--test] [--format] [--list]
   (no option)  what building quire-server, quire and quire-bench needs
-  --test       also what the tests need, the checkers of --format included, and libcurl, which
-               quire-bench serve --api openai is built with where it is found
+  --test       also what the tests need: the checkers of --format, clang for ThreadSanitizer, and
+               libcurl, which quire-bench serve --api openai is built with where it is found
   --format     also clang-format and clang-tidy
   --list       print the packages, one a line, and install nothing
 EOF
@@ -21,8 +21,8 @@ build_packages=(
   prometheus-cpp-dev libcjose-dev libjansson-dev
 )
 test_packages=(
-  libgtest-dev libgmock-dev python3 python3-grpcio python3-protobuf prometheus curl git openssl
-  libcurl4-openssl-dev
+  libgtest-dev libgmock-dev python3 python3-venv python3-grpcio python3-protobuf python3-yaml
+  prometheus clang curl git openssl libcurl4-openssl-dev buildah mmdebstrap runc
 )
 format_packages=(python3 clang-format clang-tidy)
 

@@ -20,6 +20,7 @@ constexpr int32_t kMaxInt = std::numeric_limits<int32_t>::max();
 // The flags that are read as text and understood afterwards.
 struct TextFlags {
   std::string dtype = "auto";
+  std::string weights = "dense";
   std::string kv_dtype = "auto";
   std::string kv_memory = "auto";
   std::string swap_memory = "auto";
@@ -33,8 +34,22 @@ struct TextFlags {
   std::string default_deadline = "0";
   std::string max_deadline = "0";
   std::string max_message_bytes = "4M";
+  std::string max_metadata_bytes = "8K";
+  std::string handshake_timeout = "20s";
+  std::string keepalive_time = "60s";
+  std::string keepalive_timeout = "20s";
+  std::string min_ping_interval = "30s";
+  std::string max_connection_age = "30m";
+  std::string max_connection_age_grace = "0";
+  std::string write_stall_timeout = "30s";
   std::string max_stream_buffer = "256K";
+  std::string pause_grace = "1s";
   std::string max_prompt_bytes = "1M";
+  std::string watchdog_timeout = "10m";
+  std::string self_probe_interval = "10s";
+  std::string liveness_exit_after = "30s";
+  std::string log_format = "text";
+  std::string log_requests = "errors";
 };
 
 // Adds options under one heading of --help.
@@ -77,8 +92,14 @@ void AddModelFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
                   "computes so");
   flags.AddNumber("--threads", config.threads, 0, 4096,
                   "CPU threads; 0: all cores that the process may use");
+  flags.AddChoice("--cpu-tier", config.cpu_tier, {"auto", "portable", "avx2", "avx512_bf16"},
+                  "Instruction set on a CPU; auto: the fastest that it has");
   flags.AddChoice("--dtype", text.dtype, {"auto", "bf16", "f32"},
                   "Number type of the computation; auto: from the checkpoint");
+  flags.AddChoice("--weights", text.weights, {"dense", "int8", "int4"},
+                  "How the CPU keeps weights; dense: in the number type of the computation; int8, "
+                  "int4: in integers made while they load, with activations in integers of 8 bits: "
+                  "faster, less memory, less exact");
   flags.AddChoice("--kv-dtype", text.kv_dtype, {"auto", "bf16", "f32", "fp8_e4m3"},
                   "Number type of keys and values; auto: that of the computation; fp8_e4m3: on a "
                   "GPU, about half of bf16");
@@ -178,16 +199,46 @@ void AddNetworkFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
                   "credentials from whoever calls");
   flags.AddChoice("--reflection", text.reflection, {"auto", "on", "off"},
                   "Let clients ask for the API's description; auto: on loopback only");
-  flags.Add("--max-message-bytes", "BYTES", text.max_message_bytes,
-            "Length of one message from a client");
-  flags.AddNumber("--max-connection-streams", config.max_connection_streams, 1, 1 << 20,
-                  "Calls at a time on one connection");
   flags.Add("--max-stream-buffer", "BYTES", text.max_stream_buffer,
             "How much of an answer may wait for a slow reader before it is cut off");
+  flags.AddNumber("--max-unread-tokens", config.stream_limits.tokens, 0, 1 << 20,
+                  "Tokens of an answer behind a message that its client does not read, at which no "
+                  "more are computed until it does; 0: any number");
+  flags.Add("--pause-grace", "TIME", text.pause_grace,
+            "How long such an answer keeps its place and its KV");
+  flags.Add(
+      "--write-stall-timeout", "TIME", text.write_stall_timeout,
+      "How long a message may be on its way to a client before its call is ended; 0: any time");
   flags.AddNumber("--output-threads", config.output_threads, 1, 64,
                   "Threads that turn tokens into text");
   flags.Add("--drain-timeout", "TIME", text.drain_timeout,
             "How long running requests may go on after SIGTERM");
+}
+
+void AddConnectionFlags(CLI::App& app, ConnectionLimits& limits, TextFlags& text) {
+  FlagGroup flags(app, "Bounds on connections");
+  flags.AddNumber("--max-connections", limits.max_connections, 1, 1 << 20,
+                  "Connections to --listen at a time; more are closed at once");
+  flags.AddNumber("--max-connection-streams", limits.max_streams, 1, 1 << 20,
+                  "Calls at a time on one connection");
+  flags.Add("--max-message-bytes", "BYTES", text.max_message_bytes,
+            "Length of one message from a client");
+  flags.Add("--max-metadata-bytes", "BYTES", text.max_metadata_bytes,
+            "Metadata of a call: names, values and 32 bytes for each pair");
+  flags.Add("--handshake-timeout", "TIME", text.handshake_timeout,
+            "How long a new connection may take over TLS and the start of HTTP/2");
+  flags.Add("--keepalive-time", "TIME", text.keepalive_time,
+            "A connection that was silent so long is asked for a sign of life; 0: never");
+  flags.Add("--keepalive-timeout", "TIME", text.keepalive_timeout,
+            "How long that may take before the connection is given up");
+  flags.Add("--min-ping-interval", "TIME", text.min_ping_interval,
+            "Clients that ask more often, while nothing else comes from them, are sent away");
+  flags.Add(
+      "--max-connection-age", "TIME", text.max_connection_age,
+      "Clients are asked for a new connection after this, so that they look for other servers "
+      "and show their certificate again; what runs goes on; 0: never");
+  flags.Add("--max-connection-age-grace", "TIME", text.max_connection_age_grace,
+            "The calls that are left on the old connection are ended after this; 0: never");
 }
 
 void AddTlsFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
@@ -204,6 +255,25 @@ void AddTlsFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
                   "How often those files are looked at");
   flags.Add("--health-listen", "ADDRESS", text.health_listen,
             "Answer health checks there as well, without TLS, and nothing else; off: do not");
+}
+
+void AddLivenessFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
+  FlagGroup flags(app, "Liveness and logs");
+  flags.Add("--watchdog-timeout", "TIME", text.watchdog_timeout,
+            "Health of 'liveness' turns NOT_SERVING when there is work and no step has completed "
+            "for this long, so more than the longest step takes; 0: never");
+  flags.Add("--self-probe-interval", "TIME", text.self_probe_interval,
+            "How often the server connects to --listen itself; when that fails three times in a "
+            "row, 'liveness' turns NOT_SERVING; 0: never");
+  flags.Add("--liveness-exit-after", "TIME", text.liveness_exit_after,
+            "End with exit code 1, for a restart, when 'liveness' has not been SERVING for this "
+            "long; 0: never");
+  flags.AddChoice("--log-format", text.log_format, {"text", "json"},
+                  "Lines on stderr; json: one object a line");
+  flags.AddChoice("--log-requests", text.log_requests, {"off", "errors", "all"},
+                  "Which calls get a line when they end; errors: those whose status is not OK");
+  flags.AddNumber("--log-rate", config.log.lines_per_second, 1, 1'000'000,
+                  "Lines a second that calls may cause; more are left out and counted");
 }
 
 void AddTenantFlags(CLI::App& app, ServerConfig& config) {
@@ -240,6 +310,37 @@ absl::Status ReadBytes(const char* flag, const std::string& text, int64_t low, i
   return absl::OkStatus();
 }
 
+// A time that gRPC counts in milliseconds, or zero, where `zero` says that this means something.
+absl::Status ReadConnectionTime(const char* flag, const std::string& text, bool zero,
+                                Duration* value) {
+  constexpr Duration kLow = std::chrono::milliseconds(10);
+  constexpr Duration kHigh = std::chrono::hours(24);
+  QUIRE_RETURN_IF_ERROR(ReadFlag(flag, text, ParseDuration, value));
+  const bool fits = *value == Duration::zero() ? zero : *value >= kLow && *value <= kHigh;
+  if (fits) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(flag, ": ", text, " is not ", zero ? "0 or " : "", "in [10ms, 24h]"));
+}
+
+absl::Status ReadConnectionLimits(const TextFlags& text, ConnectionLimits* limits) {
+  QUIRE_RETURN_IF_ERROR(ReadBytes("--max-message-bytes", text.max_message_bytes, 1 << 10, 1 << 30,
+                                  &limits->max_message_bytes));
+  QUIRE_RETURN_IF_ERROR(ReadBytes("--max-metadata-bytes", text.max_metadata_bytes, 1 << 10, 1 << 20,
+                                  &limits->max_metadata_bytes));
+  QUIRE_RETURN_IF_ERROR(ReadConnectionTime("--handshake-timeout", text.handshake_timeout,
+                                           /*zero=*/false, &limits->handshake_timeout));
+  QUIRE_RETURN_IF_ERROR(ReadConnectionTime("--keepalive-time", text.keepalive_time, /*zero=*/true,
+                                           &limits->keepalive_time));
+  QUIRE_RETURN_IF_ERROR(ReadConnectionTime("--keepalive-timeout", text.keepalive_timeout,
+                                           /*zero=*/false, &limits->keepalive_timeout));
+  QUIRE_RETURN_IF_ERROR(ReadConnectionTime("--min-ping-interval", text.min_ping_interval,
+                                           /*zero=*/true, &limits->min_ping_interval));
+  QUIRE_RETURN_IF_ERROR(ReadConnectionTime("--max-connection-age", text.max_connection_age,
+                                           /*zero=*/true, &limits->max_age));
+  return ReadConnectionTime("--max-connection-age-grace", text.max_connection_age_grace,
+                            /*zero=*/true, &limits->age_grace);
+}
+
 absl::Status ReadSizesAndTimes(const TextFlags& text, ServerConfig* config) {
   constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
   if (text.kv_memory != "auto") {
@@ -250,10 +351,13 @@ absl::Status ReadSizesAndTimes(const TextFlags& text, ServerConfig* config) {
     QUIRE_RETURN_IF_ERROR(ReadBytes("--swap-memory", text.swap_memory, 0, kAny,
                                     &config->swap_memory_bytes.emplace()));
   }
-  QUIRE_RETURN_IF_ERROR(ReadBytes("--max-message-bytes", text.max_message_bytes, 1 << 10, 1 << 30,
-                                  &config->max_message_bytes));
+  QUIRE_RETURN_IF_ERROR(ReadConnectionLimits(text, &config->connections));
+  QUIRE_RETURN_IF_ERROR(ReadConnectionTime("--write-stall-timeout", text.write_stall_timeout,
+                                           /*zero=*/true, &config->write_stall_timeout));
   QUIRE_RETURN_IF_ERROR(ReadBytes("--max-stream-buffer", text.max_stream_buffer, 1 << 10, 1 << 30,
-                                  &config->max_stream_buffer));
+                                  &config->stream_limits.bytes));
+  QUIRE_RETURN_IF_ERROR(
+      ReadFlag("--pause-grace", text.pause_grace, ParseDuration, &config->engine.pause_grace));
   QUIRE_RETURN_IF_ERROR(ReadBytes("--max-prompt-bytes", text.max_prompt_bytes, 1, 1 << 30,
                                   &config->requests.prompt_bytes));
   QUIRE_RETURN_IF_ERROR(
@@ -281,6 +385,20 @@ absl::Status ReadNetwork(const TextFlags& text, ServerConfig* config) {
   QUIRE_RETURN_IF_ERROR(
       ReadOptionalAddress("--health-listen", text.health_listen, &config->health_listen));
   if (text.reflection != "auto") config->reflection = text.reflection == "on";
+  return absl::OkStatus();
+}
+
+absl::Status ReadLivenessAndLogs(const TextFlags& text, ServerConfig* config) {
+  QUIRE_RETURN_IF_ERROR(ReadFlag("--watchdog-timeout", text.watchdog_timeout, ParseDuration,
+                                 &config->watchdog_timeout));
+  QUIRE_RETURN_IF_ERROR(ReadFlag("--self-probe-interval", text.self_probe_interval, ParseDuration,
+                                 &config->self_probe_interval));
+  QUIRE_RETURN_IF_ERROR(ReadFlag("--liveness-exit-after", text.liveness_exit_after, ParseDuration,
+                                 &config->liveness_exit_after));
+  config->log.format = text.log_format == "json" ? LogFormat::kJson : LogFormat::kText;
+  config->log_requests = text.log_requests == "all"   ? LogRequests::kAll
+                         : text.log_requests == "off" ? LogRequests::kOff
+                                                      : LogRequests::kErrors;
   return absl::OkStatus();
 }
 
@@ -320,9 +438,11 @@ absl::Status CheckTogether(const ServerConfig& config) {
 
 absl::Status ReadTextFlags(const TextFlags& text, ServerConfig* config) {
   config->compute_dtype = kernels::DTypeOf(text.dtype);  // none: auto
+  config->weight_format = kernels::WeightFormatOf(text.weights).value();
   config->kv_dtype = kernels::DTypeOf(text.kv_dtype);
   QUIRE_RETURN_IF_ERROR(ReadSizesAndTimes(text, config));
   QUIRE_RETURN_IF_ERROR(ReadNetwork(text, config));
+  QUIRE_RETURN_IF_ERROR(ReadLivenessAndLogs(text, config));
   return CheckTogether(*config);
 }
 
@@ -331,6 +451,11 @@ absl::Status ReadTextFlags(const TextFlags& text, ServerConfig* config) {
 size_t ServerConfig::MaxLiveStreams() const {
   return 2 * (static_cast<size_t>(engine.max_running_requests) +
               static_cast<size_t>(engine.max_queued_requests));
+}
+
+int64_t ServerConfig::OpenFiles() const {
+  constexpr int64_t kOthers = 512;  // weights, devices, polling, scrapes
+  return connections.max_connections + int64_t{2} * kMaxSideConnections + kOthers;
 }
 
 absl::StatusOr<std::optional<ServerConfig>> ParseCommandLine(int argc, const char* const* argv,
@@ -344,7 +469,9 @@ absl::StatusOr<std::optional<ServerConfig>> ParseCommandLine(int argc, const cha
   AddEngineFlags(app, config.engine, text);
   AddRequestFlags(app, config.requests, text);
   AddNetworkFlags(app, config, text);
+  AddConnectionFlags(app, config.connections, text);
   AddTlsFlags(app, config, text);
+  AddLivenessFlags(app, config, text);
   AddTenantFlags(app, config);
   try {
     app.parse(argc, argv);

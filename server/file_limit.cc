@@ -5,22 +5,17 @@
 #include "absl/strings/str_cat.h"
 
 namespace quire::server {
-namespace {
 
-constexpr rlim_t kMinOpenFiles = 1024;
-
-}  // namespace
-
-absl::Status RaiseFileLimit() {
+absl::Status RaiseFileLimit(int64_t needed) {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
     limit.rlim_cur = limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0) getrlimit(RLIMIT_NOFILE, &limit);
   }
-  if (limit.rlim_cur >= kMinOpenFiles) return absl::OkStatus();
+  if (limit.rlim_cur >= static_cast<rlim_t>(needed)) return absl::OkStatus();
   return absl::ResourceExhaustedError(
-      absl::StrCat("only ", limit.rlim_cur, " files may be open, and at least ", kMinOpenFiles,
-                   " are needed; raise the hard limit (ulimit -Hn)"));
+      absl::StrCat("only ", limit.rlim_cur, " files may be open, and ", needed,
+                   " are needed; raise the hard limit (ulimit -Hn), or lower --max-connections"));
 }
 
 }  // namespace quire::server

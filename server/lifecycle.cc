@@ -1,10 +1,10 @@
 #include "server/lifecycle.h"
 
-#include <cstdio>
 #include <cstdlib>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "server/log/logger.h"
 
 namespace quire::server {
 namespace {
@@ -28,12 +28,13 @@ void Drain(GrpcServer* server, ModelEngine* model, LiveStreams* streams, Duratio
   server->SetNotServing();
   model->loop().Drain(grace);
   if (!streams->AwaitEmpty(kFlushTime)) {
-    std::fprintf(stderr, "quire-server: aborting %zu streams whose clients do not read\n",
-                 streams->size());
+    ProcessLog().Log(LogLevel::kWarning, absl::StrCat("aborting ", streams->size(),
+                                                      " streams whose clients do not read"));
     streams->AbortAll();
     if (!streams->AwaitEmpty(kAbortTime)) {
       // gRPC would wait for their reactors without limit.
-      std::fprintf(stderr, "quire-server: %zu streams do not end; giving up\n", streams->size());
+      ProcessLog().Log(LogLevel::kError,
+                       absl::StrCat(streams->size(), " streams do not end; giving up"));
       std::_Exit(1);
     }
   }

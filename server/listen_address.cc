@@ -25,13 +25,13 @@ absl::Status Malformed(std::string_view text) {
 }  // namespace
 
 bool ListenAddress::IsLoopback() const {
-  if (host.find(':') == std::string::npos) return host.rfind("127.", 0) == 0;
+  if (!IsIpv6()) return host.rfind("127.", 0) == 0;
   in6_addr address;
   return inet_pton(AF_INET6, host.c_str(), &address) == 1 && IN6_IS_ADDR_LOOPBACK(&address);
 }
 
 std::string ListenAddress::ToString() const {
-  if (host.find(':') == std::string::npos) return absl::StrCat(host, ":", port);
+  if (!IsIpv6()) return absl::StrCat(host, ":", port);
   return absl::StrCat("[", host, "]:", port);
 }
 

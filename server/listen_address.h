@@ -13,6 +13,7 @@ struct ListenAddress {
   std::string host;  // IPv4 or IPv6 address, without brackets
   int port = 0;      // 0: any free one
 
+  bool IsIpv6() const { return host.find(':') != std::string::npos; }
   bool IsLoopback() const;
   std::string ToString() const;  // HOST:PORT, with brackets around IPv6
 };

@@ -1,11 +1,12 @@
 #include <chrono>
 #include <csignal>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
@@ -19,15 +20,24 @@
 #include "server/config.h"
 #include "server/exposure.h"
 #include "server/file_limit.h"
+#include "server/heap_trim.h"
 #include "server/lifecycle.h"
+#include "server/log/logger.h"
+#include "server/log/request_log.h"
 #include "server/metrics/engine_collector.h"
 #include "server/metrics/exporter.h"
 #include "server/metrics/process_metrics.h"
 #include "server/output_dispatcher.h"
+#include "server/periodic_task.h"
 #include "server/rpc/admin_service.h"
 #include "server/rpc/grpc_server.h"
 #include "server/rpc/inference_service.h"
+#include "server/rpc/library_logs.h"
+#include "server/rpc/open_inference_service.h"
+#include "server/rpc/vllm_engine_service.h"
+#include "server/self_watch.h"
 #include "server/server_signals.h"
+#include "server/stall_watch.h"
 #include "server/tls_files.h"
 
 namespace quire::server {
@@ -35,6 +45,8 @@ namespace {
 
 // How long before its end a certificate is complained about.
 constexpr absl::Duration kCertificateWarning = absl::Hours(14 * 24);
+// How often memory that was freed is given back.
+constexpr Duration kHeapTrimPeriod = std::chrono::seconds(10);
 
 // Where the server can be reached, in the order in which they listen. They end the other way round,
 // but for the server, which a drain has ended by then: the admin service says how that goes.
@@ -43,9 +55,18 @@ struct Listeners {
   std::unique_ptr<GrpcServer> admin;
   std::unique_ptr<GrpcServer> server;
   std::unique_ptr<GrpcServer> health;
+
+  std::vector<GrpcServer*> WithHealth() const {
+    std::vector<GrpcServer*> servers;
+    for (const auto* listener : {&admin, &server, &health}) {
+      if (*listener != nullptr) servers.push_back(listener->get());
+    }
+    return servers;
+  }
 };
 
-void Log(const std::string& line) { std::fprintf(stderr, "quire-server: %s\n", line.c_str()); }
+void Log(const std::string& line) { ProcessLog().Info(line); }
+void LogError(const std::string& line) { ProcessLog().Log(LogLevel::kError, line); }
 
 // Reports the loading of weights once a second: nothing for a small model, a sign of life for a
 // large one.
@@ -70,6 +91,7 @@ absl::StatusOr<std::unique_ptr<ModelEngine>> LoadModel(const ServerConfig& confi
   options.model_name = config.model_name;
   options.device = config.device;
   options.threads = config.threads;
+  options.cpu_tier = config.cpu_tier;
   options.batch_invariant = config.batch_invariant;
   options.kv_memory_bytes = config.kv_memory_bytes;
   options.gpu_memory_fraction = config.gpu_memory_fraction;
@@ -77,6 +99,7 @@ absl::StatusOr<std::unique_ptr<ModelEngine>> LoadModel(const ServerConfig& confi
   options.block_tokens = config.block_tokens;
   options.prefix_cache = config.prefix_cache;
   options.compute_dtype = config.compute_dtype;
+  options.weight_format = config.weight_format;
   options.kv_dtype = config.kv_dtype;
   options.engine = config.engine;
   options.progress = LoadProgress();
@@ -141,9 +164,10 @@ absl::Status CheckCertificate(const ServerConfig& config) {
   QUIRE_ASSIGN_OR_RETURN(const absl::Time end, CheckTlsFiles(config.tls));
   const absl::Duration left = end - absl::Now();
   if (left < kCertificateWarning) {
-    Log(absl::StrCat("--tls-cert: the certificate ",
-                     left < absl::ZeroDuration() ? "has ended" : "ends", " at ",
-                     absl::FormatTime(end, absl::UTCTimeZone())));
+    ProcessLog().Log(LogLevel::kWarning,
+                     absl::StrCat("--tls-cert: the certificate ",
+                                  left < absl::ZeroDuration() ? "has ended" : "ends", " at ",
+                                  absl::FormatTime(end, absl::UTCTimeZone())));
   }
   return absl::OkStatus();
 }
@@ -195,7 +219,7 @@ absl::StatusOr<TenantChanges> ReadAgain(const ServerConfig& config, Engine* engi
 void Reload(const ServerConfig& config, Engine* engine, TenantDirectory* directory) {
   const absl::StatusOr<TenantChanges> changes = ReadAgain(config, engine, directory);
   if (!changes.ok()) {
-    Log(absl::StrCat("not reloaded, all stays as it was: ", changes.status().message()));
+    LogError(absl::StrCat("not reloaded, all stays as it was: ", changes.status().message()));
     return;
   }
   Log(absl::StrCat("reloaded ", config.config_file, ": tenants added: ", changes->added,
@@ -216,38 +240,76 @@ void LogModel(ModelEngine& model, const ServerConfig& config, const ChatFormat& 
                    chat.family.has_value() ? std::string(ChatFamilyName(*chat.family)) : "none"));
 }
 
+std::vector<GrpcServer::Service> MakeServices(const ServerConfig& config,
+                                              const CallServices& services) {
+  std::vector<GrpcServer::Service> made;
+  made.push_back(
+      {v1::InferenceService::service_full_name(), std::make_unique<InferenceService>(services)});
+  made.push_back({inference::GRPCInferenceService::service_full_name(),
+                  std::make_unique<OpenInferenceService>(
+                      services, static_cast<size_t>(config.connections.max_streams))});
+  made.push_back({vllm::grpc::engine::VllmEngine::service_full_name(),
+                  std::make_unique<VllmEngineService>(services, config.model_dir)});
+  return made;
+}
+
 // Health checks come last: who gets an answer there finds the server listening.
 absl::Status Listen(const ServerConfig& config, const AdminServices& admin_services,
-                    const GenerateServices& services, Listeners* listeners) {
-  const std::string ready_name = v1::InferenceService::service_full_name();
+                    const CallServices& services, Listeners* listeners) {
+  constexpr int32_t kFew = ServerConfig::kMaxSideConnections;
   if (config.admin_listen.has_value()) {
-    QUIRE_ASSIGN_OR_RETURN(listeners->admin,
-                           GrpcServer::Listen(config, {"--admin-listen", *config.admin_listen},
-                                              v1::AdminService::service_full_name(),
-                                              std::make_unique<AdminService>(admin_services)));
+    std::vector<GrpcServer::Service> admin;
+    admin.push_back(
+        {v1::AdminService::service_full_name(), std::make_unique<AdminService>(admin_services)});
+    QUIRE_ASSIGN_OR_RETURN(listeners->admin, GrpcServer::Listen(config,
+                                                                {.flag = "--admin-listen",
+                                                                 .address = *config.admin_listen,
+                                                                 .max_connections = kFew},
+                                                                std::move(admin)));
   }
   QUIRE_ASSIGN_OR_RETURN(listeners->server,
-                         GrpcServer::Listen(config, {"--listen", config.listen}, ready_name,
-                                            std::make_unique<InferenceService>(services)));
+                         GrpcServer::Listen(config,
+                                            {.flag = "--listen",
+                                             .address = config.listen,
+                                             .max_connections = config.connections.max_connections,
+                                             .counters = services.counters},
+                                            MakeServices(config, services)));
   if (!config.health_listen.has_value()) return absl::OkStatus();
-  const GrpcServer::Place place = {
-      .flag = "--health-listen", .address = *config.health_listen, .plaintext = true};
-  QUIRE_ASSIGN_OR_RETURN(listeners->health,
-                         GrpcServer::Listen(config, place, ready_name, /*service=*/nullptr));
+  const GrpcServer::Place place = {.flag = "--health-listen",
+                                   .address = *config.health_listen,
+                                   .plaintext = true,
+                                   .max_connections = kFew};
+  std::vector<GrpcServer::Service> names;
+  for (const std::string& name : listeners->server->ServiceNames()) names.push_back({name});
+  QUIRE_ASSIGN_OR_RETURN(listeners->health, GrpcServer::Listen(config, place, std::move(names)));
   return absl::OkStatus();
+}
+
+void AddCollectors(ModelEngine& model, const ServerCounters* counters, const LiveStreams* streams,
+                   const Clock* clock, Exporter* exporter) {
+  Engine& engine = model.engine();
+  exporter->Add(std::make_shared<EngineCollector>(
+      DescribeForMetrics(model), [&engine] { return engine.Stats(); },
+      [&engine] { return engine.Tenants(); }, counters, streams, clock));
+  exporter->Add(std::make_shared<ProcessMetrics>());
 }
 
 // Builds everything in order of dependence, serves until told to end, drains. Members of a later
 // line use those of earlier ones, so they are destroyed the other way round.
 absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
-  QUIRE_RETURN_IF_ERROR(RaiseFileLimit());
+  QUIRE_RETURN_IF_ERROR(RaiseFileLimit(config.OpenFiles()));
   QUIRE_RETURN_IF_ERROR(CheckCertificate(config));
   ServerSignals signals(/*reloads=*/!config.config_file.empty());
   QUIRE_ASSIGN_OR_RETURN(const TenantsConfig tenants, LoadTenants(config));
   SteadyClock clock;
   ServerCounters counters;
+  const RequestLog request_log(&ProcessLog(), config.log_requests);
   TenantDirectory directory;
   LiveStreams streams(config.MaxLiveStreams());
+  const StallWatch stall_watch(&streams, &clock, config.write_stall_timeout,
+                               &counters.stalled_readers);
+  HeapTrim heap_trim;
+  const PeriodicTask heap_trims(kHeapTrimPeriod, [&heap_trim] { heap_trim.Look(); });
   OutputDispatcher dispatcher(config.output_threads);
   std::unique_ptr<ModelEngine> model;
   Listeners listeners;
@@ -260,31 +322,35 @@ absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
                          LoadChatFormat(config.model_dir, config.chat_family, model->tokenizer()));
   const RequestCodec codec(&model->config(), &model->tokenizer(),
                            model->options().max_context_tokens, config.requests, chat);
-  if (Exporter* const exporter = listeners.exporter.get(); exporter != nullptr) {
-    Engine& engine = model->engine();
-    exporter->Add(std::make_shared<EngineCollector>(
-        DescribeForMetrics(*model), [&engine] { return engine.Stats(); },
-        [&engine] { return engine.Tenants(); }, &counters, &streams, &clock));
-    exporter->Add(std::make_shared<ProcessMetrics>());
+  if (listeners.exporter != nullptr) {
+    AddCollectors(*model, &counters, &streams, &clock, listeners.exporter.get());
   }
   signals.Arm([&loop = model->loop()] { loop.EndGrace(); });
   const absl::Cleanup disarm = [&signals] { signals.Disarm(); };  // before the loop goes
-  const AdminServices admin_services = {
-      .engine = &model->engine(), .model = model.get(), .tenants = &directory, .signals = &signals};
-  const GenerateServices services = {.model = model.get(),
-                                     .dispatcher = &dispatcher,
-                                     .streams = &streams,
-                                     .counters = &counters,
-                                     .codec = &codec,
-                                     .tenants = &directory,
-                                     .clock = &clock,
-                                     .max_stream_buffer = config.max_stream_buffer};
+  const AdminServices admin_services = {.engine = &model->engine(),
+                                        .model = model.get(),
+                                        .tenants = &directory,
+                                        .signals = &signals,
+                                        .log = &request_log};
+  const CallServices services = {.model = model.get(),
+                                 .dispatcher = &dispatcher,
+                                 .streams = &streams,
+                                 .counters = &counters,
+                                 .log = &request_log,
+                                 .codec = &codec,
+                                 .tenants = &directory,
+                                 .clock = &clock,
+                                 .stream_limits = config.stream_limits};
   QUIRE_RETURN_IF_ERROR(Listen(config, admin_services, services, &listeners));
   const absl::Status ready = WritePortFile(config.port_file, listeners);
   if (!ready.ok()) {
     Drain(listeners.server.get(), model.get(), &streams, Duration::zero());
     return ready;
   }
+  SelfWatch watch(config, {.engine = &model->engine(),
+                           .health = listeners.WithHealth(),
+                           .probed = listeners.server.get(),
+                           .counters = &counters});
   LogModel(*model, config, chat);
   LogAddresses(config, listeners);
 
@@ -293,6 +359,7 @@ absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
     Reload(config, &model->engine(), &directory);
   }
   Log("draining");
+  watch.OnDrain();
   if (listeners.health != nullptr) listeners.health->SetNotServing();
   Drain(listeners.server.get(), model.get(), &streams, config.drain_timeout);
   return event;
@@ -304,22 +371,24 @@ int Main(int argc, const char* const* argv) {
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   absl::StatusOr<std::optional<ServerConfig>> config = ParseCommandLine(argc, argv, std::cout);
   if (!config.ok()) {
-    Log(std::string(config.status().message()));
+    LogError(std::string(config.status().message()));
     return 1;
   }
   if (!config->has_value()) return 0;
+  SetUpProcessLog((*config)->log);
+  RouteLibraryLogs((*config)->log.format);
   if ((*config)->check_config) {
     const absl::Status status = CheckConfig(**config);
-    if (!status.ok()) Log(std::string(status.message()));
+    if (!status.ok()) LogError(std::string(status.message()));
     return status.ok() ? 0 : 1;
   }
   const absl::StatusOr<ServerEvent> reason = Serve(**config);
   if (!reason.ok()) {
-    Log(std::string(reason.status().message()));
+    LogError(std::string(reason.status().message()));
     return 1;
   }
   if (*reason == ServerEvent::kDeviceFailure) {
-    Log("ended because the device failed");
+    LogError("ended because the device failed");
     return 1;
   }
   Log("ended");

@@ -1,14 +1,15 @@
 #include "server/output_stream.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "core/base/check.h"
 
 namespace quire::server {
 
-OutputStream::OutputStream(StreamWriter* writer, size_t max_pending_bytes, OutputShape shape)
-    : max_pending_bytes_(max_pending_bytes),
+OutputStream::OutputStream(StreamWriter* writer, StreamLimits limits, OutputShape shape)
+    : limits_(limits),
       shape_(shape),
       writer_(writer),
       gathered_tokens_(static_cast<size_t>(shape.answers)) {}
@@ -29,11 +30,13 @@ void OutputStream::Push(OutputChunk chunk) {
                        : first_error_;
   }
   PumpLocked();
+  ReviewPauseLocked();
 }
 
 void OutputStream::GatherLocked(OutputChunk chunk) {
-  const bool too_much = state_ == State::kWriting && chunk.finish == nullptr &&
-                        pending_bytes_ + chunk.PayloadBytes() > max_pending_bytes_;
+  const bool too_much = !shape_.whole_answers && state_ == State::kWriting &&
+                        chunk.finish == nullptr &&
+                        pending_bytes_ + chunk.PayloadBytes() > limits_.bytes;
   if (too_much && !overflowed_) {
     overflowed_ = true;
     CancelLocked(CancelCause::kSlowReader);
@@ -56,6 +59,7 @@ void OutputStream::AppendLocked(OutputChunk chunk) {
   gathered += static_cast<int64_t>(chunk.tokens.size());
   began_ |= !chunk.tokens.empty();
   pending_bytes_ += chunk.PayloadBytes();
+  pending_tokens_ += static_cast<int64_t>(chunk.tokens.size());
   const auto same = std::ranges::find(pending_, chunk.index, &OutputChunk::index);
   if (same == pending_.end()) {
     pending_.push_back(std::move(chunk));
@@ -79,6 +83,7 @@ void OutputStream::WriteDone(bool ok) {
   state_ = State::kIdle;
   if (!ok) DropClientLocked(CancelCause::kClientGone);
   PumpLocked();
+  ReviewPauseLocked();
 }
 
 void OutputStream::ClientGone() {
@@ -90,17 +95,37 @@ void OutputStream::ClientGone() {
 
 void OutputStream::Abort() {
   MutexLock lock(&mu_);
-  if (writer_ == nullptr) return;
+  if (writer_ != nullptr) AbortLocked();
+}
+
+bool OutputStream::AbortIfStalled(TimePoint now, Duration timeout) {
+  MutexLock lock(&mu_);
+  if (writer_ == nullptr || state_ == State::kIdle || aborted_) return false;
+  if (watched_write_ != writes_) {
+    watched_write_ = writes_;
+    watched_since_ = now;
+  }
+  if (now - watched_since_ < timeout) return false;
+  AbortLocked();
+  return true;
+}
+
+void OutputStream::AbortLocked() {
+  aborted_ = true;
   if (state_ != State::kFinished) DropClientLocked(CancelCause::kAborted);
   // Also where the status is under way already: it may be stuck behind unread messages.
   writer_->Abort();
   PumpLocked();
 }
 
-void OutputStream::Detach() {
+StreamEnd OutputStream::Detach() {
   MutexLock lock(&mu_);
   QUIRE_CHECK(state_ == State::kFinished) << "the call ended without a status";
   writer_ = nullptr;
+  StreamEnd end{.status = *end_, .totals = {}};
+  end.tokens = std::accumulate(gathered_tokens_.begin(), gathered_tokens_.end(), int64_t{0});
+  if (ended_ == shape_.answers) end.totals = totals_;
+  return end;
 }
 
 void OutputStream::DropClientLocked(CancelCause cause) {
@@ -108,6 +133,7 @@ void OutputStream::DropClientLocked(CancelCause cause) {
   end_ = absl::CancelledError("the call was cancelled");
   pending_.clear();
   pending_bytes_ = 0;
+  pending_tokens_ = 0;
 }
 
 void OutputStream::CancelLocked(CancelCause cause) {
@@ -119,10 +145,12 @@ void OutputStream::CancelLocked(CancelCause cause) {
 bool OutputStream::ReadyLocked(const OutputChunk& chunk) const {
   // While nothing has begun a failure waits: where all answers fail, the status comes alone.
   const bool ended = chunk.finish != nullptr && (began_ || chunk.finish->status.ok());
-  return end_.has_value() || ended || !chunk.prompt.empty() ||
-         (shape_.message_interval == 1 && chunk.finish == nullptr) ||
+  if (end_.has_value() || ended) return true;
+  if (shape_.whole_answers) return false;
+  if (shape_.prompt_waits && chunk.tokens.empty()) return false;
+  return !chunk.prompt.empty() || (shape_.message_interval == 1 && chunk.finish == nullptr) ||
          chunk.tokens.size() >= static_cast<size_t>(shape_.message_interval) ||
-         pending_bytes_ > max_pending_bytes_ / 2;
+         pending_bytes_ > limits_.bytes / 2;
 }
 
 bool OutputStream::HasLastMessageLocked() const {
@@ -133,6 +161,7 @@ OutputChunk OutputStream::TakeLocked(size_t place) {
   OutputChunk chunk = std::move(pending_[place]);
   pending_.erase(pending_.begin() + static_cast<int64_t>(place));
   pending_bytes_ -= chunk.PayloadBytes();
+  pending_tokens_ -= static_cast<int64_t>(chunk.tokens.size());
   return chunk;
 }
 
@@ -144,12 +173,24 @@ void OutputStream::PumpLocked() {
                     ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return ReadyLocked(chunk); });
   if (ready == pending_.end()) return;
   state_ = State::kWriting;
+  ++writes_;
   began_ = true;
   writer_->StartWrite(TakeLocked(static_cast<size_t>(ready - pending_.begin())));
 }
 
+void OutputStream::ReviewPauseLocked() {
+  // A cancelled request needs no word more, nor do answers that have all ended.
+  if (limits_.tokens == 0 || cancelled_ || end_.has_value()) return;
+  const int64_t most = int64_t{limits_.tokens} * (shape_.answers - ended_);
+  const bool paused = state_ == State::kWriting && pending_tokens_ >= most;
+  if (paused == paused_) return;
+  paused_ = paused;
+  writer_->PauseRequest(paused);
+}
+
 void OutputStream::FinishLocked() {
   state_ = State::kFinished;
+  ++writes_;
   if (!HasLastMessageLocked()) return writer_->Finish(*end_);
   OutputChunk last = TakeLocked(0);
   last.totals = std::make_unique<AnswerTotals>(totals_);

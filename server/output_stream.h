@@ -7,8 +7,10 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "core/base/clock.h"
 #include "core/base/mutex.h"
 #include "server/output_chunk.h"
+#include "server/stream_limits.h"
 
 namespace quire::server {
 
@@ -30,12 +32,23 @@ class StreamWriter {
   virtual void Abort() = 0;
   // Cancels the request in the engine. At most once.
   virtual void CancelRequest(CancelCause cause) = 0;
+  // Asks the engine to compute no more of the request for now, or to go on.
+  virtual void PauseRequest(bool paused) = 0;
 };
 
 // What a call's messages look like.
 struct OutputShape {
   int32_t answers = 1;           // to the same prompt, told apart by their index
   int32_t message_interval = 1;  // tokens that a message of an unfinished answer has at least
+  bool prompt_waits = false;     // what there is of the prompt comes with the first token
+  bool whole_answers = false;    // each comes in one message, whatever its size
+};
+
+// How a call has ended.
+struct StreamEnd {
+  absl::Status status;
+  int64_t tokens = 0;                  // of all answers, that were meant for the client
+  std::optional<AnswerTotals> totals;  // unless the call ended before its answers
 };
 
 // The way of a call's answers from the output threads to one client: the state machine between the
@@ -47,14 +60,16 @@ struct OutputShape {
 //
 // Rules:
 //  - One write is in flight at most. What comes meanwhile is gathered into the next message of its
-//    answer; a message is written once it has message_interval tokens, a part of the prompt, or the
-//    answer's end, and when half the bound has gathered.
+//    answer; a message is written once it has message_interval tokens, a part of the prompt that
+//    need not wait, or the answer's end, and when half the bound has gathered.
 //  - The call ends with the last of its answers, with the status of the first that failed. The end
 //    (of the answers, or of the client) waits for the write in flight, then goes out at once. In
 //    kFinished every call but Abort and Detach does nothing: the status is given exactly once.
-//  - What is gathered is bounded. A piece beyond the bound and all after it are dropped, the
-//    request is cancelled, and the stream ends with RESOURCE_EXHAUSTED: the client has an intact
-//    beginning of the answer.
+//  - Once limits.tokens have gathered for each answer that has not ended, the request is paused
+//    until the write is done: nothing is computed for who does not read.
+//  - What is gathered is bounded, but for whole answers, which max_tokens bounds. A piece beyond
+//    limits.bytes and all after it are dropped, the request is cancelled, and the stream ends with
+//    RESOURCE_EXHAUSTED: the client has an intact beginning of the answer.
 //  - A client that is gone gets CANCELLED at once; the engine's own last event then finds
 //    kFinished.
 //
@@ -63,8 +78,7 @@ struct OutputShape {
 // Thread-safe; one lock, held over calls of the writer.
 class OutputStream {
  public:
-  // `max_pending_bytes` bounds what is gathered behind a write in flight.
-  OutputStream(StreamWriter* writer, size_t max_pending_bytes, OutputShape shape = {});
+  OutputStream(StreamWriter* writer, StreamLimits limits, OutputShape shape = {});
   OutputStream(const OutputStream&) = delete;
   OutputStream& operator=(const OutputStream&) = delete;
 
@@ -79,8 +93,12 @@ class OutputStream {
   void ClientGone();
   // Ends the call by force, even where its client does not read.
   void Abort();
+  // Aborts the call, and says so, where what is on its way to the client, the status too, was so
+  // already at a call of this at least `timeout` ago. Called now and then: a write is as old as the
+  // first call that finds it, so that writes need no clock.
+  bool AbortIfStalled(TimePoint now, Duration timeout);
   // The call is over and the writer about to go.
-  void Detach();
+  StreamEnd Detach();
 
  private:
   enum class State : uint8_t { kIdle, kWriting, kFinished };
@@ -91,13 +109,16 @@ class OutputStream {
   // Whether the end is told in a last message, not in the status alone.
   bool HasLastMessageLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   OutputChunk TakeLocked(size_t place) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  void AbortLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void DropClientLocked(CancelCause cause) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void CancelLocked(CancelCause cause) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Starts what can be started now.
   void PumpLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void FinishLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Pauses the request or lets it go on, as what has gathered says.
+  void ReviewPauseLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
-  const size_t max_pending_bytes_;
+  const StreamLimits limits_;
   const OutputShape shape_;
 
   Mutex mu_;
@@ -105,6 +126,8 @@ class OutputStream {
   State state_ ABSL_GUARDED_BY(mu_) = State::kIdle;
   std::vector<OutputChunk> pending_ ABSL_GUARDED_BY(mu_);  // one an answer at most, oldest first
   size_t pending_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t pending_tokens_ ABSL_GUARDED_BY(mu_) = 0;
+  bool paused_ ABSL_GUARDED_BY(mu_) = false;
   std::vector<int64_t> gathered_tokens_ ABSL_GUARDED_BY(mu_);  // by answer, sent or pending
   AnswerTotals totals_ ABSL_GUARDED_BY(mu_);                   // of the answers that have ended
   int32_t ended_ ABSL_GUARDED_BY(mu_) = 0;
@@ -113,6 +136,10 @@ class OutputStream {
   bool began_ ABSL_GUARDED_BY(mu_) = false;               // a message was sent or a token generated
   bool overflowed_ ABSL_GUARDED_BY(mu_) = false;
   bool cancelled_ ABSL_GUARDED_BY(mu_) = false;
+  uint64_t writes_ ABSL_GUARDED_BY(mu_) = 0;  // begun, a status alone too
+  uint64_t watched_write_ ABSL_GUARDED_BY(mu_) = 0;
+  TimePoint watched_since_ ABSL_GUARDED_BY(mu_);
+  bool aborted_ ABSL_GUARDED_BY(mu_) = false;
 };
 
 }  // namespace quire::server

@@ -8,7 +8,7 @@ usage() {
   cat <<'EOF'
 usage: tests/run.sh [--preset NAME] [--label REGEX] [--exclude-label REGEX] [--no-install]
   --preset NAME          CMake preset: release (default), debug, asan, tsan
-  --label REGEX          only tests with such a label: unit, model_check, kernels, sim, e2e, tools, ...
+  --label REGEX          only tests with such a label: unit, model_check, kernels, sim, e2e, deploy, tools, ...
   --exclude-label REGEX  all but those
   --no-install           do not install missing packages
 EOF
@@ -39,7 +39,12 @@ while (($#)); do
   esac
 done
 
-((install)) && { deploy/install_deps.sh --test || fail "installing the packages failed"; }
+if ((install)); then
+  deploy/install_deps.sh --test || fail "installing the packages failed"
+  python3 -m venv build/test_clients &&
+    build/test_clients/bin/pip install --quiet --disable-pip-version-check \
+      -r tests/e2e/requirements.txt || fail "installing the tests' Python clients failed"
+fi
 
 jobs=$(nproc)
 build=build/$preset

@@ -42,7 +42,8 @@ CapacityRow PlanRow(const ModelConfig& config, const CapacityQuestion& question,
                     kernels::DType kv_dtype, int32_t block_tokens) {
   CapacityRow row;
   row.kv_groups = config.kv_groups;
-  row.weight_bytes = WeightBytes(config, question.compute.value_or(config.DefaultComputeType()));
+  row.weight_bytes =
+      WeightBytes(config, question.compute.value_or(config.DefaultComputeType()), question.weights);
   row.classes = MakeKvLayouts(config, block_tokens, kv_dtype, question.max_context_tokens);
   const int64_t memory = question.memory_bytes - (question.weights_included ? row.weight_bytes : 0);
   row.pool = PlanKvPool(row.classes, std::max<int64_t>(memory, 0));
@@ -59,8 +60,20 @@ int64_t GroupsInAll(const ModelConfig& config) {
 
 }  // namespace
 
-int64_t WeightBytes(const ModelConfig& config, kernels::DType compute) {
-  return config.NumParameters() * static_cast<int64_t>(kernels::DTypeBytes(compute));
+int64_t WeightBytes(const ModelConfig& config, kernels::DType compute,
+                    kernels::WeightFormat format) {
+  using kernels::WeightFormat;
+  const int64_t elements = config.NumParameters();
+  if (format == WeightFormat::kDense) {
+    return elements * static_cast<int64_t>(kernels::DTypeBytes(compute));
+  }
+  // An offset of 4 bytes for 256 elements, and with 4 bits a byte for 32.
+  const auto int8_bytes = [](int64_t n) { return n + n / 64; };
+  if (format == WeightFormat::kInt8) return int8_bytes(elements);
+  const int64_t tables =
+      config.vocab_size * int64_t{config.hidden_size} * (config.tie_word_embeddings ? 1 : 2);
+  const int64_t others = elements - tables;
+  return int8_bytes(tables) + others / 2 + others / 32 + others / 64;
 }
 
 std::vector<int32_t> DefaultContexts(int32_t max_tokens) {

@@ -10,8 +10,10 @@
 
 namespace quire {
 
-// Bytes of the weights when they are computed in `compute`. Pure.
-int64_t WeightBytes(const ModelConfig& config, kernels::DType compute);
+// Bytes of the weights when they are computed in `compute` and kept in `format`; with integers
+// without the scales of outputs and the padding of sides that are no multiples of 32. Pure.
+int64_t WeightBytes(const ModelConfig& config, kernels::DType compute,
+                    kernels::WeightFormat format = kernels::WeightFormat::kDense);
 
 // Four lengths up to `max_tokens`, each a quarter of the next, none below 16. Pure.
 std::vector<int32_t> DefaultContexts(int32_t max_tokens);
@@ -22,6 +24,7 @@ struct CapacityQuestion {
   int64_t memory_bytes = 0;
   bool weights_included = false;
   std::optional<kernels::DType> compute = {};  // default: ModelConfig::DefaultComputeType()
+  kernels::WeightFormat weights = kernels::WeightFormat::kDense;
   std::vector<int32_t> kv_groups = {};         // in every layer, instead of the model's own
   std::vector<kernels::DType> kv_dtypes = {};  // one or more
   std::vector<int32_t> block_tokens = {};      // one or more

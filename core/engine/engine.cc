@@ -108,6 +108,7 @@ bool Engine::Step() {
   runner_time_ = Duration::zero();
   Handle(std::move(messages));
   ExpireDeadlines();
+  SetAsidePaused();
   AdmitWaiting();
   const bool launched = LaunchNext();
   const auto depth = static_cast<size_t>(runner_->in_flight_depth());
@@ -143,8 +144,11 @@ void Engine::Handle(EngineInbox::Messages messages) {
              absl::CancelledError("the request was cancelled"), TokenEvent{.request = id});
     }
   }
+  for (const auto& [id, paused] : messages.pauses) ApplyPause(id, paused);
   if (messages.abort_all) {
-    FinishAll(FinishReason::kShutdown, absl::UnavailableError("the server is shutting down"));
+    FinishAll(FinishReason::kShutdown,
+              Refuse(absl::StatusCode::kUnavailable, "the server is shutting down",
+                     {.reason = "DRAINING"}));
   }
   for (const EngineInbox::CheckDone& done : messages.checks) done(Violations());
 }
@@ -302,6 +306,7 @@ void Engine::CompleteOldest() {
     scheduler_.SetRecomputeCost(prefill_cost_.SecondsPerToken());
   }
   stats_.last_step = now_;
+  completed_steps_.fetch_add(1, std::memory_order_relaxed);
   kv_->StepCompleted(step.plan.id);
   Commit(step.plan, *tokens);
   spare_inputs_.push_back(std::move(step.input));
@@ -329,6 +334,7 @@ void Engine::Finish(Sequence* sequence, FinishReason reason, absl::Status status
   ++stats_.finished[static_cast<size_t>(reason)];
   ++Count(request.tenant).finished[static_cast<size_t>(reason)];
   stats_.request_duration.Observe(kRequestDurationEdges, ToSeconds(now_ - request.arrival));
+  Resume(&live_.at(request.id));
   if (waits) inbox_.OnLeftQueue(request, /*started=*/false);
   if (request.deadline != kNoDeadline) deadlines_.erase({request.deadline, request.id});
   live_.erase(request.id);
@@ -345,8 +351,9 @@ void Engine::FailDevice(const absl::Status& status) {
   failed_.store(true, std::memory_order_release);
   inbox_.Close("the device has failed; the server must be restarted", "DEVICE_FAILED");
   in_flight_.clear();
-  FinishAll(FinishReason::kError,
-            absl::UnavailableError(absl::StrCat("the device has failed: ", status.message())));
+  FinishAll(FinishReason::kError, Refuse(absl::StatusCode::kUnavailable,
+                                         absl::StrCat("the device has failed: ", status.message()),
+                                         {.reason = "DEVICE_FAILED"}));
   kv_->StepCompleted(StepId(last_launched_.value()));
 }
 
@@ -374,6 +381,7 @@ void Engine::PublishStats() {
   stats_.waiting = scheduler_.num_waiting();
   stats_.waiting_tokens = scheduler_.waiting_tokens();
   stats_.running = scheduler_.num_running();
+  stats_.paused = paused_requests_.load(std::memory_order_relaxed);
   stats_.kv = kv_->Snapshot();
   stats_.memory = runner_->memory();
   stats_board_.Publish(stats_);

@@ -48,9 +48,9 @@ struct EngineDependencies {
 // Before launch a step can be rolled back; after it, it completes or the device has failed. With a
 // runner of in-flight depth d, up to d steps are running when the next one is planned.
 //
-// Threads: Submit, Cancel, SetTenants, FlushPrefixes, CheckInvariants, NextRequestId,
-// StopAccepting, AbortAll, Wake, Stats, Tenants, live_requests and failed from any thread;
-// everything else from the engine thread alone (see EngineLoop).
+// Threads: Submit, Cancel, SetPaused, SetTenants, FlushPrefixes, CheckInvariants, NextRequestId,
+// StopAccepting, accepting, AbortAll, Wake, Stats, Tenants, live_requests, failed and Progress from
+// any thread; everything else from the engine thread alone (see EngineLoop).
 class Engine {
  public:
   Engine(const EngineOptions& options, EngineDependencies dependencies);
@@ -76,6 +76,14 @@ class Engine {
   // steps already launched have completed.
   void Cancel(RequestId id);
 
+  // Paused: the client has not taken what there is, and no more of the answer is computed until it
+  // is told that the client has. After options.pause_grace the request gives up its place and its
+  // KV as well, and waits for both when it goes on. One that was preempted max_preemptions times is
+  // computed on then, so that nobody has the same computed again and again, and nothing is paused
+  // once the engine accepts no more, so that a drain ends. Without effect when the request has
+  // ended or is unknown.
+  void SetPaused(RequestId id, bool paused) { inbox_.SetPaused(id, paused); }
+
   // Who may send requests and what each is owed; before the first call there is one tenant without
   // limits. Requests that are live go on under the new policies. InvalidArgument, and nothing has
   // changed, where the policies contradict each other or the size of the KV cache, or where a
@@ -96,6 +104,8 @@ class Engine {
   void StopAccepting() {
     inbox_.Close("the server is draining; send the request elsewhere", "DRAINING");
   }
+  // Whether a request would be looked at: neither draining nor failed.
+  bool accepting() const { return !inbox_.closed(); }
   // Ends every live request with kShutdown and UNAVAILABLE.
   void AbortAll() { inbox_.AbortAll(); }
 
@@ -105,12 +115,14 @@ class Engine {
   // Accepted and not yet ended.
   int64_t live_requests() const { return live_requests_.load(std::memory_order_acquire); }
   bool failed() const { return failed_.load(std::memory_order_acquire); }
+  // Takes no lock, so that it can be asked whatever the engine thread does.
+  EngineProgress Progress() const;
 
   // Runs one step and returns whether it did anything. After a device failure every live request
   // has been ended and nothing more will run.
   bool Step();
   // After a step that did nothing: sleeps until there may be something to do. Live requests always
-  // have a step to run, but for those that wait for their tenant's token rate.
+  // have a step to run, but for those that are paused or wait for their tenant's token rate.
   void WaitForWork();
   void Wake() { inbox_.Wake(); }  // any thread
   // The last call of the engine thread.
@@ -126,6 +138,8 @@ class Engine {
   struct LiveRequest {
     Sequence* sequence = nullptr;
     StopChecker stop;
+    TimePoint gives_up_at{};  // its place, while it is paused and has one
+    bool resumed = false;     // since its last token, whose time is its client's then
   };
   struct InFlightStep {
     StepPlan plan;
@@ -138,6 +152,10 @@ class Engine {
   void ApplyTenants(TenantTable tenants);
   void Enqueue(Request request);
   void ExpireDeadlines();
+  // Paused requests (engine_pauses.cc).
+  void ApplyPause(RequestId id, bool paused);
+  void Resume(LiveRequest* live);
+  void SetAsidePaused();
   void AdmitWaiting();
   void CountPreempted();
   // Plans, reserves and launches the next step; false when there is nothing to run.
@@ -179,7 +197,10 @@ class Engine {
   EngineInbox inbox_;
   std::atomic<uint64_t> next_request_id_{0};
   std::atomic<int64_t> live_requests_{0};
+  std::atomic<int64_t> paused_requests_{0};
   std::atomic<bool> failed_{false};
+  std::atomic<uint64_t> completed_steps_{0};
+  std::atomic<TimePoint> rests_until_{TimePoint{}};
   EngineStatsBoard stats_board_;
 
   // Engine thread only.
@@ -189,6 +210,7 @@ class Engine {
   std::vector<BatchInput> spare_inputs_;   // buffers of completed steps, reused
   std::vector<kernels::LogitEdit> edits_;  // of the step being planned
   absl::btree_set<std::pair<TimePoint, RequestId>> deadlines_;  // of live requests that have one
+  absl::btree_set<std::pair<TimePoint, RequestId>> pauses_;     // by when they give up their place
   StepId last_launched_;
   PrefillCost prefill_cost_;
   std::vector<TokenEvent> events_;

@@ -95,12 +95,14 @@ void Engine::CommitToken(Sequence* sequence, const kernels::SampledToken& sample
   if (sampled.token_id < 0) {
     return FailRow(sequence, sampled.token_id, std::move(event));
   }
+  LiveRequest& live = live_.at(event.request);
+  const bool resumed = std::exchange(live.resumed, false);
   const TimePoint last_token_at = sequence->last_token_at();
   sequence->CommitToken(sampled.token_id, now_);
   if (sequence->generated_tokens() == 1) {
     stats_.time_to_first_token.Observe(kTimeToFirstTokenEdges,
                                        ToSeconds(now_ - sequence->request().arrival));
-  } else {
+  } else if (!resumed) {
     stats_.inter_token.Observe(kInterTokenEdges, ToSeconds(now_ - last_token_at));
   }
   ++stats_.generated_tokens;
@@ -110,11 +112,10 @@ void Engine::CommitToken(Sequence* sequence, const kernels::SampledToken& sample
   if (const int32_t wanted = sequence->request().sampling.top_logprobs; wanted > 0) {
     event.alternatives = CopyAlternatives(runner_->Alternatives(row), wanted);
   }
-  StopChecker& stop = live_.at(event.request).stop;
   const std::optional<FinishReason> end =
-      stop.Check(sampled.token_id, sequence->generated_tokens());
+      live.stop.Check(sampled.token_id, sequence->generated_tokens());
   if (end.has_value()) return Finish(sequence, *end, absl::OkStatus(), std::move(event));
-  event.hold_back_bytes = stop.hold_back_bytes();
+  event.hold_back_bytes = live.stop.hold_back_bytes();
   events_.push_back(std::move(event));
 }
 

@@ -43,41 +43,51 @@ absl::Status EngineInbox::CheckRoom(const Request& request, const Queued& more, 
   };
   const auto count = static_cast<uint64_t>(more.requests);
   const TenantPolicy& policy = account->policy;
+  if (policy.max_queued > 0 && more.requests > policy.max_queued) {  // nor ever will there be room
+    account->rejections.too_long += count;
+    return Refuse(absl::StatusCode::kInvalidArgument,
+                  absl::StrCat(more.requests, " answers at once are more than the ",
+                               policy.max_queued, " requests that the tenant may have waiting"),
+                  {.reason = "TOO_MANY_ANSWERS"});
+  }
   if (is_full(account->queued, policy.max_queued, policy.max_queued_tokens)) {
     account->rejections.tenant_queue_full += count;
     return Refuse(absl::StatusCode::kResourceExhausted,
                   absl::StrCat("the tenant's queue is full: ", account->queued.requests,
                                " of its requests with ", account->queued.tokens,
                                " prompt tokens wait; try again later"),
-                  {.reason = "TENANT_QUEUE_FULL",
-                   .retry_after = account->queued.forecast.RetryAfter(account->queued.tokens)});
+                  {.reason = "TENANT_QUEUE_FULL", .retry_after = account->queued.RetryAfter()});
   }
   if (is_full(queued_, options_.max_queued_requests, options_.max_queued_tokens)) {
     account->rejections.queue_full += count;
-    return Refuse(
-        absl::StatusCode::kResourceExhausted,
-        absl::StrCat("the queue is full: ", queued_.requests, " requests with ", queued_.tokens,
-                     " prompt tokens wait; try again later"),
-        {.reason = "QUEUE_FULL", .retry_after = queued_.forecast.RetryAfter(queued_.tokens)});
+    return Refuse(absl::StatusCode::kResourceExhausted,
+                  absl::StrCat("the queue is full: ", queued_.requests, " requests with ",
+                               queued_.tokens, " prompt tokens wait; try again later"),
+                  {.reason = "QUEUE_FULL", .retry_after = queued_.RetryAfter()});
   }
   const bool may_pass_others = std::min(request.priority, policy.max_priority) > 0;
-  if (request.deadline == kNoDeadline || may_pass_others || account->queued.requests == 0) {
+  const Queued& queued = account->queued;
+  if (request.deadline == kNoDeadline || may_pass_others ||
+      queued.requests == queued.aside_requests) {
     return absl::OkStatus();
   }
-  const QueueForecast& forecast = account->queued.forecast;
-  const std::optional<Duration> wait = forecast.TimeFor(account->queued.tokens + more.tokens);
+  const std::optional<Duration> wait = queued.forecast.TimeFor(queued.MovingTokens() + more.tokens);
   if (!wait.has_value() || *wait <= request.deadline - request.arrival) return absl::OkStatus();
   account->rejections.deadline += count;
   return Refuse(absl::StatusCode::kResourceExhausted,
                 absl::StrCat("the deadline cannot be met: the queue takes about ", ToSeconds(*wait),
                              " s; give it more time, or try again later"),
-                {.reason = "DEADLINE_UNREACHABLE",
-                 .retry_after = forecast.RetryAfter(account->queued.tokens)});
+                {.reason = "DEADLINE_UNREACHABLE", .retry_after = queued.RetryAfter()});
 }
 
 void EngineInbox::Cancel(RequestId id) {
   MutexLock lock(&mu_);
   if (cancelled_.insert(id).second) messages_.cancels.push_back(id);
+}
+
+void EngineInbox::SetPaused(RequestId id, bool paused) {
+  MutexLock lock(&mu_);
+  messages_.pauses[id] = paused;
 }
 
 void EngineInbox::AbortAll() {
@@ -149,6 +159,11 @@ void EngineInbox::Close(absl::string_view message, absl::string_view reason) {
   }
 }
 
+bool EngineInbox::closed() const {
+  MutexLock lock(&mu_);
+  return !closed_.ok();
+}
+
 void EngineInbox::CountTooLong(TenantId tenant, uint64_t requests) {
   MutexLock lock(&mu_);
   accounts_.at(tenant.value()).rejections.too_long += requests;
@@ -176,6 +191,16 @@ void EngineInbox::OnPreempted(const Request& request) {
   for (Queued* queued : {&queued_, &accounts_.at(request.tenant.value()).queued}) {
     queued->Advance(now_);
     queued->Add(1, static_cast<int64_t>(request.prompt.size()));
+  }
+}
+
+void EngineInbox::OnSetAside(const Request& request, bool aside) {
+  MutexLock lock(&mu_);
+  const int64_t sign = aside ? 1 : -1;
+  for (Queued* queued : {&queued_, &accounts_.at(request.tenant.value()).queued}) {
+    queued->Advance(now_);
+    queued->aside_requests += sign;
+    queued->aside_tokens += sign * static_cast<int64_t>(request.prompt.size());
   }
 }
 

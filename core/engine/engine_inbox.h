@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -23,7 +24,8 @@ namespace quire {
 // The engine's mailbox. Submits are bounded by count and by prompt tokens, in all and for each
 // tenant, counting those that have left the inbox but still wait, preempted ones among them: so no
 // more are live than may wait and run together. A cancel always gets in, as one request has one
-// place for it, however often it is repeated. Thread-safe; pushing never blocks on the engine.
+// place for it, however often it is repeated, and so does a pause. Thread-safe; pushing never
+// blocks on the engine.
 class EngineInbox {
  public:
   // Gets what does not agree, or why it was not looked.
@@ -32,13 +34,14 @@ class EngineInbox {
     std::optional<TenantTable> tenants;
     std::vector<Request> submits;
     std::vector<RequestId> cancels;
+    absl::flat_hash_map<RequestId, bool> pauses;   // or resumed: the last word on each
     std::vector<std::optional<TenantId>> flushes;  // of one tenant or of all
     std::vector<CheckDone> checks;
     bool abort_all = false;
 
     bool empty() const {
-      return submits.empty() && cancels.empty() && flushes.empty() && checks.empty() &&
-             !tenants.has_value() && !abort_all;
+      return submits.empty() && cancels.empty() && pauses.empty() && flushes.empty() &&
+             checks.empty() && !tenants.has_value() && !abort_all;
     }
   };
   // Requests that were refused, by reason.
@@ -58,6 +61,7 @@ class EngineInbox {
   // Takes all of the requests, which are of one tenant, or none. The errors are refusals with these
   // reasons (see Refusal):
   //   DRAINING or DEVICE_FAILED  Unavailable: closed
+  //   TOO_MANY_ANSWERS  InvalidArgument: more at once than the tenant may ever have waiting
   //   QUEUE_FULL, TENANT_QUEUE_FULL  ResourceExhausted: no room for them in the queue
   //   DEADLINE_UNREACHABLE  ResourceExhausted: as the tenant's queue moves, the answer would come
   //     too late; only for requests without priority, as others may pass
@@ -65,6 +69,7 @@ class EngineInbox {
   // so callers that are refused again and again cannot keep a drain waiting.
   absl::Status Submit(std::vector<Request> requests, std::atomic<int64_t>* live = nullptr);
   void Cancel(RequestId id);
+  void SetPaused(RequestId id, bool paused);
   void AbortAll();
   // InvalidArgument where a tenant would lose its place.
   absl::Status SetTenants(TenantTable tenants);
@@ -78,6 +83,7 @@ class EngineInbox {
   absl::StatusOr<int64_t> KvLimit(TenantId tenant, int64_t kv_bytes) const;
   // No submit gets in from now on; callers are told why.
   void Close(absl::string_view message, absl::string_view reason);
+  bool closed() const;
   void CountTooLong(TenantId tenant, uint64_t requests);
 
   // Takes everything, in order of arrival. Engine thread.
@@ -86,6 +92,9 @@ class EngineInbox {
   void OnLeftQueue(const Request& request, bool started);
   // A request that ran was preempted: it waits again, whether there is room or not. Engine thread.
   void OnPreempted(const Request& request);
+  // A request that waits has been set aside, or brought back: it counts as queued, but how fast the
+  // queue moves does not tell when it starts. Engine thread.
+  void OnSetAside(const Request& request, bool aside);
   // Requests that were taken and wait. Engine thread.
   int64_t NumTaken() const;
   // Sleeps until there is a message, Wake() was called, or for `at_most`. Engine thread.
@@ -101,14 +110,18 @@ class EngineInbox {
   struct Queued {
     int64_t requests = 0;
     int64_t tokens = 0;
+    int64_t aside_requests = 0;  // of those
+    int64_t aside_tokens = 0;
     QueueForecast forecast;
 
     // To be called before who waits changes, and before the forecast is asked.
-    void Advance(TimePoint now) { forecast.Advance(now, requests > 0); }
+    void Advance(TimePoint now) { forecast.Advance(now, requests > aside_requests); }
     void Add(int64_t more_requests, int64_t more_tokens) {
       requests += more_requests;
       tokens += more_tokens;
     }
+    int64_t MovingTokens() const { return tokens - aside_tokens; }
+    Duration RetryAfter() const { return forecast.RetryAfter(MovingTokens()); }
   };
   struct Account {
     TenantPolicy policy;

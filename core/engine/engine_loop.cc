@@ -1,5 +1,7 @@
 #include "core/engine/engine_loop.h"
 
+#include <pthread.h>
+
 #include <utility>
 
 namespace quire {
@@ -13,6 +15,7 @@ EngineLoop::EngineLoop(Engine* engine, std::function<void()> on_device_failure)
 EngineLoop::~EngineLoop() { Drain(Duration::zero()); }
 
 void EngineLoop::Run() {
+  pthread_setname_np(pthread_self(), "quire-engine");  // for top -H and debuggers
   bool reported = false;
   while (true) {
     const bool worked = engine_->Step();

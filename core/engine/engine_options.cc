@@ -27,6 +27,9 @@ absl::Status EngineOptions::Validate() const {
       require(max_preemptions >= 0, "max_preemptions must be at least 0", max_preemptions));
   status.Update(require(ageing >= Duration::zero() && ageing <= std::chrono::hours(24),
                         "the ageing of priorities must be from 0 to 24 hours", ageing.count()));
+  status.Update(require(pause_grace >= Duration::zero() && pause_grace <= std::chrono::hours(24),
+                        "the grace of paused requests must be from 0 to 24 hours",
+                        pause_grace.count()));
   status.Update(require(max_prefix_wait_steps >= 0, "max_prefix_wait_steps must be at least 0",
                         max_prefix_wait_steps));
   status.Update(require(max_context_tokens >= 2, "max_context_tokens must be at least 2",

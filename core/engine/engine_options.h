@@ -23,6 +23,8 @@ struct EngineOptions {
   int32_t max_preemptions = 4;
   Duration ageing = std::chrono::seconds(10);
   int32_t max_prefix_wait_steps = 32;
+  // How long a paused request keeps its place and its KV: see Engine::SetPaused.
+  Duration pause_grace = std::chrono::seconds(1);
   SamplingLimits sampling;  // that requests keep to; what a step holds follows from them
 
   // Rows of logits that one step may need.

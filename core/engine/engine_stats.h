@@ -57,6 +57,7 @@ struct EngineStats {
   int64_t waiting = 0;
   int64_t running = 0;
   int64_t waiting_tokens = 0;
+  int64_t paused = 0;  // of both
 
   uint64_t prompt_tokens = 0;     // computed in prefill, after a preemption once more
   uint64_t generated_tokens = 0;  // tokens delivered
@@ -90,6 +91,15 @@ struct TenantStats {
   uint64_t cached_tokens = 0;     // of those, found and not computed
   uint64_t generated_tokens = 0;  // delivered
   TenantLoad load;
+};
+
+// Whether the engine gets anywhere: what a watchdog looks at.
+struct EngineProgress {
+  int64_t live_requests = 0;  // accepted, not yet ended and not paused
+  uint64_t steps = 0;         // completed
+  // While there is no step to run, as every live request waits for its tenant's token rate: until
+  // when. Else in the past.
+  TimePoint rests_until{};
 };
 
 // Hands the engine's counters to the scrape thread. Both sides hold the lock for one copy and

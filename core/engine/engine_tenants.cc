@@ -40,6 +40,12 @@ std::vector<std::string> Engine::Violations() const {
     violations.push_back(
         absl::StrCat(live_.size(), " live requests, of which the scheduler knows ", live));
   }
+  const auto paused = std::ranges::count_if(
+      live_, [](const auto& entry) { return entry.second.sequence->paused(); });
+  if (paused != paused_requests_.load(std::memory_order_relaxed)) {
+    violations.push_back(absl::StrCat(paused, " requests are paused, and ",
+                                      paused_requests_.load(std::memory_order_relaxed), " count"));
+  }
   if (const int64_t queued = inbox_.NumTaken(); queued != scheduler_.num_waiting()) {
     violations.push_back(
         absl::StrCat(scheduler_.num_waiting(), " requests wait, and ", queued, " count as queued"));
@@ -106,9 +112,20 @@ std::vector<TenantStats> Engine::Tenants() const {
 }
 
 void Engine::WaitForWork() {
-  TimePoint until = scheduler_.NextOpening();
-  if (!deadlines_.empty()) until = std::min(until, deadlines_.begin()->first);
+  const TimePoint opening = scheduler_.NextOpening();
+  TimePoint until = opening;
+  for (const auto* times : {&deadlines_, &pauses_}) {
+    if (!times->empty()) until = std::min(until, times->begin()->first);
+  }
+  if (opening != kNoDeadline) rests_until_.store(opening, std::memory_order_relaxed);
   inbox_.Wait(until == kNoDeadline ? Duration::max() : until - clock_->Now());
+  rests_until_.store({}, std::memory_order_relaxed);
+}
+
+EngineProgress Engine::Progress() const {
+  return {.live_requests = live_requests() - paused_requests_.load(std::memory_order_relaxed),
+          .steps = completed_steps_.load(std::memory_order_relaxed),
+          .rests_until = rests_until_.load(std::memory_order_relaxed)};
 }
 
 }  // namespace quire

@@ -80,7 +80,8 @@ absl::Status LocalModelEngine::Load() {
   QUIRE_RETURN_IF_ERROR(
       FromDevice(kernels::CreateDevice({.kind = options_.device,
                                         .threads = options_.threads,
-                                        .batch_invariant = options_.batch_invariant},
+                                        .batch_invariant = options_.batch_invariant,
+                                        .cpu_tier = options_.cpu_tier},
                                        &device_, &why_no_gpu_),
                  "creating the device"));
   QUIRE_RETURN_IF_ERROR(DeriveOptions());
@@ -92,8 +93,9 @@ absl::Status LocalModelEngine::Load() {
   }
   special_text_ = std::make_unique<SpecialTextTokenizer>(*tokenizer_);
   QUIRE_ASSIGN_OR_RETURN(auto source, CheckpointSource::Open(options_.model_dir, compute_));
-  QUIRE_ASSIGN_OR_RETURN(ModelWeights weights, LoadWeights(config_, source.get(), device_.get(),
-                                                           compute_, options_.progress));
+  QUIRE_ASSIGN_OR_RETURN(ModelWeights weights,
+                         LoadWeights(config_, source.get(), device_.get(), compute_,
+                                     options_.progress, options_.weight_format));
   // The KV cache comes last, so that it gets what all others have left.
   const size_t available = device_->AvailableBytes();
   QUIRE_ASSIGN_OR_RETURN(const size_t at_most, ChooseKv(available));

@@ -26,6 +26,8 @@ struct ModelEngineOptions {
   int32_t threads = 0;           // CPU threads; 0: all cores that the process may use
   bool batch_invariant = false;  // on a GPU, at the price of speed; the CPU always is
   int64_t kv_memory_bytes = 0;   // 0: chosen from the free memory and the limits below
+  // A CPU's instruction set, as in kernels::DeviceOptions.
+  std::string cpu_tier = "auto";
   // The most of a GPU's memory that a KV cache of chosen size takes, of what weights and
   // activations leave. The rest is for graphs, and for kernels that the driver loads with their
   // first use.
@@ -35,6 +37,7 @@ struct ModelEngineOptions {
   bool prefix_cache = true;   // KV that was computed serves requests that begin the same
   int32_t block_tokens = 16;  // tokens a KV block: a multiple of 16 that divides 512
   std::optional<kernels::DType> compute_dtype;  // default: f32 for f32 checkpoints, else bf16
+  kernels::WeightFormat weight_format = kernels::WeightFormat::kDense;
   // Of keys and values: what is computed in, which is the default, or fp8 where the device has it.
   std::optional<kernels::DType> kv_dtype;
   EngineOptions engine;

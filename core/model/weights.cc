@@ -14,6 +14,7 @@ namespace {
 using kernels::DeviceBuffer;
 using kernels::HostMatrix;
 using kernels::PackedWeights;
+using kernels::WeightFormat;
 
 // Part of a linear layer: its name without ".weight" or ".bias", and its outputs.
 struct LinearPart {
@@ -24,11 +25,12 @@ struct LinearPart {
 class WeightLoader {
  public:
   WeightLoader(const ModelConfig& config, WeightSource* source, kernels::Device* device,
-               kernels::DType compute, const LoadProgress& progress)
+               kernels::DType compute, kernels::WeightFormat format, const LoadProgress& progress)
       : config_(config),
         source_(source),
         device_(device),
         compute_(compute),
+        format_(format),
         progress_(progress),
         element_bytes_(static_cast<int64_t>(kernels::DTypeBytes(compute))) {}
 
@@ -43,7 +45,8 @@ class WeightLoader {
   absl::StatusOr<LinearWeights> LoadLinear(const std::vector<LinearPart>& parts, int64_t cols,
                                            bool has_bias);
   absl::StatusOr<std::unique_ptr<PackedWeights>> LoadMatrix(const std::vector<LinearPart>& parts,
-                                                            int64_t cols);
+                                                            int64_t cols, WeightFormat format);
+  absl::StatusOr<std::unique_ptr<PackedWeights>> LoadTable(const std::string& name);
   // The named vectors one after the other, `plus` added to each element, as float32 on the device.
   absl::StatusOr<DeviceBuffer> LoadVector(const std::vector<TensorSpec>& specs, float plus = 0);
   absl::StatusOr<DeviceBuffer> LoadNorm(const std::string& name, int64_t width) {
@@ -56,6 +59,7 @@ class WeightLoader {
   WeightSource* const source_;
   kernels::Device* const device_;
   const kernels::DType compute_;
+  const WeightFormat format_;
   const LoadProgress& progress_;
   const int64_t element_bytes_;
   int64_t loaded_ = 0;  // elements
@@ -65,8 +69,7 @@ absl::StatusOr<ModelWeights> WeightLoader::Load() {
   ModelWeights weights;
   weights.compute = compute_;
   const int64_t hidden = config_.hidden_size;
-  QUIRE_ASSIGN_OR_RETURN(weights.embedding,
-                         LoadMatrix({{config_.tensors.embedding, config_.vocab_size}}, hidden));
+  QUIRE_ASSIGN_OR_RETURN(weights.embedding, LoadTable(config_.tensors.embedding));
   weights.layers.reserve(config_.kv_groups.size());
   for (int32_t layer = 0; layer < config_.num_layers; ++layer) {
     QUIRE_ASSIGN_OR_RETURN(LayerWeights loaded, LoadLayer(layer));
@@ -74,8 +77,7 @@ absl::StatusOr<ModelWeights> WeightLoader::Load() {
   }
   QUIRE_ASSIGN_OR_RETURN(weights.final_norm, LoadNorm(config_.tensors.final_norm, hidden));
   if (!config_.tie_word_embeddings) {
-    QUIRE_ASSIGN_OR_RETURN(weights.untied_head,
-                           LoadMatrix({{config_.tensors.lm_head, config_.vocab_size}}, hidden));
+    QUIRE_ASSIGN_OR_RETURN(weights.untied_head, LoadTable(config_.tensors.lm_head));
   }
   QUIRE_CHECK(loaded_ == config_.NumParameters()) << loaded_ << " parameters loaded";
   QUIRE_RETURN_IF_ERROR(source_->CheckComplete());
@@ -148,7 +150,7 @@ absl::StatusOr<FeedForwardWeights> WeightLoader::LoadFeedForward(const std::stri
 absl::StatusOr<LinearWeights> WeightLoader::LoadLinear(const std::vector<LinearPart>& parts,
                                                        int64_t cols, bool has_bias) {
   LinearWeights linear;
-  QUIRE_ASSIGN_OR_RETURN(linear.matrix, LoadMatrix(parts, cols));
+  QUIRE_ASSIGN_OR_RETURN(linear.matrix, LoadMatrix(parts, cols, format_));
   if (!has_bias) return linear;
   std::vector<TensorSpec> biases;
   biases.reserve(parts.size());
@@ -159,8 +161,13 @@ absl::StatusOr<LinearWeights> WeightLoader::LoadLinear(const std::vector<LinearP
   return linear;
 }
 
+absl::StatusOr<std::unique_ptr<PackedWeights>> WeightLoader::LoadTable(const std::string& name) {
+  return LoadMatrix({{name, config_.vocab_size}}, config_.hidden_size,
+                    format_ == WeightFormat::kInt4 ? WeightFormat::kInt8 : format_);
+}
+
 absl::StatusOr<std::unique_ptr<PackedWeights>> WeightLoader::LoadMatrix(
-    const std::vector<LinearPart>& parts, int64_t cols) {
+    const std::vector<LinearPart>& parts, int64_t cols, WeightFormat format) {
   std::vector<TensorSpec> specs;
   int64_t rows = 0;
   for (const LinearPart& part : parts) {
@@ -169,9 +176,10 @@ absl::StatusOr<std::unique_ptr<PackedWeights>> WeightLoader::LoadMatrix(
   }
   QUIRE_ASSIGN_OR_RETURN(const std::vector<HostMatrix> matrices, source_->Fetch(specs));
   std::unique_ptr<PackedWeights> packed;
-  QUIRE_RETURN_IF_ERROR(FromDevice(
-      device_->PackLinear(matrices.data(), static_cast<int>(matrices.size()), compute_, &packed),
-      absl::StrCat("packing ", specs.front().name)));
+  QUIRE_RETURN_IF_ERROR(
+      FromDevice(device_->PackLinear(matrices.data(), static_cast<int>(matrices.size()), compute_,
+                                     format, &packed),
+                 absl::StrCat("packing ", specs.front().name)));
   Advance(rows * cols);
   return packed;
 }
@@ -221,8 +229,9 @@ int64_t ModelWeights::DeviceBytes() const {
 
 absl::StatusOr<ModelWeights> LoadWeights(const ModelConfig& config, WeightSource* source,
                                          kernels::Device* device, kernels::DType compute,
-                                         const LoadProgress& progress) {
-  return WeightLoader(config, source, device, compute, progress).Load();
+                                         const LoadProgress& progress,
+                                         kernels::WeightFormat format) {
+  return WeightLoader(config, source, device, compute, format, progress).Load();
 }
 
 }  // namespace quire

@@ -63,9 +63,11 @@ using LoadProgress = std::function<void(int64_t done, int64_t total)>;
 
 // Loads and packs every weight of `config`, a few tensors at a time. `compute` is kF32 or kBF16.
 // InvalidArgument: the source does not fit the configuration. ResourceExhausted: the device is out
-// of memory. `progress` may be empty.
-absl::StatusOr<ModelWeights> LoadWeights(const ModelConfig& config, WeightSource* source,
-                                         kernels::Device* device, kernels::DType compute,
-                                         const LoadProgress& progress);
+// of memory. `progress` may be empty. With kInt4 the token table and the head are kInt8: they
+// suffer most, and matter little where the vocabulary is small beside the model.
+absl::StatusOr<ModelWeights> LoadWeights(
+    const ModelConfig& config, WeightSource* source, kernels::Device* device,
+    kernels::DType compute, const LoadProgress& progress,
+    kernels::WeightFormat format = kernels::WeightFormat::kDense);
 
 }  // namespace quire

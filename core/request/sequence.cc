@@ -19,7 +19,9 @@ Sequence::Sequence(SequenceId id, Request request)
 }
 
 int32_t Sequence::RunnableTokens() const {
-  if (!InPrefill()) return generated_tokens() + pending_samples_ < request_.sampling.max_tokens;
+  if (!InPrefill()) {
+    return !paused_ && generated_tokens() + pending_samples_ < request_.sampling.max_tokens;
+  }
   // A chunk is scored from its beginning or not at all.
   const bool scored_before = request_.sampling.prompt_logprobs >= 0 && launched_ < scored_;
   return (scored_before ? scored_ : prefill_tokens_) - launched_;

@@ -37,7 +37,7 @@ class Sequence {
   int32_t pending_samples() const { return pending_samples_; }
   int32_t pending_row() const { return pending_row_; }
   // Query tokens a next step could compute: the rest of the prefill, or one to decode, or none
-  // when all the tokens it may generate are committed or on their way.
+  // when all the tokens it may generate are committed or on their way, or it is paused.
   int32_t RunnableTokens() const;
   // Tokens that were known when it was started: the prompt, after a preemption its answer as well.
   int32_t prefill_tokens() const { return prefill_tokens_; }
@@ -69,6 +69,9 @@ class Sequence {
   void CommitToken(TokenId token, TimePoint now);
   void Finish() { status_ = RequestStatus::kFinished; }
 
+  // While its client has not taken what there is, it draws no more tokens; a prefill goes on.
+  bool paused() const { return paused_; }
+  void SetPaused(bool paused) { paused_ = paused; }
   int32_t preemptions() const { return preemptions_; }
   // Steps for which it has waited for another sequence to compute what it begins with.
   int64_t prefix_wait() const { return prefix_wait_; }
@@ -88,6 +91,7 @@ class Sequence {
   int32_t launched_ = 0;
   int32_t most_launched_ = 0;  // ever
   int32_t scored_ = 0;
+  bool paused_ = false;
   int32_t preemptions_ = 0;
   int64_t swapped_tokens_ = 0;
   int64_t prefix_wait_ = 0;

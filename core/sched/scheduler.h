@@ -95,6 +95,13 @@ class Scheduler {
   // The KV of the sequence's first `tokens` tokens can be found: who waits for it starts.
   void OnPublished(SequenceId id, int64_t tokens) { WakeWaiters(id, tokens); }
 
+  // Gives up a live sequence's KV and its place among the running ones, as a preemption does, and
+  // starts it no more until BringBack. False, and nothing has changed, while its KV is on its way
+  // from the host.
+  bool SetAside(SequenceId id, StepId last_launched);
+  // To its old place among those that wait. False for a live one that is not set aside.
+  bool BringBack(SequenceId id);
+
   // Forgets a sequence, whose KV is free once `last_launched` has completed. Null when unknown.
   std::unique_ptr<Sequence> Release(SequenceId id, StepId last_launched);
 

@@ -143,6 +143,28 @@ void Scheduler::Preempt(Running* running, StepId last_launched) {
   if (num_loans_ > 0) SettleLoans();
 }
 
+bool Scheduler::SetAside(SequenceId id, StepId last_launched) {
+  const Entry& entry = live_.at(id);
+  Running* const running = entry.running;
+  if (running != nullptr && running->arriving) return false;
+  const Sequence& sequence = *entry.sequence;
+  if (running != nullptr) Preempt(running, last_launched);
+  const TenantId tenant = sequence.request().tenant;
+  TenantQueue& queue = tenants_[tenant.value()].queue;
+  num_parked_ -= queue.parked();
+  queue.SetAside(sequence.id());
+  num_parked_ += queue.parked();
+  Refresh(tenant);
+  return true;
+}
+
+bool Scheduler::BringBack(SequenceId id) {
+  const TenantId tenant = live_.at(id).sequence->request().tenant;
+  if (!tenants_[tenant.value()].queue.BringBack(id)) return false;
+  Refresh(tenant);
+  return true;
+}
+
 // Where that is cheaper than to compute its KV again, and possible.
 bool Scheduler::SwapOut(const Running& running, StepId last_launched) {
   if (!kv_->CanSwap()) return false;

@@ -16,10 +16,8 @@ void TenantQueue::Push(std::unique_ptr<Sequence> sequence, int32_t priority) {
 std::unique_ptr<Sequence> TenantQueue::Remove(SequenceId id) {
   const auto it = places_.find(id);
   if (it == places_.end()) return nullptr;
-  auto node = ready_.extract(it->second);
-  if (node.empty()) node = parked_.extract(it->second);
+  std::unique_ptr<Sequence> sequence = std::move(Extract(it->second).mapped());
   places_.erase(it);
-  std::unique_ptr<Sequence> sequence = std::move(node.mapped());
   prompt_tokens_ -= sequence->prompt_tokens();
   return sequence;
 }
@@ -30,10 +28,27 @@ void TenantQueue::Park(SequenceId id) {
   parked_.insert(ready_.extract(it->second));
 }
 
-bool TenantQueue::Unpark(SequenceId id) {
+bool TenantQueue::Unpark(SequenceId id) { return MakeReady(id, &parked_); }
+
+void TenantQueue::SetAside(SequenceId id) {
+  const auto it = places_.find(id);
+  QUIRE_CHECK(it != places_.end()) << id.value();
+  aside_.insert(Extract(it->second));
+}
+
+bool TenantQueue::BringBack(SequenceId id) { return MakeReady(id, &aside_); }
+
+TenantQueue::Sequences::node_type TenantQueue::Extract(const Place& place) {
+  for (Sequences* const sequences : {&ready_, &parked_, &aside_}) {
+    if (auto node = sequences->extract(place); !node.empty()) return node;
+  }
+  return {};
+}
+
+bool TenantQueue::MakeReady(SequenceId id, Sequences* from) {
   const auto it = places_.find(id);
   if (it == places_.end()) return false;
-  auto node = parked_.extract(it->second);
+  auto node = from->extract(it->second);
   if (node.empty()) return false;
   ready_.insert(std::move(node));
   return true;

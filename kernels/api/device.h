@@ -118,8 +118,9 @@ class Device {
 
   // Stacks `parts` by rows (Q, K and V become one matrix, as do gate and up) and packs them for
   // computation in `compute` (kF32 or kBF16); elements are converted, rounding to nearest even.
+  // InvalidArgument for a format that the device does not have; kDense all do.
   virtual DeviceStatus PackLinear(const HostMatrix* parts, int num_parts, DType compute,
-                                  std::unique_ptr<PackedWeights>* weights) = 0;
+                                  WeightFormat format, std::unique_ptr<PackedWeights>* weights) = 0;
 
   // Enqueued copies. `host` memory must stay untouched until an event recorded after the call is
   // done.

@@ -17,4 +17,15 @@ constexpr std::optional<DType> DTypeOf(std::string_view name) {
   return std::nullopt;
 }
 
+inline constexpr WeightFormat kWeightFormats[] = {WeightFormat::kDense, WeightFormat::kInt8,
+                                                  WeightFormat::kInt4};
+
+// The opposite of WeightFormatName; nullopt where no format has that name.
+constexpr std::optional<WeightFormat> WeightFormatOf(std::string_view name) {
+  for (const WeightFormat format : kWeightFormats) {
+    if (name == WeightFormatName(format)) return format;
+  }
+  return std::nullopt;
+}
+
 }  // namespace quire::kernels

@@ -41,6 +41,27 @@ constexpr const char* DTypeName(DType dtype) {
   return "?";
 }
 
+// How a device keeps the elements of a linear layer's weights. The integer formats are made of the
+// checkpoint's numbers while they load; activations are then taken in integers of 8 bits as well,
+// with a scale for each row and segment of it. Sums stay exact within a segment.
+enum class WeightFormat : uint8_t {
+  kDense,  // in the type they are computed in
+  kInt8,   // a scale for each output
+  kInt4,   // a scale for each 32 elements of an output
+};
+
+constexpr const char* WeightFormatName(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kDense:
+      return "dense";
+    case WeightFormat::kInt8:
+      return "int8";
+    case WeightFormat::kInt4:
+      return "int4";
+  }
+  return "?";
+}
+
 // What a feed-forward block applies to its gate: x * sigmoid(x), or GELU in its tanh form
 // (Hendrycks and Gimpel, 2016).
 enum class GateKind : uint8_t { kSilu, kGeluTanh };

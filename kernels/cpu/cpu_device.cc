@@ -20,7 +20,8 @@ constexpr int kMaxThreads = 1024;
 constexpr int kPoisonByte = 0xff;  // a NaN in every element type
 
 const TierKernels& KernelsOf(IsaTier tier) {
-#ifdef QUIRE_TIER_AVX512_BF16
+#ifdef QUIRE_X86_TIERS
+  if (tier == IsaTier::kAvx2) return Avx2Kernels();
   if (tier == IsaTier::kAvx512Bf16) return Avx512Bf16Kernels();
 #endif
   KERNELS_CHECK(tier == IsaTier::kPortable);
@@ -54,7 +55,7 @@ class CpuDevice final : public Device {
     return AllocateAny(bytes, buffer);
   }
   DeviceStatus PackLinear(const HostMatrix* parts, int num_parts, DType compute,
-                          std::unique_ptr<PackedWeights>* weights) override;
+                          WeightFormat format, std::unique_ptr<PackedWeights>* weights) override;
 
   void CopyToDevice(std::byte* device, const void* host, size_t bytes) override {
     if (bytes > 0) std::memcpy(device, host, bytes);
@@ -92,13 +93,13 @@ DeviceStatus CpuDevice::AllocateAny(size_t bytes, OwnedBuffer<kKind>* buffer) {
 }
 
 DeviceStatus CpuDevice::PackLinear(const HostMatrix* parts, int num_parts, DType compute,
-                                   std::unique_ptr<PackedWeights>* weights) {
+                                   WeightFormat format, std::unique_ptr<PackedWeights>* weights) {
   int64_t rows = 0;
   DeviceStatus status = CheckWeightParts(parts, num_parts, &rows);
   if (!status.ok()) return status;
-  auto packed = CpuPackedWeights::Create(rows, parts[0].cols, compute, &status);
+  auto packed = CpuPackedWeights::Create(rows, parts[0].cols, compute, format, &status);
   if (packed == nullptr) return status;
-  if (!ops_.ReserveForLinear(packed->words())) {
+  if (!ops_.ReserveForLinear(*packed)) {
     return DeviceStatus(DeviceStatus::Code::kOutOfMemory, "no memory for packed activations");
   }
   PackParts(parts, num_parts, &pool_, packed.get());

@@ -13,8 +13,12 @@ namespace quire::kernels {
 // Instruction sets the kernels are built for. Results are reproducible within a tier, not across.
 enum class IsaTier : uint8_t {
   kPortable,    // plain C++
-  kAvx512Bf16,  // AVX-512 F, BW, DQ, VL and BF16
+  kAvx2,        // AVX2 and FMA
+  kAvx512Bf16,  // AVX-512 F, BW, DQ, VL, BF16 and VNNI
 };
+
+// All of them, each faster than those before it.
+inline constexpr IsaTier kIsaTiers[] = {IsaTier::kPortable, IsaTier::kAvx2, IsaTier::kAvx512Bf16};
 
 const char* IsaTierName(IsaTier tier);
 bool IsaTierSupported(IsaTier tier);  // by this build, this processor and the operating system

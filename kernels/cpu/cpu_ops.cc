@@ -36,6 +36,7 @@ void CheckTables(const BatchView& batch) {
 
 CpuOps::CpuOps(ThreadPool* pool, const TierKernels& kernels)
     : pool_(pool), kernels_(kernels), choosers_(static_cast<size_t>(pool->size())) {
+  quant_scratch_.reserve(static_cast<size_t>(pool->size()));
   for (int worker = 0; worker < pool->size(); ++worker) {
     attention_scratch_.push_back(std::make_unique<AttentionScratch>());
   }

@@ -6,6 +6,7 @@
 
 #include "kernels/api/ops.h"
 #include "kernels/cpu/host_memory.h"
+#include "kernels/cpu/packed_weights.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/cpu/tier/tier_kernels.h"
 #include "kernels/cpu/token_choice.h"
@@ -19,8 +20,8 @@ class CpuOps final : public Ops {
  public:
   CpuOps(ThreadPool* pool, const TierKernels& kernels);
 
-  // Makes room for activations of `words` words a row, so that a step need not.
-  [[nodiscard]] bool ReserveForLinear(int64_t words);
+  // Makes room for the activations that are multiplied with them, so that a step need not.
+  [[nodiscard]] bool ReserveForLinear(const CpuPackedWeights& weights);
   const DeviceStatus& error() const { return error_; }
 
   // Plans and scratch grow with the first steps.
@@ -53,7 +54,11 @@ class CpuOps final : public Ops {
   const ElementKernels& Kernels(DType act) const;
   template <typename Body>
   void ForRows(int32_t rows, int64_t floats_a_row, Body&& body);
+  void DenseLinear(const LinearParams& params, const CpuPackedWeights& weights);
+  void QuantLinear(const LinearParams& params, const CpuPackedWeights& weights);
   const uint32_t* PackActivations(const std::byte* in, int32_t rows, int64_t cols, DType act);
+  const uint32_t* QuantizeActivations(const std::byte* in, int32_t rows,
+                                      const CpuPackedWeights& weights);
   const AttentionPlan& PlanAttention(const BatchView& batch, int32_t q_per_group, int32_t window);
 
   ThreadPool* const pool_;
@@ -61,6 +66,9 @@ class CpuOps final : public Ops {
   DeviceStatus error_;  // the first failure of an operation; stays
 
   HostMemory packed_rows_;  // a block of rows as the linear kernels read them
+  HostMemory quant_rows_;   // for each worker a row in bytes
+  HostMemory row_scales_;   // of the block, by segment
+  std::vector<std::unique_ptr<QuantScratch>> quant_scratch_;          // one a worker, or none
   std::vector<std::unique_ptr<AttentionScratch>> attention_scratch_;  // one a worker
   std::vector<TokenChooser> choosers_;                                // one a worker
 

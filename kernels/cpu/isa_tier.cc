@@ -6,23 +6,30 @@ const char* IsaTierName(IsaTier tier) {
   switch (tier) {
     case IsaTier::kPortable:
       return "portable";
+    case IsaTier::kAvx2:
+      return "avx2";
     case IsaTier::kAvx512Bf16:
       return "avx512_bf16";
   }
   return "?";
 }
 
+// The builtins also ask whether the operating system saves the wide registers.
 bool IsaTierSupported(IsaTier tier) {
   switch (tier) {
     case IsaTier::kPortable:
       return true;
+#ifdef QUIRE_X86_TIERS
+    case IsaTier::kAvx2:
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     case IsaTier::kAvx512Bf16:
-#ifdef QUIRE_TIER_AVX512_BF16
-      // The builtin also asks whether the operating system saves the wide registers.
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-             __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("fma");
+             __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni") &&
+             __builtin_cpu_supports("fma");
 #else
+    case IsaTier::kAvx2:
+    case IsaTier::kAvx512Bf16:
       return false;
 #endif
   }
@@ -30,7 +37,11 @@ bool IsaTierSupported(IsaTier tier) {
 }
 
 IsaTier BestIsaTier() {
-  return IsaTierSupported(IsaTier::kAvx512Bf16) ? IsaTier::kAvx512Bf16 : IsaTier::kPortable;
+  IsaTier best = IsaTier::kPortable;
+  for (IsaTier tier : kIsaTiers) {
+    if (IsaTierSupported(tier)) best = tier;
+  }
+  return best;
 }
 
 }  // namespace quire::kernels

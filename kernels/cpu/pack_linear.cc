@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
 #include "kernels/api/float_convert.h"
 #include "kernels/cpu/packed_weights.h"
@@ -104,44 +103,11 @@ void PackPanel(const HostMatrix* parts, int num_parts, int64_t panel,
 
 }  // namespace
 
-std::unique_ptr<CpuPackedWeights> CpuPackedWeights::Create(int64_t rows, int64_t cols, DType dtype,
-                                                           DeviceStatus* status) {
-  using Code = DeviceStatus::Code;
-  const auto fail = [status](Code code, std::string message) {
-    *status = DeviceStatus(code, std::move(message));
-    return nullptr;
-  };
-  const std::string shape =
-      std::string("[") + std::to_string(rows) + ", " + std::to_string(cols) + "]";
-  constexpr int64_t kMaxSide = std::numeric_limits<int32_t>::max();
-  if (rows <= 0 || cols <= 0 || rows > kMaxSide || cols > kMaxSide) {
-    return fail(Code::kInvalidArgument, "a weight matrix cannot have shape " + shape);
-  }
-  if (dtype != DType::kF32 && dtype != DType::kBF16) {
-    return fail(Code::kInvalidArgument,
-                std::string("the CPU computes in f32 or bf16, not in ") + DTypeName(dtype));
-  }
-  std::unique_ptr<CpuPackedWeights> weights(new CpuPackedWeights());
-  weights->rows_ = rows;
-  weights->cols_ = cols;
-  weights->dtype_ = dtype;
-  weights->words_ = dtype == DType::kF32 ? cols : (cols + 1) / 2;
-  weights->panels_ = (rows + kPanelColumns - 1) / kPanelColumns;
-  const size_t bytes = static_cast<size_t>(weights->panels_) * kPanelColumns * 4 *
-                       static_cast<size_t>(weights->words_);
-  if (!weights->memory_.Reserve(bytes)) {
-    return fail(Code::kOutOfMemory, "no memory for weights of shape " + shape + " (" +
-                                        std::to_string(bytes) + " bytes)");
-  }
-  return weights;
-}
-
-uint32_t* CpuPackedWeights::panel(int64_t index) const {
-  return memory_.as<uint32_t>() + index * words_ * kPanelColumns;
-}
-
 void PackParts(const HostMatrix* parts, int num_parts, ThreadPool* pool,
                CpuPackedWeights* weights) {
+  if (weights->format() != WeightFormat::kDense) {
+    return QuantizeParts(parts, num_parts, pool, weights);
+  }
   pool->ParallelFor(weights->panels(),
                     [&](int64_t panel, int) { PackPanel(parts, num_parts, panel, *weights); });
 }

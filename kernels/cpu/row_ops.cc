@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "kernels/api/float_convert.h"
 #include "kernels/cpu/cpu_ops.h"
 #include "kernels/cpu/packed_weights.h"
 
@@ -10,20 +9,6 @@ namespace {
 
 // Handing an item to another thread costs about as much as working on this many floats.
 constexpr int64_t kFloatsPerItem = 8192;
-
-// Reads one row of the table back out of its panel.
-void UnpackRow(const CpuPackedWeights& table, int64_t row, float* out) {
-  const uint32_t* word = table.panel(row / kPanelColumns) + row % kPanelColumns;
-  if (table.dtype() == DType::kF32) {
-    for (int64_t i = 0; i < table.cols(); ++i)
-      out[i] = std::bit_cast<float>(word[i * kPanelColumns]);
-    return;
-  }
-  for (int64_t i = 0; i < table.cols(); ++i) {
-    const uint32_t pair = word[i / 2 * kPanelColumns];
-    out[i] = Bf16ToFloat(static_cast<uint16_t>(i % 2 == 0 ? pair & 0xffff : pair >> 16));
-  }
-}
 
 // The sequence whose tokens include `token`.
 int32_t SequenceOf(const BatchView& batch, int32_t token) {
@@ -64,7 +49,7 @@ void CpuOps::Embed(const EmbedParams& params) {
       return;
     }
     KERNELS_CHECK(id < table.rows());
-    UnpackRow(table, id, out);
+    table.ReadRow(id, out);
     if (params.scale != 1) {
       for (int64_t i = 0; i < table.cols(); ++i) out[i] *= params.scale;
     }

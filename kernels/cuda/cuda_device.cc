@@ -34,7 +34,7 @@ class CudaDevice final : public Device {
   DeviceStatus Allocate(size_t bytes, DeviceBuffer* buffer) override;
   DeviceStatus AllocateHost(size_t bytes, HostBuffer* buffer) override;
   DeviceStatus PackLinear(const HostMatrix* parts, int num_parts, DType compute,
-                          std::unique_ptr<PackedWeights>* weights) override;
+                          WeightFormat format, std::unique_ptr<PackedWeights>* weights) override;
 
   void CopyToDevice(std::byte* device, const void* host, size_t bytes) override {
     runtime_->CopyToDevice(device, host, bytes);
@@ -83,12 +83,17 @@ DeviceStatus CudaDevice::AllocateHost(size_t bytes, HostBuffer* buffer) {
 }
 
 DeviceStatus CudaDevice::PackLinear(const HostMatrix* parts, int num_parts, DType compute,
-                                    std::unique_ptr<PackedWeights>* weights) {
+                                    WeightFormat format, std::unique_ptr<PackedWeights>* weights) {
   int64_t rows = 0;
   if (DeviceStatus status = CheckWeightParts(parts, num_parts, &rows); !status.ok()) return status;
   if (compute != DType::kBF16 && compute != DType::kF16) {
     return DeviceStatus(Code::kInvalidArgument, std::string("a GPU computes in bf16, not in ") +
                                                     DTypeName(compute) + "; use --dtype bf16");
+  }
+  if (format != WeightFormat::kDense) {
+    return DeviceStatus(Code::kInvalidArgument, std::string("a GPU has no weights in ") +
+                                                    WeightFormatName(format) +
+                                                    "; leave out --weights");
   }
   const int64_t cols = parts[0].cols;
   DeviceBuffer data;

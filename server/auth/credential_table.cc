@@ -66,8 +66,8 @@ absl::Status CredentialTable::AddForwarder(absl::string_view certificate_name) {
   return AddCertificate(certificate_name, kForwarder);
 }
 
-absl::StatusOr<std::optional<std::string>> CredentialTable::Identify(const CallCredentials& call,
-                                                                     absl::Time now) const {
+absl::StatusOr<std::optional<Identity>> CredentialTable::Identify(const CallCredentials& call,
+                                                                  absl::Time now) const {
   if (empty()) return std::nullopt;
   const std::vector<absl::string_view> authorization = call.metadata("authorization");
   if (authorization.size() > 1) {
@@ -89,11 +89,11 @@ absl::StatusOr<std::optional<std::string>> CredentialTable::Identify(const CallC
   }
   if (owner == nullptr) return std::nullopt;
   if (*owner == kForwarder) return NamedByForwarder(call);
-  return *owner;
+  return Identity{.owner = *owner};
 }
 
-absl::StatusOr<std::string> CredentialTable::OwnerOfBearer(absl::string_view bearer,
-                                                           absl::Time now) const {
+absl::StatusOr<Identity> CredentialTable::OwnerOfBearer(absl::string_view bearer,
+                                                        absl::Time now) const {
   constexpr absl::string_view kScheme = "bearer ";
   if (!absl::StartsWithIgnoreCase(bearer, kScheme)) {
     return Unauthenticated("CREDENTIALS_UNKNOWN",
@@ -101,7 +101,8 @@ absl::StatusOr<std::string> CredentialTable::OwnerOfBearer(absl::string_view bea
   }
   bearer = absl::StripAsciiWhitespace(bearer.substr(kScheme.size()));
   if (tokens_ != nullptr && std::count(bearer.begin(), bearer.end(), '.') == 2) {
-    return tokens_->TenantOf(bearer, now);
+    QUIRE_ASSIGN_OR_RETURN(std::string tenant, tokens_->TenantOf(bearer, now));
+    return Identity{.owner = std::move(tenant)};
   }
   const size_t dot = bearer.find('.');
   const auto it = keys_.find(bearer.substr(0, dot));
@@ -109,12 +110,14 @@ absl::StatusOr<std::string> CredentialTable::OwnerOfBearer(absl::string_view bea
   if (it == keys_.end() || !has_secret || !HasSecret(it->second.key, bearer.substr(dot + 1))) {
     return Unauthenticated("API_KEY_UNKNOWN", "the API key is not valid here");
   }
-  return it->second.owner;
+  return Identity{.owner = it->second.owner, .key_id = it->first};
 }
 
-absl::StatusOr<std::string> CredentialTable::NamedByForwarder(const CallCredentials& call) const {
+absl::StatusOr<Identity> CredentialTable::NamedByForwarder(const CallCredentials& call) const {
   const std::vector<absl::string_view> names = call.metadata(forwarder_header_);
-  if (names.size() == 1 && !names[0].empty()) return std::string(names[0]);
+  if (names.size() == 1 && !names[0].empty()) {
+    return Identity{.owner = std::string(names[0])};
+  }
   return Unauthenticated(
       names.size() > 1 ? "CREDENTIALS_AMBIGUOUS" : "TENANT_MISSING",
       absl::StrCat("a trusted forwarder has to say whose each call is, with one ",

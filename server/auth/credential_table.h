@@ -24,6 +24,12 @@ struct CallCredentials {
   absl::FunctionRef<std::vector<std::string>()> certificate_names;
 };
 
+// Who a call has proved to come from.
+struct Identity {
+  std::string owner;        // known here or not, where a token or a forwarder names it
+  std::string key_id = {};  // of the API key, where it was one
+};
+
 // A name that a certificate may have: "dns:NAME", or a URI. As it is compared: DNS names do not
 // tell upper from lower case. InvalidArgument for anything else.
 absl::StatusOr<std::string> NormalCertificateName(absl::string_view name);
@@ -43,11 +49,10 @@ class CredentialTable {
   // Nobody can prove anything.
   bool empty() const { return keys_.empty() && certificates_.empty() && tokens_ == nullptr; }
 
-  // The owner that a call names and proves to be, or that a token or a forwarder names, known here
-  // or not; nullopt where it shows nothing. The order is proto/quire/v1/config.proto's.
+  // Nullopt where the call shows nothing. The order is proto/quire/v1/config.proto's.
   // Unauthenticated, with a reason for programs, where what it shows does not hold.
-  absl::StatusOr<std::optional<std::string>> Identify(const CallCredentials& call,
-                                                      absl::Time now) const;
+  absl::StatusOr<std::optional<Identity>> Identify(const CallCredentials& call,
+                                                   absl::Time now) const;
 
  private:
   struct KeyOwner {
@@ -55,8 +60,8 @@ class CredentialTable {
     std::string owner;
   };
 
-  absl::StatusOr<std::string> OwnerOfBearer(absl::string_view bearer, absl::Time now) const;
-  absl::StatusOr<std::string> NamedByForwarder(const CallCredentials& call) const;
+  absl::StatusOr<Identity> OwnerOfBearer(absl::string_view bearer, absl::Time now) const;
+  absl::StatusOr<Identity> NamedByForwarder(const CallCredentials& call) const;
 
   absl::flat_hash_map<std::string, KeyOwner> keys_;             // by id
   absl::flat_hash_map<std::string, std::string> certificates_;  // owner by name; forwarders: ""

@@ -23,6 +23,7 @@ absl::Status Unauthenticated(const char* reason, absl::string_view message) {
 
 Caller CallerOf(TenantId tenant, const TenantSettings& settings) {
   return {.tenant = tenant,
+          .tenant_name = settings.policy.name,
           .max_context_tokens = settings.max_context_tokens,
           .max_output_tokens = settings.max_output_tokens};
 }
@@ -84,8 +85,12 @@ absl::StatusOr<Caller> TenantDirectory::Resolve(const CallCredentials& call, abs
     MutexLock lock(&mu_);
     credentials = roster_.credentials;
   }
-  QUIRE_ASSIGN_OR_RETURN(const std::optional<std::string> name, credentials->Identify(call, now));
-  if (name.has_value()) return ByName(*name);
+  QUIRE_ASSIGN_OR_RETURN(std::optional<Identity> identity, credentials->Identify(call, now));
+  if (identity.has_value()) {
+    QUIRE_ASSIGN_OR_RETURN(Caller caller, ByName(identity->owner));
+    caller.key_id = std::move(identity->key_id);
+    return caller;
+  }
   MutexLock lock(&mu_);
   const TenantRoster::Entry& others = roster_.entries[0];
   if (others.configured) return CallerOf(TenantId(0), others.settings);
@@ -117,8 +122,8 @@ absl::Status TenantDirectory::CheckAdmin(const CallCredentials& call, absl::Time
     MutexLock lock(&mu_);
     admins = roster_.admins;
   }
-  QUIRE_ASSIGN_OR_RETURN(const std::optional<std::string> owner, admins->Identify(call, now));
-  if (owner.has_value() || admins->empty()) return absl::OkStatus();
+  QUIRE_ASSIGN_OR_RETURN(const std::optional<Identity> admin, admins->Identify(call, now));
+  if (admin.has_value() || admins->empty()) return absl::OkStatus();
   return Unauthenticated("CREDENTIALS_MISSING",
                          "the call does not show that it may administer this server");
 }

@@ -21,6 +21,8 @@ namespace quire::server {
 // Whose a call is, and what that means for its request. A limit of 0: the server's alone holds.
 struct Caller {
   TenantId tenant;
+  std::string tenant_name = {};
+  std::string key_id = {};  // of the API key that it showed, if any
   int32_t max_context_tokens = 0;
   int32_t max_output_tokens = 0;
 };

@@ -75,13 +75,33 @@ __attribute__((target("avx512f,avx512bf16"))) float Avx512Bf16(int64_t iteration
 }
 constexpr FlopsLoop kAvx512Bf16 = {"AVX-512 BF16 dot products", 2 * kChains * 32, Avx512Bf16};
 
+__attribute__((target("avx512f,avx512vnni"))) float Avx512Vnni(int64_t iterations) {
+  volatile int seed = 1;
+  const __m512i factor = _mm512_set1_epi32(seed);
+  __m512i sums[kChains];
+  for (__m512i& sum : sums) sum = factor;
+  for (int64_t i = 0; i < iterations; ++i) {
+    // As in the kernels: GCC 12 would copy each sum before its instruction.
+    for (__m512i& sum : sums) asm("vpdpbusd %1, %1, %0" : "+v"(sum) : "v"(factor));
+  }
+  __m512i total = sums[0];
+  for (size_t i = 1; i < kChains; ++i) total = _mm512_add_epi32(total, sums[i]);
+  return static_cast<float>(_mm512_cvtsi512_si32(total));
+}
+constexpr FlopsLoop kAvx512Vnni = {"AVX-512 VNNI, 8 bits", 2 * kChains * 64, Avx512Vnni};
+
 #endif
 
 }  // namespace
 
-FlopsLoop FastestFlopsLoop([[maybe_unused]] kernels::DType dtype) {
+FlopsLoop FastestFlopsLoop([[maybe_unused]] kernels::DType dtype,
+                           [[maybe_unused]] kernels::WeightFormat weights) {
 #if defined(__x86_64__)
   const bool avx512 = __builtin_cpu_supports("avx512f") != 0;
+  if (weights != kernels::WeightFormat::kDense && avx512 &&
+      __builtin_cpu_supports("avx512vnni") != 0) {
+    return kAvx512Vnni;
+  }
   if (dtype == kernels::DType::kBF16 && avx512 && __builtin_cpu_supports("avx512bf16") != 0) {
     return kAvx512Bf16;
   }

@@ -13,7 +13,8 @@ struct FlopsLoop {
   float (*run)(int64_t iterations) = nullptr;
 };
 
-// The fastest loop for `dtype` that this processor can run.
-FlopsLoop FastestFlopsLoop(kernels::DType dtype);
+// The fastest loop that this processor can run for products in `dtype`, or of 8-bit integers where
+// `weights` are integers.
+FlopsLoop FastestFlopsLoop(kernels::DType dtype, kernels::WeightFormat weights);
 
 }  // namespace quire::cli

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/small_file.h"
 #include "core/base/status_macros.h"
 #include "core/capacity/group_dial.h"
 #include "kernels/api/device_factory.h"
@@ -35,6 +36,7 @@ struct Options {
   int32_t requests = 32;
   int32_t output = 32;
   bool predict = true;
+  std::string quality_file;
   std::string json_file;
   std::string svg_file;
 };
@@ -93,6 +95,18 @@ absl::Status PredictRow(const Options& options, DecodeStepPredictor* predictor,
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::optional<QualityTable>> ReadQuality(const Options& options,
+                                                        const ModelConfig& config) {
+  constexpr size_t kMostBytes = 1 << 20;
+  if (options.quality_file.empty()) return std::nullopt;
+  QUIRE_ASSIGN_OR_RETURN(const std::string text, ReadSmallFile(options.quality_file, kMostBytes));
+  QUIRE_ASSIGN_OR_RETURN(QualityTable table, ParseQuality(text, options.quality_file));
+  if (table.query_heads == config.num_heads) return table;
+  return absl::InvalidArgumentError(
+      absl::StrCat("--quality: ", options.quality_file, " is of models with ", table.query_heads,
+                   " query heads, and ", config.name, " has ", config.num_heads));
+}
+
 absl::StatusOr<GroupsReport> Measure(const Options& options) {
   QUIRE_ASSIGN_OR_RETURN(const ModelConfig config, FindModel(options.shape));
   if (options.users > 0 && !config.windows.empty()) {
@@ -108,6 +122,7 @@ absl::StatusOr<GroupsReport> Measure(const Options& options) {
   question.context_tokens = options.contexts;
   QUIRE_ASSIGN_OR_RETURN(const std::vector<CapacityRow> rows, PlanCapacity(config, question));
   GroupsReport report;
+  QUIRE_ASSIGN_OR_RETURN(report.quality, ReadQuality(options, config));
   report.model = config.name;
   report.query_heads = config.num_heads;
   report.kv_bytes = options.kv_memory;
@@ -211,6 +226,9 @@ void AddOptions(CLI::App* app, Options* options) {
       ->transform(CLI::AsSizeValue(false));
   app->add_flag("!--no-prediction", options->predict,
                 "Leave out the comparison with what quire plan predicts");
+  app->add_option("--quality", options->quality_file,
+                  "Show how well models of this shape answer with each number of groups: a file "
+                  "like deploy/models/quire-demo-groups/group_quality.json");
   app->add_option("--json", options->json_file, "Also write the result to this file");
   app->add_option("--svg", options->svg_file, "Also draw it to this file");
 }

@@ -40,22 +40,52 @@ Chart LoadChart(const GroupsReport& report, std::vector<std::string> places) {
   return chart;
 }
 
-}  // namespace
-
-PredictionError ErrorOf(const GroupsReport& report) {
-  std::vector<double> errors;
-  for (const GroupsResult& result : report.results) {
-    for (size_t s = 0; s < result.predicted_seconds.size(); ++s) {
-      errors.push_back(std::abs(RelativeError(result, s)));
-    }
-  }
-  if (errors.empty()) return {};
-  std::sort(errors.begin(), errors.end());
-  const size_t p90 = (errors.size() * 9 + 9) / 10 - 1;
-  return {.median = Summarize(errors).median_seconds, .p90 = errors[p90]};
+const GroupQuality& QualityOf(const QualityTable& quality, const GroupsResult& result) {
+  static const GroupQuality* const unknown = new GroupQuality;
+  const auto it = quality.by_groups.find(result.kv_groups);
+  return it == quality.by_groups.end() ? *unknown : it->second;
 }
 
-void PrintGroups(const GroupsReport& report, std::ostream& out) {
+std::string Percent(const std::optional<AnswerQuality>& answers) {
+  return answers.has_value() ? absl::StrFormat("%.1f%%", 100 * answers->exact) : "";
+}
+
+std::string UptrainedName(const QualityTable& quality) {
+  return absl::StrFormat("uptrained %.0f%%", 100 * quality.uptrained_share);
+}
+
+Json AnswersJson(const std::optional<AnswerQuality>& answers) {
+  if (!answers.has_value()) return nullptr;
+  return {{"exact", answers->exact}, {"perplexity", answers->perplexity}};
+}
+
+// A line for each way to a model, where every number of groups was tried.
+std::optional<Chart> QualityChart(const GroupsReport& report, std::vector<std::string> places) {
+  Chart chart = {.title = "trained set: perplexity of answers by KV groups",
+                 .unit = "1",
+                 .places = std::move(places),
+                 .lines = {}};
+  const auto add = [&](std::string name, std::optional<AnswerQuality> GroupQuality::*way) {
+    Chart::Line line = {.name = std::move(name), .values = {}};
+    for (const GroupsResult& result : report.results) {
+      const GroupQuality& quality = QualityOf(*report.quality, result);
+      // What has all its groups is not changed by regrouping.
+      const bool whole = result.kv_groups == report.query_heads && !(quality.*way).has_value();
+      const std::optional<AnswerQuality>& answers = whole ? quality.scratch : quality.*way;
+      if (!answers.has_value()) return;
+      line.values.push_back(answers->perplexity);
+    }
+    chart.lines.push_back(std::move(line));
+  };
+  add("regrouped", &GroupQuality::regrouped);
+  add(UptrainedName(*report.quality), &GroupQuality::uptrained);
+  add("from scratch", &GroupQuality::scratch);
+  if (chart.lines.empty()) return std::nullopt;
+  return chart;
+}
+
+// What was measured, above the table.
+void PrintSetting(const GroupsReport& report, std::ostream& out) {
   const MachineSpeed& machine = report.machine;
   out << absl::StrFormat("model    %s, random weights, %s\n", report.model, report.compute_dtype)
       << "device   " << report.device << '\n';
@@ -76,13 +106,42 @@ void PrintGroups(const GroupsReport& report, std::ostream& out) {
         "that KV:\nhow many run at once, seconds to the first token, tokens generated a second.\n",
         load.users, load.requests, load.prompt, load.output);
   }
+  if (report.quality.has_value()) {
+    out << absl::StrFormat(
+        "Exact answers of the trained set, means of at least %d: regrouped without training, "
+        "trained for %.0f%% of\nwhat they were before, trained so from the start.\n",
+        report.quality->seeds, 100 * report.quality->uptrained_share);
+  }
   out << '\n';
+}
+
+}  // namespace
+
+PredictionError ErrorOf(const GroupsReport& report) {
+  std::vector<double> errors;
+  for (const GroupsResult& result : report.results) {
+    for (size_t s = 0; s < result.predicted_seconds.size(); ++s) {
+      errors.push_back(std::abs(RelativeError(result, s)));
+    }
+  }
+  if (errors.empty()) return {};
+  std::sort(errors.begin(), errors.end());
+  const size_t p90 = (errors.size() * 9 + 9) / 10 - 1;
+  return {.median = Summarize(errors).median_seconds, .p90 = errors[p90]};
+}
+
+void PrintGroups(const GroupsReport& report, std::ostream& out) {
+  PrintSetting(report, out);
+  const LoadOptions& load = report.load;
   const GroupsResult& first = report.results.front();
   std::vector<std::string> header = {"KV groups", "KV a token", "blocks"};
   for (const int32_t context : report.contexts) header.push_back(absl::StrCat("at ", context));
   header.push_back(absl::StrCat("prefill ", first.prefill.context, " tokens/s"));
   for (const BenchResult& step : first.decode) header.push_back(StepName(step) + " ms");
   if (load.users > 0) header.insert(header.end(), {"at once", "first p50", "p90", "tokens/s"});
+  if (report.quality.has_value()) {
+    header.insert(header.end(), {"regrouped", UptrainedName(*report.quality), "from scratch"});
+  }
   TextTable table(std::move(header));
   for (const GroupsResult& result : report.results) {
     std::vector<std::string> cells = {
@@ -99,6 +158,12 @@ void PrintGroups(const GroupsReport& report, std::ostream& out) {
         cells.push_back(absl::StrFormat("%.2f", value));
       }
       cells.push_back(absl::StrFormat("%.1f", result.load.tokens_per_second));
+    }
+    if (report.quality.has_value()) {
+      const GroupQuality& quality = QualityOf(*report.quality, result);
+      for (const auto& answers : {quality.regrouped, quality.uptrained, quality.scratch}) {
+        cells.push_back(Percent(answers));
+      }
     }
     table.AddRow(std::move(cells));
   }
@@ -147,6 +212,12 @@ Json GroupsJson(const GroupsReport& report) {
                                 {"ttft_seconds_max", result.load.first_token.max},
                                 {"generated_tokens_per_second", result.load.tokens_per_second}};
     }
+    if (report.quality.has_value()) {
+      const GroupQuality& quality = QualityOf(*report.quality, result);
+      results.back()["quality"] = {{"regrouped", AnswersJson(quality.regrouped)},
+                                   {"uptrained", AnswersJson(quality.uptrained)},
+                                   {"scratch", AnswersJson(quality.scratch)}};
+    }
   }
   const PredictionError error = ErrorOf(report);
   return {{"model", report.model},
@@ -192,7 +263,11 @@ std::vector<Chart> GroupsCharts(const GroupsReport& report) {
                                 .places = places,
                                 .lines = {std::move(bytes)}},
                                std::move(time)};
-  if (report.load.users > 0) charts.push_back(LoadChart(report, std::move(places)));
+  if (report.load.users > 0) charts.push_back(LoadChart(report, places));
+  if (report.quality.has_value()) {
+    auto chart = QualityChart(report, std::move(places));
+    if (chart.has_value()) charts.push_back(*std::move(chart));
+  }
   return charts;
 }
 

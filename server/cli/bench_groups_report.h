@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
 
+#include "server/cli/bench_group_quality.h"
 #include "server/cli/bench_report.h"
 #include "server/cli/plan_report.h"
 #include "server/cli/svg_chart.h"
@@ -35,7 +37,8 @@ struct GroupsReport {
   int32_t block_tokens = 0;
   int32_t repeat = 0;
   std::vector<int32_t> contexts;
-  LoadOptions load;  // without users: none was measured
+  LoadOptions load;                     // without users: none was measured
+  std::optional<QualityTable> quality;  // of a set of models that was trained for it
   MachineSpeed machine;
   std::vector<GroupsResult> results;  // from many groups to few
 };
@@ -50,7 +53,7 @@ PredictionError ErrorOf(const GroupsReport& report);
 
 void PrintGroups(const GroupsReport& report, std::ostream& out);
 nlohmann::ordered_json GroupsJson(const GroupsReport& report);
-// Memory and time over the number of groups.
+// Memory, time and quality over the number of groups.
 std::vector<Chart> GroupsCharts(const GroupsReport& report);
 
 }  // namespace quire::cli

@@ -74,12 +74,12 @@ double MeasureReads(int32_t threads) {
 
 }  // namespace
 
-MachineSpeed MeasureMachine(int32_t threads, kernels::DType dtype) {
+MachineSpeed MeasureMachine(int32_t threads, kernels::DType dtype, kernels::WeightFormat weights) {
   MachineSpeed speed;
   double load = 0;
   if (getloadavg(&load, 1) == 1) speed.load_average = load;
   speed.read_bytes_per_second = MeasureReads(threads);
-  const FlopsLoop loop = FastestFlopsLoop(dtype);
+  const FlopsLoop loop = FastestFlopsLoop(dtype, weights);
   std::atomic<float> sink{0};
   const double seconds =
       BestRound(threads, [&](int32_t, int) { sink.store(loop.run(kFlopsIterations)); });

@@ -16,7 +16,9 @@ struct MachineSpeed {
 };
 
 // Measures both on `threads` threads for about a second; takes the best of several rounds, since
-// other work on the machine only ever slows one down. `dtype`: what the model computes in.
-MachineSpeed MeasureMachine(int32_t threads, kernels::DType dtype);
+// other work on the machine only ever slows one down. `dtype`: what the model computes in, unless
+// its `weights` are integers.
+MachineSpeed MeasureMachine(int32_t threads, kernels::DType dtype,
+                            kernels::WeightFormat weights = kernels::WeightFormat::kDense);
 
 }  // namespace quire::cli

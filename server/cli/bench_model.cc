@@ -39,7 +39,9 @@ absl::StatusOr<std::unique_ptr<BenchModel>> BenchModel::Create(const BenchModelO
   std::unique_ptr<BenchModel> model(new BenchModel());
   model->config_ = config;
   QUIRE_RETURN_IF_ERROR(FromDevice(
-      kernels::CreateDevice({.kind = options.device, .threads = options.threads}, &model->device_),
+      kernels::CreateDevice(
+          {.kind = options.device, .threads = options.threads, .cpu_tier = options.cpu_tier},
+          &model->device_),
       "creating the device"));
   model->compute_ =
       options.compute.value_or(model->device_->DefaultCompute(config.checkpoint_dtype));
@@ -94,8 +96,8 @@ absl::Status BenchModel::MakeRunner(const BenchModelOptions& options, const Benc
                                     const LoadProgress& progress) {
   QUIRE_ASSIGN_OR_RETURN(const std::unique_ptr<WeightSource> source,
                          OpenWeights(options, compute_));
-  QUIRE_ASSIGN_OR_RETURN(ModelWeights weights,
-                         LoadWeights(config_, source.get(), device_.get(), compute_, progress));
+  QUIRE_ASSIGN_OR_RETURN(ModelWeights weights, LoadWeights(config_, source.get(), device_.get(),
+                                                           compute_, progress, options.weights));
   step_weight_bytes_ = weights.DeviceBytes();
   if (weights.untied_head) step_weight_bytes_ -= static_cast<int64_t>(weights.embedding->bytes());
   TransformerRunnerOptions runner_options;

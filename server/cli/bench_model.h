@@ -24,7 +24,9 @@ struct BenchModelOptions {
   std::string shape;           // or a known shape with random weights
   std::string device = "cpu";  // auto, cpu, cuda
   int32_t threads = 0;
+  std::string cpu_tier = "auto";
   std::optional<kernels::DType> compute;  // default: f32 for f32 checkpoints, else bf16
+  kernels::WeightFormat weights = kernels::WeightFormat::kDense;
   int32_t block_tokens = 16;
   int64_t kv_limit_bytes = 0;  // most memory for the KV blocks
 };

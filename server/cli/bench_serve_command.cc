@@ -84,7 +84,7 @@ class ServeBenchmark {
 
 absl::StatusOr<int> ServeBenchmark::Run() {
   // A stream over HTTP/1.1 is a connection, and the usual limit is 1,024 files. Few may do.
-  server::RaiseFileLimit().IgnoreError();
+  server::RaiseFileLimit(0).IgnoreError();
   const InterruptCanceller interrupt([this] { OnInterrupt(); });
   const ClientOptions client_options = MakeClientOptions(options_, plan_);
   QUIRE_ASSIGN_OR_RETURN(client_, options_.api == "openai" ? MakeOpenAiClient(client_options)

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "core/base/status_macros.h"
 #include "kernels/api/device_factory.h"
+#include "kernels/api/dtype_names.h"
 #include "server/cli/bench_measure.h"
 #include "server/cli/bench_model.h"
 #include "server/cli/bench_report.h"
@@ -20,6 +21,7 @@ namespace {
 struct Options {
   BenchModelOptions model;
   std::string dtype;
+  std::string weights = "dense";
   std::vector<int32_t> batches = {1, 4, 16};
   std::vector<int32_t> contexts = {512, 2048};
   std::vector<int32_t> prompts = {512};
@@ -59,12 +61,15 @@ absl::StatusOr<BenchReport> Measure(const Options& options) {
   report.weights = random ? "random" : options.model.model_dir;
   report.device = model->device_description();
   report.compute_dtype = kernels::DTypeName(model->compute());
+  if (options.model.weights != kernels::WeightFormat::kDense) {
+    report.compute_dtype += absl::StrCat(", weights in ", options.weights);
+  }
   report.threads = options.model.threads;
   report.block_tokens = model->layout().block_tokens;
   report.block_bytes = static_cast<int64_t>(model->layout().BlockBytes());
   report.weight_bytes = model->weight_bytes();
   report.repeat = options.repeat;
-  report.machine = MeasureMachine(options.model.threads, model->compute());
+  report.machine = MeasureMachine(options.model.threads, model->compute(), options.model.weights);
   for (int32_t prompt : options.prompts) {
     QUIRE_ASSIGN_OR_RETURN(BenchResult result,
                            MeasurePrefill(model.get(), prompt, options.chunk, options.repeat));
@@ -95,6 +100,7 @@ absl::Status RunBench(Options options) {
   }
   if (options.dtype == "f32") options.model.compute = kernels::DType::kF32;
   if (options.dtype == "bf16") options.model.compute = kernels::DType::kBF16;
+  options.model.weights = kernels::WeightFormatOf(options.weights).value();
   QUIRE_ASSIGN_OR_RETURN(const BenchReport report, Measure(options));
   PrintReport(report, std::cout);
   return WriteJsonFile(ReportJson(report), options.json_file);
@@ -153,8 +159,15 @@ Command AddBenchStepCommand(CLI::App* root) {
                      "Known shape with random weights: " + absl::StrJoin(NamedModelShapes(), ", "));
   app->add_option("--dtype", options->dtype, "Compute in this (default: as the checkpoint)")
       ->check(CLI::IsMember({"f32", "bf16"}));
+  app->add_option("--weights", options->weights, "Keep the weights in this, as quire-server does")
+      ->check(CLI::IsMember({"dense", "int8", "int4"}))
+      ->capture_default_str();
   app->add_option("--threads", options->model.threads, "CPU threads (default: all cores)")
       ->check(CLI::Range(1, 1024));
+  app->add_option("--cpu-tier", options->model.cpu_tier,
+                  "Instruction set on the CPU; auto: the fastest that it has")
+      ->check(CLI::IsMember({"auto", "portable", "avx2", "avx512_bf16"}))
+      ->capture_default_str();
   app->add_option("--block-tokens", options->model.block_tokens, "Tokens a KV block")
       ->check(CLI::Range(1, 512))
       ->capture_default_str();

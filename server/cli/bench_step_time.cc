@@ -53,7 +53,8 @@ DecodeStepPredictor::DecodeStepPredictor(ModelConfig model, const BenchModelOpti
                                          int32_t longest_context)
     : model_(std::move(model)), options_(options), longest_context_(longest_context) {
   if (options_.threads == 0) options_.threads = kernels::UsableCores();
-  const int64_t bytes = WeightBytes(model_, options_.compute.value_or(model_.DefaultComputeType()));
+  const int64_t bytes =
+      WeightBytes(model_, options_.compute.value_or(model_.DefaultComputeType()), options_.weights);
   const int64_t least = (kLeastWeightBytes * model_.num_layers + bytes - 1) / bytes;
   layers_ = static_cast<int32_t>(std::clamp<int64_t>(least, 1, model_.num_layers));
 }

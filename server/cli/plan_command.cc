@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "core/base/status_macros.h"
+#include "kernels/api/dtype_names.h"
 #include "server/cli/bench_step_time.h"
 #include "server/cli/commands.h"
 #include "server/cli/kv_report.h"
@@ -23,6 +24,7 @@ struct PlanOptions {
   int64_t kv_memory = int64_t{4} << 30;
   int64_t total_memory = 0;
   std::vector<std::string> groups = {"all"};
+  std::string weights = "dense";
   std::vector<std::string> kv_dtypes = {"auto"};
   std::vector<int32_t> block_tokens = {16};
   std::vector<int32_t> contexts;
@@ -80,6 +82,7 @@ absl::Status PredictSteps(const PlanOptions& options, Plan* plan) {
     if (layout.dtype != compute) continue;
     BenchModelOptions model;
     model.threads = options.threads;
+    model.weights = plan->question.weights;
     model.block_tokens = layout.block_tokens;
     auto it = predictors.find(layout.block_tokens);
     if (it == predictors.end()) {
@@ -111,6 +114,7 @@ absl::StatusOr<Plan> MakePlan(const PlanOptions& options) {
   for (const std::string& name : options.kv_dtypes) {
     question.kv_dtypes.push_back(ChooseKvDType(name, config));
   }
+  question.weights = kernels::WeightFormatOf(options.weights).value();
   question.block_tokens = options.block_tokens;
   question.max_context_tokens = options.max_context;
   question.context_tokens = options.contexts;
@@ -153,6 +157,9 @@ Command AddPlanCommand(CLI::App* root) {
                   "Numbers of KV groups to compare with the model's own: 8,4,1, 'all' or 'own'")
       ->delimiter(',')
       ->allow_extra_args(false)
+      ->capture_default_str();
+  app->add_option("--weights", options->weights, "How weights are kept, as for quire-server")
+      ->check(CLI::IsMember({"dense", "int8", "int4"}))
       ->capture_default_str();
   std::vector<std::string> dtypes = KvDTypeNames();
   dtypes.emplace_back("auto");

@@ -28,6 +28,13 @@ MetricSnapshot EngineCollector::TakeSnapshot() const {
   snapshot.rejected_invalid = counters_->rejected_invalid;
   snapshot.rejected_streams = counters_->rejected_streams;
   snapshot.slow_readers = counters_->slow_readers;
+  snapshot.self_probes_answered = counters_->self_probes_answered;
+  snapshot.self_probes_failed = counters_->self_probes_failed;
+  snapshot.live = counters_->live;
+  snapshot.engine_stalled_seconds = counters_->engine_stalled_seconds;
+  snapshot.stalled_readers = counters_->stalled_readers;
+  snapshot.refused_connections = counters_->refused_connections;
+  snapshot.accept_failures = counters_->accept_failures;
   snapshot.open_streams = static_cast<int64_t>(streams_->size());
   if (snapshot.engine.last_step != TimePoint{}) {
     const auto unix_now = std::chrono::system_clock::now().time_since_epoch();

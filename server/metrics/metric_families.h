@@ -29,6 +29,13 @@ struct MetricSnapshot {
   uint64_t rejected_invalid = 0;
   uint64_t rejected_streams = 0;
   uint64_t slow_readers = 0;
+  uint64_t self_probes_answered = 0;
+  uint64_t self_probes_failed = 0;
+  bool live = true;
+  double engine_stalled_seconds = 0;
+  uint64_t stalled_readers = 0;
+  uint64_t refused_connections = 0;
+  uint64_t accept_failures = 0;
   int64_t open_streams = 0;
   double last_step_unix_seconds = 0;  // 0: no step yet
 };

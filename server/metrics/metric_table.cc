@@ -31,6 +31,9 @@ const MetricSeries kTable[] = {
      [](S s) { return double(s.engine.running); }},
     {"quire_requests_waiting", kGauge, "Requests accepted and not running, preempted ones too.",
      nullptr, nullptr, [](S s) { return double(s.engine.waiting); }},
+    {"quire_requests_paused", kGauge,
+     "Of both, those of which no more is computed until their clients read.", nullptr, nullptr,
+     [](S s) { return double(s.engine.paused); }},
     {"quire_queued_tokens", kGauge, "Prompt tokens of waiting requests.", nullptr, nullptr,
      [](S s) { return double(s.engine.waiting_tokens); }},
     {"quire_requests_accepted_total", kCounter, "Requests that the engine has accepted.", nullptr,
@@ -68,8 +71,17 @@ const MetricSeries kTable[] = {
     {"quire_streams_open", kGauge, "Generate calls whose status is not out yet.", nullptr, nullptr,
      [](S s) { return double(s.open_streams); }},
     {"quire_slow_readers_total", kCounter,
-     "Requests cancelled because their client read too slowly.", nullptr, nullptr,
-     [](S s) { return double(s.slow_readers); }},
+     "Calls ended because their client read too slowly. buffer: more waited than "
+     "--max-stream-buffer; stalled: a message was on its way for --write-stall-timeout.",
+     "reason", "buffer", [](S s) { return double(s.slow_readers); }},
+    {"quire_slow_readers_total", kCounter, "", "reason", "stalled",
+     [](S s) { return double(s.stalled_readers); }},
+    {"quire_refused_connections_total", kCounter,
+     "Connections closed at once because there were --max-connections.", nullptr, nullptr,
+     [](S s) { return double(s.refused_connections); }},
+    {"quire_accept_failures_total", kCounter,
+     "Times that there was no file descriptor or memory for a connection that waits.", nullptr,
+     nullptr, [](S s) { return double(s.accept_failures); }},
 
     {"quire_prompt_tokens_total", kCounter, "Prompt tokens computed.", nullptr, nullptr,
      [](S s) { return double(s.engine.prompt_tokens); }},
@@ -110,6 +122,17 @@ const MetricSeries kTable[] = {
     {"quire_engine_last_step_timestamp_seconds", kGauge,
      "When the last step completed, in Unix time; 0 before the first.", nullptr, nullptr,
      [](S s) { return s.last_step_unix_seconds; }},
+    {"quire_engine_stalled_seconds", kGauge,
+     "How long there has been work and no step has completed. Not of time in which the whole "
+     "process stood still.",
+     nullptr, nullptr, [](S s) { return s.engine_stalled_seconds; }},
+    {"quire_live", kGauge, "1 while the health of liveness is SERVING, else 0.", nullptr, nullptr,
+     [](S s) { return double(s.live); }},
+    {"quire_self_probes_total", kCounter,
+     "Connections of the server to itself. Some that failed: clients may not get through either.",
+     "result", "answered", [](S s) { return double(s.self_probes_answered); }},
+    {"quire_self_probes_total", kCounter, "", "result", "failed",
+     [](S s) { return double(s.self_probes_failed); }},
 };
 
 using K = const KvClassSnapshot&;

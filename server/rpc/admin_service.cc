@@ -18,7 +18,12 @@ namespace quire::server {
 
 grpc::ServerUnaryReactor* AdminService::Refused(grpc::CallbackServerContext* context) const {
   const absl::Status status = CheckAdminCall(*services_.tenants, *context);
-  return status.ok() ? nullptr : Answer(context, status);
+  if (status.ok()) return nullptr;
+  services_.log->Unauthenticated({.admin = true,
+                                  .peer = context->peer(),
+                                  .trace_id = FindTraceId(*context),
+                                  .status = status});
+  return Answer(context, status);
 }
 
 grpc::ServerUnaryReactor* AdminService::GetLoad(grpc::CallbackServerContext* context,

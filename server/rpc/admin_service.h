@@ -4,6 +4,7 @@
 #include "core/engine/model_engine.h"
 #include "quire/v1/admin.grpc.pb.h"
 #include "server/auth/tenant_directory.h"
+#include "server/log/request_log.h"
 #include "server/server_signals.h"
 
 namespace quire::server {
@@ -14,6 +15,7 @@ struct AdminServices {
   const ModelEngine* model = nullptr;
   const TenantDirectory* tenants = nullptr;
   ServerSignals* signals = nullptr;
+  const RequestLog* log = nullptr;
 };
 
 // The RPCs of quire.v1.AdminService, for those whom the tenant directory lets in. Each answers at

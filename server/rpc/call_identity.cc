@@ -9,6 +9,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "server/log/trace_context.h"
 
 namespace quire::server {
 namespace {
@@ -58,6 +59,12 @@ absl::Status CheckAdminCall(const TenantDirectory& tenants,
   return WithCredentials(context, [&](const CallCredentials& call, absl::Time now) {
     return tenants.CheckAdmin(call, now);
   });
+}
+
+std::string FindTraceId(const grpc::CallbackServerContext& context) {
+  const std::vector<absl::string_view> headers = MetadataValues(context, "traceparent");
+  if (headers.size() != 1) return "";
+  return std::string(TraceIdOf({headers[0].data(), headers[0].size()}).value_or(""));
 }
 
 }  // namespace quire::server

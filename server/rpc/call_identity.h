@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/auth/tenant_directory.h"
@@ -20,5 +22,8 @@ absl::StatusOr<Caller> FindCaller(const TenantDirectory& tenants,
 // Whether it may use the admin service; else Unauthenticated.
 absl::Status CheckAdminCall(const TenantDirectory& tenants,
                             const grpc::CallbackServerContext& context);
+
+// The trace id that it came with; empty without a well formed one.
+std::string FindTraceId(const grpc::CallbackServerContext& context);
 
 }  // namespace quire::server

@@ -1,23 +1,46 @@
 #include "server/rpc/inference_service.h"
 
+#include <memory>
 #include <utility>
 
-#include "server/rpc/call_identity.h"
+#include "core/base/status_macros.h"
+#include "server/rpc/answer_reactor.h"
 #include "server/rpc/response_codec.h"
 #include "server/rpc/status_codec.h"
 
 namespace quire::server {
 
+namespace {
+
+class GenerateEncoder final : public AnswerEncoder<v1::GenerateResponse> {
+  size_t Encode(const OutputChunk& chunk, const LiveCall& call, Messages* messages) override {
+    v1::GenerateResponse& message = messages->front();
+    EncodeChunk(chunk, call.age(), &message);
+    if (!std::exchange(named_, true)) message.set_request_id(call.name());
+    return 1;
+  }
+
+  bool named_ = false;
+};
+
+}  // namespace
+
 grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
-  return GenerateReactor::Start(services_, context, *request);
+  const TimePoint arrival = services_.clock->Now();
+  const absl::StatusOr<GenerateCall> call = [&]() -> absl::StatusOr<GenerateCall> {
+    QUIRE_ASSIGN_OR_RETURN(const Caller caller, AdmitCall(services_, *context));
+    return DecodeCall(services_, caller, *context, arrival, *request);
+  }();
+  OutputShape shape;
+  if (call.ok()) shape = {.answers = call->answers, .message_interval = call->message_interval};
+  return AnswerReactor<v1::GenerateResponse>::Start(services_, context, arrival, call, shape,
+                                                    std::make_unique<GenerateEncoder>());
 }
 
 grpc::ServerUnaryReactor* InferenceService::Refused(grpc::CallbackServerContext* context) const {
-  const absl::StatusOr<Caller> caller = FindCaller(*services_.tenants, *context);
-  if (caller.ok()) return nullptr;
-  ++services_.counters->rejected_unauthenticated;
-  return Answer(context, caller.status());
+  const absl::StatusOr<Caller> caller = AdmitCall(services_, *context);
+  return caller.ok() ? nullptr : Answer(context, caller.status());
 }
 
 grpc::ServerUnaryReactor* InferenceService::Tokenize(grpc::CallbackServerContext* context,

@@ -1,15 +1,16 @@
 #pragma once
 
 #include "quire/v1/inference.grpc.pb.h"
-#include "server/rpc/generate_reactor.h"
+#include "server/rpc/live_call.h"
 
 namespace quire::server {
 
 // The RPCs of quire.v1.InferenceService. Handlers run on gRPC's callback threads and never wait:
-// Generate hands over to a GenerateReactor, the others answer at once. Stateless; any thread.
+// Generate hands over to an AnswerReactor, the others answer at once. Stateless; any thread.
 class InferenceService final : public v1::InferenceService::CallbackService {
  public:
-  explicit InferenceService(const GenerateServices& services) : services_(services) {}
+  explicit InferenceService(const CallServices& services)
+      : services_(services.For(v1::InferenceService::service_full_name())) {}
 
   grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(
       grpc::CallbackServerContext* context, const v1::GenerateRequest* request) override;
@@ -27,10 +28,10 @@ class InferenceService final : public v1::InferenceService::CallbackService {
                                      v1::GetModelResponse* response) override;
 
  private:
-  // Ends the call of who may not make it; else null. Generate sees to that itself.
+  // Ends the call of who may not make it; else null. Not for Generate.
   grpc::ServerUnaryReactor* Refused(grpc::CallbackServerContext* context) const;
 
-  const GenerateServices services_;
+  const CallServices services_;
 };
 
 }  // namespace quire::server

@@ -52,6 +52,7 @@ absl::StatusOr<GenerateCall> RequestCodec::DecodeGenerate(const v1::GenerateRequ
   QUIRE_RETURN_IF_ERROR(CheckModel(message.model()));
   QUIRE_RETURN_IF_ERROR(CheckRequestId(message));
   GenerateCall call;
+  call.name = message.request_id();
   if (message.has_n()) {
     QUIRE_ASSIGN_OR_RETURN(call.answers, DecodeCount("n", message.n(), 1, limits_.max_answers));
   }

@@ -13,6 +13,7 @@
 #include "core/text/tokenizer.h"
 #include "quire/v1/inference.pb.h"
 #include "server/auth/tenant_directory.h"
+#include "server/log/request_log.h"
 #include "server/request_limits.h"
 #include "server/rpc/chat_codec.h"
 #include "server/rpc/sampling_codec.h"
@@ -21,10 +22,12 @@ namespace quire::server {
 
 // A Generate call as it was understood.
 struct GenerateCall {
-  Request request;  // of its first answer, without an id
+  std::string name;  // the caller's; may be empty
+  Request request;   // of its first answer, without an id
   int32_t answers = 1;
   int32_t message_interval = 1;
   bool echo = false;
+  CallOrigin origin = {};
 
   // One request an answer, with these ids.
   std::vector<Request> MakeRequests(std::span<const RequestId> ids) const;
@@ -52,6 +55,7 @@ class RequestCodec {
 
   const ChatFormat& chat() const { return chat_; }
 
+  absl::Status CheckRequestId(const v1::GenerateRequest& message) const;
   // OK for the loaded model's name and for none.
   absl::Status CheckModel(const std::string& name) const;
 
@@ -64,7 +68,6 @@ class RequestCodec {
   absl::StatusOr<int32_t> DecodeMaxTokens(const v1::GenerateRequest& message, const Caller& caller,
                                           size_t prompt_tokens) const;
   absl::Status CheckCacheSalt(const v1::GenerateRequest& message) const;
-  absl::Status CheckRequestId(const v1::GenerateRequest& message) const;
   TimePoint ChooseDeadline(TimePoint arrival, TimePoint client_deadline) const;
 
   const ModelConfig* const model_;

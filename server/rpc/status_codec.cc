@@ -91,6 +91,12 @@ std::optional<std::string> RetryPushback(const absl::Status& status) {
   return absl::StrCat(std::chrono::ceil<std::chrono::milliseconds>(*refusal->retry_after).count());
 }
 
+void AddRetryPushback(const absl::Status& status, grpc::CallbackServerContext* context) {
+  if (const auto pushback = RetryPushback(status); pushback.has_value()) {
+    context->AddTrailingMetadata("grpc-retry-pushback-ms", *pushback);
+  }
+}
+
 grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context, const absl::Status& status) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
   reactor->Finish(ToGrpcStatus(status));

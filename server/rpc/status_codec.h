@@ -21,10 +21,11 @@ namespace quire::server {
 // RetryInfo.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
-// Trailing metadata that has gRPC's own retries wait, in milliseconds; nullopt unless the status is
-// a refusal that says when to come back.
-inline constexpr char kRetryPushbackKey[] = "grpc-retry-pushback-ms";
+// What has gRPC's own retries wait, in milliseconds; nullopt unless the status is a refusal that
+// says when to come back.
 std::optional<std::string> RetryPushback(const absl::Status& status);
+// Adds that to the trailing metadata. Before the status goes out.
+void AddRetryPushback(const absl::Status& status, grpc::CallbackServerContext* context);
 
 // Ends a call that is answered at once.
 grpc::ServerUnaryReactor* Answer(grpc::CallbackServerContext* context,

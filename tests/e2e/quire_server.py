@@ -4,7 +4,9 @@ The environment says what to test: QUIRE_SERVER (the binary), QUIRE_MODEL (a mod
 QUIRE_STUBS (where the Python stubs are).
 """
 
+import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -63,21 +65,25 @@ def quire(*arguments):
 class QuireServer:
     """A running server. As a context manager it is ended with SIGTERM and must exit with 0."""
 
-    def __init__(self, *flags):
-        self.process = subprocess.Popen(command(*flags), stderr=subprocess.PIPE, text=True)
+    def __init__(self, *flags, open_files=None):
+        limit = open_files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE,
+                                                           (open_files, open_files)))
+        self.process = subprocess.Popen(command(*flags), stderr=subprocess.PIPE, text=True,
+                                        preexec_fn=limit)
         self.log = []
         self._logged = threading.Condition()
         self.address = self.metrics_address = self.admin_address = self.health_address = None
         for line in self.process.stderr:
             self.log.append(line)
-            if "metrics on " in line:
-                self.metrics_address = line.split()[-1]
-            if "admin on " in line or "admin with TLS on " in line:
-                self.admin_address = line.split()[-1]
-            if "health on " in line:
-                self.health_address = line.split()[-1]
-            if "listening on " in line or "listening with TLS on " in line:
-                self.address = line.split()[-1]
+            message = json.loads(line)["msg"] if line.startswith("{") else line
+            if "metrics on " in message:
+                self.metrics_address = message.split()[-1]
+            if "admin on " in message or "admin with TLS on " in message:
+                self.admin_address = message.split()[-1]
+            if "health on " in message:
+                self.health_address = message.split()[-1]
+            if "listening on " in message or "listening with TLS on " in message:
+                self.address = message.split()[-1]
                 break
         if self.address is None:
             raise AssertionError(f"the server did not start: {''.join(self.log)}")
@@ -99,6 +105,11 @@ class QuireServer:
         with self._logged:
             assert self._logged.wait_for(found, TIMEOUT), f"never logged: {''.join(self.log)}"
             return found()
+
+    def log_when(self, holds):
+        """Waits until `holds` is true of the lines of the log."""
+        with self._logged:
+            assert self._logged.wait_for(lambda: holds(self.log), TIMEOUT), "".join(self.log)
 
     def __enter__(self):
         return self

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import unittest
 
-from quire_server import TIMEOUT, QuireServer
+from quire_server import MODEL, TIMEOUT, QuireServer
 
 BENCH = os.environ["QUIRE_BENCH"]
 LATENCIES = ["ttft_seconds", "inter_token_seconds", "per_token_seconds", "end_to_end_seconds"]
@@ -81,6 +81,24 @@ class SchedulerTest(unittest.TestCase):
         done = subprocess.run([BENCH, "step"], capture_output=True, text=True, timeout=TIMEOUT)
         self.assertEqual(done.returncode, 1)
         self.assertIn("--model", done.stderr)
+
+
+class StepTest(unittest.TestCase):
+    def run_step(self, *flags):
+        line = [BENCH, "step", "--model", MODEL, "--threads", "1", "--prompt", "8", "--chunk", "8",
+                "--batch", "1", "--context", "8", "--repeat", "1", *flags]
+        return subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT)
+
+    def test_measures_the_tier_that_is_asked_for(self):
+        done = self.run_step("--cpu-tier", "portable")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("device   cpu, portable, 1 thread\n", done.stdout)
+
+    def test_names_a_tier_that_there_is_not(self):
+        done = self.run_step("--cpu-tier", "sse9")
+        self.assertEqual(done.returncode, 2)
+        for part in ("--cpu-tier", "sse9", "portable"):
+            self.assertIn(part, done.stderr)
 
 
 class QuireTest(BenchCase):

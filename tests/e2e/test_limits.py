@@ -1,9 +1,11 @@
-"""Deadlines, full queues and slow readers."""
+"""Deadlines, full queues, slow readers, and what fits a bound to the byte."""
 
 import unittest
 
 import grpc
 
+from http2_client import (GENERATE, MAX_CONCURRENT_STREAMS, Connection, call_headers, header_bytes,
+                          message)
 from quire_server import NARROW, Answer, QuireServer, pb, unused_blocks
 
 
@@ -60,14 +62,14 @@ class QueueTest(unittest.TestCase):
 
 class SlowReaderTest(unittest.TestCase):
     def test_a_slow_reader_is_cut_off_with_an_intact_beginning(self):
-        with QuireServer("--max-stream-buffer", "1K") as server:
+        with QuireServer("--max-stream-buffer", "1K", "--max-unread-tokens", "0") as server:
             channel, stub = server.connect(NARROW)
             answer = Answer(server.generate(stub=stub, max_tokens=1900, ignore_eos=True,
                                             logprobs=True, seed=1))
             answer.read(at_most=1)
             metrics = server.metrics_when(
                 lambda m: m.value("quire_requests_finished_total", reason="cancelled") == 1)
-            self.assertEqual(metrics.value("quire_slow_readers_total"), 1)
+            self.assertEqual(metrics.value("quire_slow_readers_total", reason="buffer"), 1)
             self.assertEqual(unused_blocks(metrics), metrics.value("quire_kv_capacity_blocks"))
             answer.read()
             self.assertEqual(answer.code, grpc.StatusCode.RESOURCE_EXHAUSTED)
@@ -80,6 +82,49 @@ class SlowReaderTest(unittest.TestCase):
             self.assertEqual(len(whole.ids), 1900)
             self.assertEqual(answer.ids, whole.ids[:len(answer.ids)])
             self.assertLess(len(answer.ids), len(whole.ids))
+
+
+class SizeTest(unittest.TestCase):
+    """At each bound, and one beyond."""
+
+    def test_the_length_of_a_message(self):
+        with QuireServer("--max-message-bytes", "1K") as server:
+            for size, code in [(1024, grpc.StatusCode.OK), (1025, grpc.StatusCode.RESOURCE_EXHAUSTED)]:
+                request = pb.GenerateRequest(text="a" * 1000, max_tokens=1)
+                request.text += "a" * (size - request.ByteSize())
+                self.assertEqual(request.ByteSize(), size)
+                answer = Answer(server.stub.Generate(request)).read()
+                self.assertEqual(answer.code, code, answer.call.details())
+
+    def test_the_length_of_metadata(self):
+        body = message(pb.GenerateRequest(text="a", max_tokens=1).SerializeToString())
+        with QuireServer("--max-metadata-bytes", "8K") as server:
+            for size, code in [(8192, grpc.StatusCode.OK), (8193, grpc.StatusCode.RESOURCE_EXHAUSTED)]:
+                room = size - header_bytes(call_headers(GENERATE, ("x", "")))
+                headers = call_headers(GENERATE, ("x", "a" * room))
+                self.assertEqual(header_bytes(headers), size)
+                with Connection(server.address).start() as connection:
+                    status = connection.trailers(connection.call(body, headers))
+                self.assertEqual(status["grpc-status"], str(code.value[0]), status)
+
+    def test_the_calls_on_a_connection(self):
+        with QuireServer("--max-connection-streams", "3") as server:
+            # A client that keeps to what it was told waits with the fourth.
+            calls = [server.generate(max_tokens=100, ignore_eos=True) for _ in range(4)]
+            for call in calls:
+                self.assertEqual(Answer(call).read().code, grpc.StatusCode.OK)
+            # One that does not loses its connection.
+            body = message(pb.GenerateRequest(text="a", max_tokens=1900,
+                                              ignore_eos=True).SerializeToString())
+            connection = Connection(server.address, window=1).start()
+            self.assertEqual(connection.server_settings[MAX_CONCURRENT_STREAMS], 3)
+            for _ in range(3):
+                connection.call(body)
+            server.metrics_when(lambda m: m.value("quire_streams_open") == 3)
+            connection.call(body)
+            connection.read_to_end()
+            metrics = server.metrics_at_rest()
+            self.assertEqual(unused_blocks(metrics), metrics.value("quire_kv_capacity_blocks"))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import unittest
 
 import grpc
 
-from quire_server import (SERVICE, TIMEOUT, QuireServer, command, reflection_pb2,
+from quire_server import (SERVICE, TIMEOUT, Answer, QuireServer, command, reflection_pb2,
                           reflection_pb2_grpc, run_to_end)
 
 
@@ -51,8 +51,9 @@ class StartupTest(unittest.TestCase):
             self.assert_refuses(["--listen", server.address], "--listen", server.address)
 
     def test_bad_flags_are_named(self):
-        for flag, value in [("--threads", "-1"), ("--device", "tpu"), ("--kv-memory", "big"),
-                            ("--listen", "somewhere"), ("--no-such-flag", "1")]:
+        for flag, value in [("--threads", "-1"), ("--device", "tpu"), ("--cpu-tier", "sse9"),
+                            ("--kv-memory", "big"), ("--listen", "somewhere"),
+                            ("--no-such-flag", "1")]:
             self.assert_refuses([flag], flag, value)
 
     def test_listening_beyond_loopback_needs_a_flag(self):
@@ -73,6 +74,12 @@ class StartupTest(unittest.TestCase):
                             "--device", "cuda")
         with QuireServer("--device", "auto") as server:
             self.assertIn("no GPU is used: ", "".join(server.log))
+
+    def test_the_tier_that_is_asked_for_serves(self):
+        with QuireServer("--device", "cpu", "--cpu-tier", "portable") as server:
+            server.log_line(lambda line: " on cpu, portable, " in line)
+            answer = Answer(server.generate(max_tokens=3, ignore_eos=True)).read()
+            self.assertEqual(len(answer.ids), 3)
 
     def test_too_few_file_descriptors_are_refused(self):
         done = subprocess.run(

@@ -3,7 +3,9 @@
 
 #include "core/base/check.h"
 #include "core/text/tokenizer.h"
+#include "server/rpc/open_inference_codec.h"
 #include "server/rpc/request_codec.h"
+#include "server/rpc/vllm_codec.h"
 
 // The first byte says which message the rest is.
 
@@ -32,18 +34,29 @@ void CheckRequest(const Request& request, const ModelConfig& model) {
   QUIRE_CHECK(request.prompt.size() + static_cast<size_t>(request.sampling.max_tokens) <= 2048);
 }
 
+void DecodeGenerate(const Fixture& fixture, const v1::GenerateRequest& message) {
+  const auto call = fixture.codec->DecodeGenerate(message, Caller(), TimePoint{}, kNoDeadline);
+  if (call.ok()) CheckRequest(call->request, fixture.model);
+}
+
 void DecodeOne(const Fixture& fixture, uint8_t kind, const uint8_t* data, int size) {
-  if (kind % 3 == 0) {
+  if (kind % 5 == 0) {
     v1::GenerateRequest message;
-    if (!message.ParseFromArray(data, size)) return;
-    const auto call = fixture.codec->DecodeGenerate(message, Caller(), TimePoint{}, kNoDeadline);
-    if (call.ok()) CheckRequest(call->request, fixture.model);
-  } else if (kind % 3 == 1) {
+    if (message.ParseFromArray(data, size)) DecodeGenerate(fixture, message);
+  } else if (kind % 5 == 1) {
     v1::TokenizeRequest message;
     if (message.ParseFromArray(data, size)) (void)fixture.codec->DecodeTokenize(message);
-  } else {
+  } else if (kind % 5 == 2) {
     v1::DetokenizeRequest message;
     if (message.ParseFromArray(data, size)) (void)fixture.codec->DecodeDetokenize(message);
+  } else if (kind % 5 == 3) {
+    inference::ModelInferRequest message;
+    if (!message.ParseFromArray(data, size)) return;
+    if (const auto call = DecodeInfer(message); call.ok()) DecodeGenerate(fixture, call->request);
+  } else {
+    vllm::GenerateRequest message;
+    if (!message.ParseFromArray(data, size)) return;
+    if (const auto request = DecodeVllm(message); request.ok()) DecodeGenerate(fixture, *request);
   }
 }
 

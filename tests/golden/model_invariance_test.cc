@@ -13,6 +13,7 @@ namespace quire::testing {
 namespace {
 
 using kernels::DType;
+using kernels::WeightFormat;
 using Chunk = ModelFixture::Chunk;
 
 constexpr uint32_t kSeed = 20240607;
@@ -32,11 +33,17 @@ void ExpectSame(const Outcome& a, const Outcome& b) {
   EXPECT_TRUE(a.kv == b.kv);
 }
 
-class ModelInvarianceTest : public ::testing::TestWithParam<std::tuple<std::string, DType>> {
+struct Arithmetic {
+  DType compute;
+  WeightFormat weights;
+};
+
+class ModelInvarianceTest : public ::testing::TestWithParam<std::tuple<std::string, Arithmetic>> {
  protected:
   ModelFixture::Options Options() const {
     return {.model_dir = GoldenModelDir(std::get<0>(GetParam())),
-            .compute = std::get<1>(GetParam())};
+            .compute = std::get<1>(GetParam()).compute,
+            .weights = std::get<1>(GetParam()).weights};
   }
   static std::vector<TokenId> Prompt(uint32_t seed, size_t length, const ModelConfig& config) {
     std::mt19937 random(kSeed + seed);
@@ -64,15 +71,23 @@ class ModelInvarianceTest : public ::testing::TestWithParam<std::tuple<std::stri
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Models, ModelInvarianceTest,
-                         ::testing::Combine(::testing::ValuesIn(GoldenModels()),
-                                            ::testing::Values(DType::kF32, DType::kBF16)),
-                         [](const auto& suite) {
-                           std::string name = std::get<0>(suite.param) + "_" +
-                                              kernels::DTypeName(std::get<1>(suite.param));
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Models, ModelInvarianceTest,
+    ::testing::Combine(::testing::ValuesIn(GoldenModels()),
+                       ::testing::Values(Arithmetic{DType::kF32, WeightFormat::kDense},
+                                         Arithmetic{DType::kBF16, WeightFormat::kDense},
+                                         Arithmetic{DType::kBF16, WeightFormat::kInt8},
+                                         Arithmetic{DType::kBF16, WeightFormat::kInt4})),
+    [](const auto& suite) {
+      const Arithmetic& arithmetic = std::get<1>(suite.param);
+      std::string name = std::get<0>(suite.param);
+      name += std::string("_") + DTypeName(arithmetic.compute);
+      if (arithmetic.weights != WeightFormat::kDense) {
+        name += std::string("_") + WeightFormatName(arithmetic.weights);
+      }
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
 
 TEST_P(ModelInvarianceTest, ChunksOfAPromptGiveWhatTheWholePromptGives) {
   constexpr size_t kLength = 75;

@@ -59,7 +59,9 @@ TEST_P(DeviceTest, RefusesWeightsThatMakeNoMatrix) {
   const HostMatrix huge{data.data(), DType::kF32, int64_t{1} << 40, 8};
   std::unique_ptr<PackedWeights> weights;
   const auto code = [&](std::vector<HostMatrix> parts, DType compute) {
-    return device_->PackLinear(parts.data(), static_cast<int>(parts.size()), compute, &weights)
+    return device_
+        ->PackLinear(parts.data(), static_cast<int>(parts.size()), compute, WeightFormat::kDense,
+                     &weights)
         .code();
   };
   EXPECT_EQ(code({good, narrow}, DType::kF32), Code::kInvalidArgument);
@@ -97,6 +99,12 @@ TEST(MakeCpuDeviceTest, RefusesThreadCountsOutOfRange) {
 TEST(IsaTierTest, ThePortableTierIsAlwaysThere) {
   EXPECT_TRUE(IsaTierSupported(IsaTier::kPortable));
   EXPECT_TRUE(IsaTierSupported(BestIsaTier()));
+}
+
+TEST(IsaTierTest, NoTierBehindTheBestIsSupported) {
+  for (IsaTier tier : kIsaTiers) {
+    EXPECT_TRUE(tier <= BestIsaTier() || !IsaTierSupported(tier)) << IsaTierName(tier);
+  }
 }
 
 }  // namespace

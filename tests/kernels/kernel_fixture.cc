@@ -41,7 +41,7 @@ std::vector<DeviceParam> AllDevices() {
   constexpr int kThreads[] = {1, 2, 3};
 #endif
   std::vector<DeviceParam> devices;
-  for (IsaTier tier : {IsaTier::kPortable, IsaTier::kAvx512Bf16}) {
+  for (IsaTier tier : kIsaTiers) {
     for (int threads : kThreads) devices.push_back({tier, threads});
   }
   return devices;
@@ -88,14 +88,36 @@ MatrixF KernelTest::DownloadAs(const DeviceBuffer& buffer, int64_t rows, int64_t
   return matrix;
 }
 
-std::unique_ptr<PackedWeights> KernelTest::Pack(const MatrixF& matrix, DType stored,
-                                                DType compute) {
+std::unique_ptr<PackedWeights> KernelTest::Pack(const MatrixF& matrix, DType stored, DType compute,
+                                                WeightFormat format) {
   const std::vector<uint8_t> bytes = Encode(matrix, stored);
   const HostMatrix host{bytes.data(), stored, matrix.rows, matrix.cols};
   std::unique_ptr<PackedWeights> packed;
-  const DeviceStatus status = device_->PackLinear(&host, 1, compute, &packed);
+  const DeviceStatus status = device_->PackLinear(&host, 1, compute, format, &packed);
   EXPECT_TRUE(status.ok()) << status.message();
   return packed;
+}
+
+MatrixF KernelTest::RunLinear(const MatrixF& in, const PackedWeights& weights, DType act,
+                              const std::vector<float>* bias, const MatrixF* add) {
+  const auto rows = static_cast<int32_t>(in.rows);
+  const DeviceBuffer rows_buffer = Upload(std::vector<int32_t>{rows});
+  const DeviceBuffer in_buffer = UploadAs(in, act);
+  const DeviceBuffer bias_buffer = Upload(bias != nullptr ? *bias : std::vector<float>());
+  const auto out_size = static_cast<size_t>(rows * weights.rows());
+  DeviceBuffer out =
+      add != nullptr ? UploadAs(*add, DType::kF32) : NewBuffer(out_size * sizeof(float));
+  LinearParams params;
+  params.rows = rows_buffer.as<int32_t>();
+  params.max_rows = rows + 5;
+  params.in = in_buffer.data();
+  params.act = act;
+  params.weights = &weights;
+  params.bias = bias != nullptr ? bias_buffer.as<float>() : nullptr;
+  params.accumulate = add != nullptr;
+  params.out = out.as<float>();
+  ops().Linear(params);
+  return DownloadAs(out, rows, weights.rows(), DType::kF32);
 }
 
 MatrixF RandomMatrix(std::mt19937_64& random, int64_t rows, int64_t cols, float scale,

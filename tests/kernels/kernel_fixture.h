@@ -51,7 +51,12 @@ class KernelTest : public testing::TestWithParam<DeviceParam> {
 
   DeviceBuffer UploadAs(const MatrixF& matrix, DType dtype);
   MatrixF DownloadAs(const DeviceBuffer& buffer, int64_t rows, int64_t cols, DType dtype);
-  std::unique_ptr<PackedWeights> Pack(const MatrixF& matrix, DType stored, DType compute);
+  std::unique_ptr<PackedWeights> Pack(const MatrixF& matrix, DType stored, DType compute,
+                                      WeightFormat format = WeightFormat::kDense);
+
+  // in * weights^T (+ bias) (+ add)
+  MatrixF RunLinear(const MatrixF& in, const PackedWeights& weights, DType act,
+                    const std::vector<float>* bias = nullptr, const MatrixF* add = nullptr);
 
   Ops& ops() { return device_->ops(); }
   std::unique_ptr<Device> device_;

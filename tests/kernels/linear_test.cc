@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "tests/kernels/batch_fixture.h"
+#include "tests/kernels/kernel_fixture.h"
 
 namespace quire::kernels {
 namespace {
@@ -14,30 +14,7 @@ struct Shape {
   int64_t k;
 };
 
-class LinearTest : public KernelTest {
- protected:
-  MatrixF Run(const MatrixF& in, const PackedWeights& weights, DType act,
-              const std::vector<float>* bias, const MatrixF* add) {
-    const auto rows = static_cast<int32_t>(in.rows);
-    const DeviceBuffer rows_buffer = Upload(std::vector<int32_t>{rows});
-    const DeviceBuffer in_buffer = UploadAs(in, act);
-    const DeviceBuffer bias_buffer = Upload(bias != nullptr ? *bias : std::vector<float>());
-    const auto out_size = static_cast<size_t>(rows * weights.rows());
-    DeviceBuffer out =
-        add != nullptr ? UploadAs(*add, DType::kF32) : NewBuffer(out_size * sizeof(float));
-    LinearParams params;
-    params.rows = rows_buffer.as<int32_t>();
-    params.max_rows = rows + 5;
-    params.in = in_buffer.data();
-    params.act = act;
-    params.weights = &weights;
-    params.bias = bias != nullptr ? bias_buffer.as<float>() : nullptr;
-    params.accumulate = add != nullptr;
-    params.out = out.as<float>();
-    ops().Linear(params);
-    return DownloadAs(out, rows, weights.rows(), DType::kF32);
-  }
-};
+class LinearTest : public KernelTest {};
 
 TEST_P(LinearTest, IsAsCloseToExactAsTheNaiveProductAtEveryTileAndPaddingEdge) {
   auto random = Random(1);
@@ -57,7 +34,7 @@ TEST_P(LinearTest, IsAsCloseToExactAsTheNaiveProductAtEveryTileAndPaddingEdge) {
                                {40, 16, 700}}) {
       const MatrixF weights = RandomMatrix(random, shape.n, shape.k, 0.5f, act);
       const MatrixF in = RandomMatrix(random, shape.m, shape.k, 1, act);
-      const MatrixF got = Run(in, *Pack(weights, act, act), act, nullptr, nullptr);
+      const MatrixF got = RunLinear(in, *Pack(weights, act, act), act, nullptr, nullptr);
       const MatrixD exact =
           reference::Linear<double>(Cast<double>(in), Cast<double>(weights), nullptr, nullptr);
       const MatrixF naive = reference::Linear<float>(in, weights, nullptr, nullptr);
@@ -75,7 +52,7 @@ TEST_P(LinearTest, AddsBiasAndWhatOutHeldBefore) {
     const MatrixF add = RandomMatrix(random, 9, 75, 3, DType::kF32);
     const std::vector<float> bias = RandomMatrix(random, 1, 75, 3, DType::kF32).data;
     const std::vector<double> bias_d(bias.begin(), bias.end());
-    const MatrixF got = Run(in, *Pack(weights, act, act), act, &bias, &add);
+    const MatrixF got = RunLinear(in, *Pack(weights, act, act), act, &bias, &add);
     const MatrixD add_d = Cast<double>(add);
     const MatrixD exact =
         reference::Linear<double>(Cast<double>(in), Cast<double>(weights), &bias_d, &add_d);
@@ -93,11 +70,12 @@ TEST_P(LinearTest, ARowHasTheSameBitsInEveryBatch) {
     const MatrixF in = RandomMatrix(random, 530, 75, 1, act);
     const MatrixF add = RandomMatrix(random, 530, 150, 1, DType::kF32);
     const std::vector<float> bias = RandomMatrix(random, 1, 150, 1, DType::kF32).data;
-    const MatrixF all = Run(in, *packed, act, &bias, &add);
+    const MatrixF all = RunLinear(in, *packed, act, &bias, &add);
     for (int64_t size : {1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 24, 25, 64, 513}) {
       for (int64_t begin : {int64_t{0}, int64_t{7}, 530 - size}) {
         const MatrixF part_add = RowsOf(add, begin, begin + size);
-        const MatrixF part = Run(RowsOf(in, begin, begin + size), *packed, act, &bias, &part_add);
+        const MatrixF part =
+            RunLinear(RowsOf(in, begin, begin + size), *packed, act, &bias, &part_add);
         ASSERT_TRUE(SameBits(part, RowsOf(all, begin, begin + size)))
             << DTypeName(act) << " rows " << begin << " to " << begin + size;
       }
@@ -118,15 +96,16 @@ TEST_P(LinearTest, StacksPartsOfAnyTypeAndRoundsThemToTheComputeType) {
                                {bytes[1].data(), DType::kF16, 13, 35},
                                {bytes[2].data(), DType::kBF16, 40, 35}};
     std::unique_ptr<PackedWeights> packed;
-    ASSERT_TRUE(device_->PackLinear(host, 3, compute, &packed).ok());
+    ASSERT_TRUE(device_->PackLinear(host, 3, compute, WeightFormat::kDense, &packed).ok());
     ASSERT_EQ(packed->rows(), 73);
     MatrixF stacked(73, 35);
     auto end = stacked.data.begin();
     for (const MatrixF& part : parts) end = std::copy(part.data.begin(), part.data.end(), end);
     stacked = Rounded(stacked, compute);
     const MatrixF in = RandomMatrix(random, 4, 35, 1, compute);
-    EXPECT_TRUE(SameBits(Run(in, *packed, compute, nullptr, nullptr),
-                         Run(in, *Pack(stacked, DType::kF32, compute), compute, nullptr, nullptr)));
+    EXPECT_TRUE(
+        SameBits(RunLinear(in, *packed, compute, nullptr, nullptr),
+                 RunLinear(in, *Pack(stacked, DType::kF32, compute), compute, nullptr, nullptr)));
   }
 }
 
@@ -134,7 +113,7 @@ TEST_P(LinearTest, NoRowsWriteNothing) {
   auto random = Random(5);
   const auto packed =
       Pack(RandomMatrix(random, 40, 16, 1, DType::kBF16), DType::kBF16, DType::kBF16);
-  const MatrixF out = Run(MatrixF(0, 16), *packed, DType::kBF16, nullptr, nullptr);
+  const MatrixF out = RunLinear(MatrixF(0, 16), *packed, DType::kBF16, nullptr, nullptr);
   EXPECT_TRUE(out.data.empty());
 }
 
@@ -144,9 +123,9 @@ TEST_P(LinearTest, ANanStaysInItsRow) {
   for (DType act : kActTypes) {
     const auto packed = Pack(RandomMatrix(random, 33, 17, 1, act), act, act);
     MatrixF in = RandomMatrix(random, 14, 17, 1, act);
-    const MatrixF clean = Run(in, *packed, act, nullptr, nullptr);
+    const MatrixF clean = RunLinear(in, *packed, act, nullptr, nullptr);
     in.at(6, 16) = std::numeric_limits<float>::quiet_NaN();
-    const MatrixF got = Run(in, *packed, act, nullptr, nullptr);
+    const MatrixF got = RunLinear(in, *packed, act, nullptr, nullptr);
     EXPECT_TRUE(SameBits(RowsOf(got, 0, 6), RowsOf(clean, 0, 6)));
     EXPECT_TRUE(SameBits(RowsOf(got, 7, 14), RowsOf(clean, 7, 14)));
     for (int64_t n = 0; n < 33; ++n) EXPECT_TRUE(std::isnan(got.at(6, n)));
@@ -158,9 +137,9 @@ TEST_P(LinearTest, AnInfiniteWeightStaysInItsColumn) {
   for (DType act : kActTypes) {
     MatrixF weights = RandomMatrix(random, 33, 17, 1, act);
     const MatrixF in = RandomMatrix(random, 3, 17, 1, act);
-    const MatrixF clean = Run(in, *Pack(weights, act, act), act, nullptr, nullptr);
+    const MatrixF clean = RunLinear(in, *Pack(weights, act, act), act, nullptr, nullptr);
     weights.at(6, 0) = std::numeric_limits<float>::infinity();  // right behind row 5's odd end
-    const MatrixF got = Run(in, *Pack(weights, act, act), act, nullptr, nullptr);
+    const MatrixF got = RunLinear(in, *Pack(weights, act, act), act, nullptr, nullptr);
     for (int64_t m = 0; m < 3; ++m) {
       for (int64_t n = 0; n < 33; ++n) {
         if (n == 6) {

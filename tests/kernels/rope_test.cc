@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <iterator>
+
 #include "kernels/api/float_convert.h"
 #include "tests/kernels/kv_fixture.h"
 
@@ -129,6 +132,27 @@ TEST_P(RopeTest, NormalisesHeadsAndRotatesPartsOfThemAsTheReferenceDoes) {
               << (norms ? " with norms" : "");
         }
       }
+    }
+  }
+}
+
+// Rounding their bits would make infinities of the first two and zeros of the others.
+TEST_P(RopeTest, StoresEveryNanAsNan) {
+  constexpr uint32_t kNans[] = {0x7f800001u, 0xff800001u, 0x7fffffffu, 0xffffffffu};
+  auto random = Random(4);
+  for (DType act : kActTypes) {
+    const KvShape shape{1, 1, 32, 16, act};
+    Arena arena = MakeArena(shape, 1, random);
+    const std::vector<uint32_t> blocks = arena.Take(1);
+    MatrixF qkv(1, shape.q_width() + 2 * shape.kv_width());
+    for (size_t i = 0; i < qkv.data.size(); ++i) {
+      std::memcpy(&qkv.data[i], &kNans[i % std::size(kNans)], sizeof(float));
+    }
+    const MatrixF q = RunRope(shape, arena, {{1, 1, blocks}}, qkv, CosSinTable(1, 0, kTheta));
+    const MatrixF stored = Beside(
+        {q, ReadRow(shape, arena, blocks, 0, 0, true), ReadRow(shape, arena, blocks, 0, 0, false)});
+    for (size_t i = 0; i < stored.data.size(); ++i) {
+      EXPECT_TRUE(std::isnan(stored.data[i])) << DTypeName(act) << " " << i;
     }
   }
 }

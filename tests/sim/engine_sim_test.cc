@@ -16,10 +16,10 @@
 
 // The whole engine under random load: seeded arrivals, cancels, deadlines, rejections, failing
 // rows, device loss and drains, in-flight depth 0 and 1, one or two cache classes with and without
-// a window, prompts that begin like others, pools from starved to ample, KV that is swapped to the
-// host. After every step all invariants hold; at the end every request has had exactly one terminal
-// event and the tokens it had to have. QUIRE_SIM_SEED replays one seed, QUIRE_SIM_SEEDS sets how
-// many run.
+// a window, clients that stop reading for a while, prompts that begin like others, pools from
+// starved to ample, KV that is swapped to the host. After every step all invariants hold; at the
+// end every request has had exactly one terminal event and the tokens it had to have.
+// QUIRE_SIM_SEED replays one seed, QUIRE_SIM_SEEDS sets how many run.
 
 namespace quire::testing {
 namespace {
@@ -30,6 +30,7 @@ struct Submitted {
   int32_t max_tokens = 0;
   bool cancelled = false;
   bool has_deadline = false;
+  bool paused = false;
   SamplingParams rules;
   std::string salt;
 };
@@ -43,7 +44,7 @@ struct Coverage {
   uint64_t prefix_hits = 0, evicted_blocks = 0, shared_steps = 0;
   uint64_t loans = 0, preempted = 0, swapped = 0, rate_waits = 0, impossible = 0;
   uint64_t steps = 0, draining = 0, tenant_queue_full = 0, reloads = 0, fair_steps = 0,
-           prefix_waits = 0;
+           prefix_waits = 0, pauses = 0, aside_steps = 0;
 
   void Add(const EngineStats& stats, bool failed) {
     for (size_t i = 0; i < finished.size(); ++i) finished[i] += stats.finished[i];
@@ -68,6 +69,7 @@ class Simulation {
     for (int step = 0; step < 1000000; ++step) {
       Arrive();
       CancelSome();
+      PauseSome();
       if (Chance(plan_.reload_share)) Reload();
       if (step == plan_.drain_step) h_.engine.StopAccepting();
       if (step == plan_.abort_step) h_.engine.AbortAll();
@@ -95,6 +97,8 @@ class Simulation {
     }
     coverage->tenant_queue_full += h_.engine.Stats().rejected_tenant_queue_full;
     coverage->prefix_waits += prefix_waits_;
+    coverage->pauses += pauses_;
+    coverage->aside_steps += aside_steps_;
     for (const auto& [id, record] : accepted_) {
       const RecordingSink::Record& seen = h_.sink.of(id);
       const SamplingParams& rules = record.rules;
@@ -208,6 +212,17 @@ class Simulation {
     }
   }
 
+  // Whether the request is live or not; each client reads on sooner or later.
+  void PauseSome() {
+    if (plan_.pause_share == 0) return;
+    for (auto& [id, record] : accepted_) {
+      if (!Chance(record.paused ? 0.02 : plan_.pause_share)) continue;
+      record.paused = !record.paused;
+      h_.engine.SetPaused(id, record.paused);
+      if (record.paused) ++pauses_;
+    }
+  }
+
   void CheckStep(bool worked) {
     ASSERT_THAT(h_.engine.Violations(), ::testing::IsEmpty());
     ASSERT_THAT(h_.runner.violations(), ::testing::IsEmpty());
@@ -230,16 +245,28 @@ class Simulation {
     ASSERT_LE(h_.runner.max_step_tokens_seen(), plan_.options.engine.max_step_tokens);
     ASSERT_LE(h_.runner.max_logit_rows_seen(), plan_.options.engine.MaxLogitRows());
     ASSERT_LE(h_.engine.steps_in_flight(), static_cast<size_t>(plan_.options.model.depth));
-    // Work conserving: a step that found nothing to do leaves nobody behind.
-    if (!worked && h_.engine.scheduler().NextOpening() != kNoDeadline) {
-      ++rate_waits_;
-    } else if (!worked) {
-      ASSERT_EQ(stats.running + stats.waiting, 0) << "requests wait while nothing runs\n"
-                                                  << Describe(h_.engine);
-    }
+    CheckWorked(worked, stats);
     for (const Sequence* sequence : h_.engine.scheduler().Live()) {
       if (sequence->prefix_wait() > 0) ++prefix_waits_;
       ASSERT_LE(sequence->prefix_wait(), plan_.options.engine.max_prefix_wait_steps);
+    }
+  }
+
+  // Work conserving: a step that found nothing to do leaves nobody behind.
+  void CheckWorked(bool worked, const EngineStats& stats) {
+    int64_t paused = 0, with_place = 0;
+    for (const Sequence* sequence : h_.engine.scheduler().Live()) {
+      if (!sequence->paused()) continue;
+      ++paused;
+      if (sequence->status() == RequestStatus::kRunning) ++with_place;
+    }
+    ASSERT_EQ(stats.paused, paused);
+    if (paused > with_place) ++aside_steps_;
+    if (!worked && h_.engine.scheduler().NextOpening() != kNoDeadline) {
+      ++rate_waits_;
+    } else if (!worked && with_place == 0) {
+      ASSERT_EQ(stats.running + stats.waiting, paused) << "requests wait while nothing runs\n"
+                                                       << Describe(h_.engine);
     }
   }
 
@@ -343,6 +370,7 @@ class Simulation {
   uint64_t shared_steps_ = 0;  // in which a block was in two tables
   FairnessWatch fairness_;
   uint64_t steps_ = 0, reloads_ = 0, rate_waits_ = 0, prefix_waits_ = 0;
+  uint64_t pauses_ = 0, aside_steps_ = 0;
   std::map<RequestId, Submitted> accepted_;
 };
 
@@ -368,7 +396,8 @@ TEST(EngineSimulation, EveryInvariantHoldsUnderRandomLoad) {
             << coverage.preempted << ", swapped " << coverage.swapped << ", prefix hits "
             << coverage.prefix_hits << ", waits " << coverage.prefix_waits << ", rate waits "
             << coverage.rate_waits << ", fair steps " << coverage.fair_steps << ", impossible "
-            << coverage.impossible << "\n";
+            << coverage.impossible << ", pauses " << coverage.pauses
+            << ", steps beside who is set aside " << coverage.aside_steps << "\n";
   if (seeds < 100) return;
   for (FinishReason reason :
        {FinishReason::kStop, FinishReason::kLength, FinishReason::kCancelled,
@@ -398,6 +427,8 @@ TEST(EngineSimulation, EveryInvariantHoldsUnderRandomLoad) {
   EXPECT_GT(coverage.reloads, 100u);
   EXPECT_GT(coverage.fair_steps, 1000u);
   EXPECT_GT(coverage.prefix_waits, 100u);
+  EXPECT_GT(coverage.pauses, 100u);
+  EXPECT_GT(coverage.aside_steps, 100u);
 }
 
 }  // namespace

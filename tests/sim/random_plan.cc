@@ -47,6 +47,7 @@ SimulationPlan RandomPlan::MakePlan() {
   o.engine.max_preemptions = Uniform(0, 4);
   o.engine.ageing = std::chrono::milliseconds(Uniform(1, 100));
   o.engine.max_prefix_wait_steps = Chance(0.3) ? 0 : Uniform(1, 20);
+  o.engine.pause_grace = std::chrono::milliseconds(Uniform(0, 50));
   const bool swaps = Chance(0.3);
   if (swaps) AddSwapping(&o);
   const int64_t kv_bytes = static_cast<int64_t>(EngineHarness::ArenaBytes(o));
@@ -59,6 +60,7 @@ SimulationPlan RandomPlan::MakePlan() {
   plan.longest_prompt = Chance(0.6) ? 150 : 40;
   plan.longest_answer = !swaps && Chance(0.6) ? 60 : 250;
   plan.cancel_share = Chance(0.5) ? 0.02 : 0;
+  plan.pause_share = Chance(0.4) ? 0.01 : 0;
   plan.deadline_share = Chance(0.3) ? 0.2 : 0;
   if (Chance(0.1)) plan.drain_step = Uniform(0, 200);
   if (Chance(0.1)) plan.abort_step = Uniform(0, 200);

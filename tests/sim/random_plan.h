@@ -16,6 +16,7 @@ struct SimulationPlan {
   int requests = 0;
   int longest_prompt = 0, longest_answer = 0;
   double cancel_share = 0;
+  double pause_share = 0;   // of requests and steps: its client stops reading
   double reload_share = 0;  // of steps
   double deadline_share = 0;
   int drain_step = -1;  // from then on nothing is accepted

@@ -49,6 +49,7 @@ kernels::DeviceStatus FakeSwapDevice::AllocateHost(size_t bytes, kernels::HostBu
 }
 
 kernels::DeviceStatus FakeSwapDevice::PackLinear(const kernels::HostMatrix*, int, kernels::DType,
+                                                 kernels::WeightFormat,
                                                  std::unique_ptr<kernels::PackedWeights>*) {
   return {kernels::DeviceStatus::Code::kOutOfMemory, "this device computes nothing"};
 }

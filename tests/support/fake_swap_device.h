@@ -36,6 +36,7 @@ class FakeSwapDevice final : public kernels::Device {
   kernels::DeviceStatus Allocate(size_t bytes, kernels::DeviceBuffer* buffer) override;
   kernels::DeviceStatus AllocateHost(size_t bytes, kernels::HostBuffer* buffer) override;
   kernels::DeviceStatus PackLinear(const kernels::HostMatrix*, int, kernels::DType,
+                                   kernels::WeightFormat,
                                    std::unique_ptr<kernels::PackedWeights>*) override;
   void CopyToDevice(std::byte* device, const void* host, size_t bytes) override;
   void CopyToHost(void* host, const std::byte* device, size_t bytes) override;

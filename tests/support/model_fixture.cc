@@ -70,8 +70,8 @@ void ModelFixture::AllocateKv() {
 
 void ModelFixture::LoadModel() {
   const auto source = Must(CheckpointSource::Open(options_.model_dir));
-  ModelWeights weights =
-      Must(LoadWeights(config_, source.get(), device_.get(), options_.compute, nullptr));
+  ModelWeights weights = Must(LoadWeights(config_, source.get(), device_.get(), options_.compute,
+                                          nullptr, options_.weights));
   const int32_t tokens = options_.sequences * options_.max_context;
   const kernels::BatchCapacity capacity = {
       .tokens = tokens,

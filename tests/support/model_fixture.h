@@ -21,6 +21,7 @@ class ModelFixture {
   struct Options {
     std::string model_dir;
     kernels::DType compute = kernels::DType::kF32;
+    kernels::WeightFormat weights = kernels::WeightFormat::kDense;
     std::optional<kernels::DType> kv = {};  // default: what is computed in
     int32_t threads = 1;
     int32_t block_tokens = 16;

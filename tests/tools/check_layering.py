@@ -64,7 +64,8 @@ DIRECT_ALLOWED = ("core/engine", "core/kv", "core/model", "core/plan", "core/sch
 # The files that put the server together include every folder of it, and those include the server's
 # shared parts: for the search for cycles they are a folder of their own.
 COMPOSITION_ROOT = ("server/main.cc", "server/exposure.h", "server/exposure.cc",
-                    "server/lifecycle.h", "server/lifecycle.cc")
+                    "server/lifecycle.h", "server/lifecycle.cc",
+                    "server/self_watch.h", "server/self_watch.cc")
 
 # Library headers, by their first path component, and the only files that may include them.
 CONFINED = {

@@ -2,7 +2,9 @@
 
 usage: check_tidy.py BUILD_DIR [--budget SECONDS] [FILE...]
 
-Works from BUILD_DIR/compile_commands.json. A file that passed is not looked at again until it, a
+Works from BUILD_DIR/compile_commands.json. Files of a folder that are compiled with the same flags
+are looked at a few at a time, as one translation unit, since most of the time goes into headers;
+those that do not go together, or that something is found in, are then taken apart. A file that passed is not looked at again until it, a
 header of ours that it reaches, the configuration or its compile command changes (BUILD_DIR/tidy).
 Once the budget is spent no further file is started: those left over are listed and the check fails,
 so that the budget can never hide a file. Skipped, and says so, without clang-tidy 14.
@@ -11,9 +13,11 @@ so that the budget can never hide a file. Skipped, and says so, without clang-ti
 import argparse
 import concurrent.futures
 import hashlib
+import itertools
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -23,6 +27,10 @@ import source_tree
 CHECKED_FOLDERS = ("core/", "kernels/", "server/")
 # GCC's own flags that clang would warn about.
 CLANG_ARGUMENTS = ("-Wthread-safety", "-Wno-unknown-warning-option", "-Wno-unused-command-line-argument")
+
+# Of what a translation unit includes, the files to report on: .clang-tidy has the headers alone.
+REPORTED_FILES = r"/(core|kernels|server)/[^:]*\.(h|cc)$"
+MOST_TOGETHER = 8
 
 _DIAGNOSTIC = re.compile(r": (error|warning): ")
 
@@ -59,30 +67,70 @@ def fingerprint(name, command):
     return digest.hexdigest()
 
 
+def compile_flags(command):
+    """A compile command without the compiler, its launcher, and what names the source and output."""
+    words = shlex.split(command)
+    flags = words[next(i for i, word in enumerate(words) if word.startswith("-")):]
+    kept, skipped = [], {"-o": 1, "-c": 1, "-MF": 1, "-MT": 1, "-MD": 0}
+    at = 0
+    while at < len(flags):
+        if flags[at] in skipped:
+            at += 1 + skipped[flags[at]]
+            continue
+        kept.append(flags[at])
+        at += 1
+    return tuple(kept)
+
+
 class Checker:
     def __init__(self, clang_tidy, build_dir, commands, deadline):
         self._clang_tidy = clang_tidy
-        self._build_dir = build_dir
         self._commands = commands
         self._deadline = deadline
         self._passed_dir = os.path.join(build_dir, "tidy")
         os.makedirs(self._passed_dir, exist_ok=True)
 
-    def check(self, name):
-        """Returns (name, outcome, output); outcome is passed, failed or not started."""
-        mark = os.path.join(self._passed_dir, fingerprint(name, self._commands[name]))
-        if os.path.exists(mark):
-            return name, "passed", ""
+    def groups(self, names):
+        """Those of the names that have not passed as they are, a few at a time."""
+        alike = {}
+        for name in names:
+            if not os.path.exists(self._mark(name)):
+                key = os.path.dirname(name), compile_flags(self._commands[name])
+                alike.setdefault(key, []).append(name)
+        for files in alike.values():
+            count = -(-len(files) // MOST_TOGETHER)
+            for first in range(count):
+                yield files[first::count]
+
+    def check(self, names):
+        """A list of (name, outcome, output); outcome is passed, failed or not started."""
         if time.monotonic() > self._deadline:
-            return name, "not started", ""
-        extra = [f"--extra-arg={argument}" for argument in CLANG_ARGUMENTS]
-        result = subprocess.run(
-            [self._clang_tidy, "-p", self._build_dir, "--quiet", *extra, name],
-            cwd=source_tree.ROOT, capture_output=True, text=True)
+            return [(name, "not started", "") for name in names]
+        result = self._run(names)
         if result.returncode == 0:
-            open(mark, "w").close()
-            return name, "passed", ""
-        return name, "failed", result.stdout or result.stderr
+            for name in names:
+                open(self._mark(name), "w").close()
+            return [(name, "passed", "") for name in names]
+        if len(names) == 1:
+            return [(names[0], "failed", result.stdout or result.stderr)]
+        half = len(names) // 2
+        return self.check(names[:half]) + self.check(names[half:])
+
+    def _mark(self, name):
+        return os.path.join(self._passed_dir, fingerprint(name, self._commands[name]))
+
+    def _run(self, names):
+        source = os.path.join(source_tree.ROOT, names[0])
+        if len(names) > 1:
+            source = os.path.join(self._passed_dir, names[0].replace("/", "_"))
+            with open(source, "w") as file:
+                file.writelines(f'#include "{name}"\n' for name in names)
+        config = os.path.join(source_tree.ROOT, ".clang-tidy")
+        return subprocess.run(
+            [self._clang_tidy, "--quiet", f"--config-file={config}",
+             f"--header-filter={REPORTED_FILES}", "--checks=-bugprone-suspicious-include", source, "--",
+             *compile_flags(self._commands[names[0]]), *CLANG_ARGUMENTS],
+            cwd=source_tree.ROOT, capture_output=True, text=True)
 
 
 def main():
@@ -102,7 +150,8 @@ def main():
     checker = Checker(clang_tidy, arguments.build_dir, commands, start + arguments.budget)
     found = set()
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for name, outcome, output in pool.map(checker.check, names):
+        checked = pool.map(checker.check, list(checker.groups(names)))
+        for name, outcome, output in itertools.chain.from_iterable(checked):
             lines = []
             if outcome == "failed":
                 lines = [line for line in output.splitlines() if _DIAGNOSTIC.search(line)]

@@ -20,7 +20,7 @@ PROTO = "quire/v1/inference.proto"
 DEADLINE_SECONDS = 60
 
 
-def _generate_stubs(proto_root: pathlib.Path) -> tuple[ModuleType, ModuleType]:
+def generate_stubs(proto_root: pathlib.Path) -> tuple[ModuleType, ModuleType]:
   """(messages, services) of PROTO."""
   plugin = shutil.which("grpc_python_plugin")
   if plugin is None or shutil.which("protoc") is None:
@@ -41,7 +41,7 @@ class ServerAnswerer:
   """Owns one channel without TLS; each call is one request, read to its end."""
 
   def __init__(self, address: str, proto_root: pathlib.Path, max_new_tokens: int):
-    self._messages, services = _generate_stubs(proto_root)
+    self._messages, services = generate_stubs(proto_root)
     self._stub = services.InferenceServiceStub(grpc.insecure_channel(address))
     self._max_new_tokens = max_new_tokens
 

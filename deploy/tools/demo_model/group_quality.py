@@ -137,8 +137,9 @@ def read_results(folder: pathlib.Path) -> list[dict]:
   return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def summary(rows: list[dict]) -> list[dict]:
-  """For each kind of model the mean, the least and the most over the seeds."""
+def summary(rows: list[dict]) -> dict:
+  """For each kind of model the mean, the least and the most over the seeds: what
+  `quire-bench groups --quality` reads."""
   kinds: dict[tuple, list[dict]] = {}
   for row in rows:
     kinds.setdefault((row["origin"], row["uptrained"], row["groups"]), []).append(row)
@@ -151,7 +152,7 @@ def summary(rows: list[dict]) -> list[dict]:
                      "max": round(max(values), 4)}
     entry["train_seconds"] = round(sum(row["train_seconds"] for row in found))
     result.append(entry)
-  return result
+  return {"query_heads": HEADS, "results": result}
 
 
 def parse_args() -> argparse.Namespace:

@@ -234,18 +234,14 @@ class AttentionKernel {
   // on, the next one comes in evenly, a line for a line: each tile of rows fetches its share.
   template <int kTileVecs>
   void PrefetchKeys(int32_t span, int32_t word) const {
-    if constexpr (V::kLanes == kSpan) {
-      for (int j = 0; j < kTileVecs; ++j) {
-        __builtin_prefetch(next_[span + j].k + word * t_.block_tokens, 0, kIntoL2);
-      }
+    for (int i = 0; i < kTileVecs * V::kLanes / kSpan; ++i) {
+      __builtin_prefetch(next_[span + i].k + word * t_.block_tokens, 0, kIntoL2);
     }
   }
   template <int kTileVecs>
   void PrefetchValues(int32_t span, int32_t offset) const {
-    if constexpr (V::kLanes == kSpan) {
-      for (int j = 0; j < kTileVecs; ++j) {
-        __builtin_prefetch(next_[span].v + offset + j * V::kLanes, 0, kIntoL2);
-      }
+    for (int i = 0; i < kTileVecs * V::kLanes / kSpan; ++i) {
+      __builtin_prefetch(next_[span].v + offset + i * kSpan, 0, kIntoL2);
     }
   }
 

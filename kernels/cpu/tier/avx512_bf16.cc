@@ -1,5 +1,6 @@
 #include "kernels/cpu/tier/attention.h"
 #include "kernels/cpu/tier/linear.h"
+#include "kernels/cpu/tier/quant_linear.h"
 #include "kernels/cpu/tier/rows.h"
 #include "kernels/cpu/tier/tier_kernels.h"
 #include "kernels/cpu/tier/vec_avx512.h"
@@ -10,14 +11,20 @@ namespace {
 
 template <class E>
 constexpr ElementKernels kElementKernels = {
-    LinearKernel<E, 12, 2>::Run, AttentionKernel<E, 6, 4>::Run, RopeToken<E>, RmsNormRow<E>,
-    GateMulRow<E, Silu>,         GateMulRow<E, GeluTanh>,
+    LinearKernel<E, 12, 2>::Run,
+    QuantizeRow<E>,
+    AttentionKernel<E, 6, 4>::Run,
+    RopeToken<E>,
+    RmsNormRow<E>,
+    GateMulRow<E, Silu>,
+    GateMulRow<E, GeluTanh>,
 };
 
 constexpr TierKernels kKernels = {
     12,
     kElementKernels<F32Element<Avx512>>,
     kElementKernels<Bf16Element<Avx512>>,
+    QuantLinearKernel<Avx512, 12, 2>::Run,
     AddRmsNormRow<Avx512>,
     SoftCapRow<Avx512>,
     RangeOfLogits<Avx512>,

@@ -15,6 +15,7 @@ struct F32Element {
   static typename V::F32 Dot(typename V::F32 acc, typename V::Words a, typename V::Words b) {
     return V::DotF32(acc, a, b);
   }
+  static typename V::F32 LoadN(const Storage* p, int n) { return V::LoadN(p, n); }
   static void StoreN(Storage* p, typename V::F32 x, int n) { V::StoreN(p, x, n); }
 };
 
@@ -26,6 +27,7 @@ struct Bf16Element {
   static typename V::F32 Dot(typename V::F32 acc, typename V::Words a, typename V::Words b) {
     return V::DotBf16(acc, a, b);
   }
+  static typename V::F32 LoadN(const Storage* p, int n) { return V::LoadBf16N(p, n); }
   static void StoreN(Storage* p, typename V::F32 x, int n) { V::StoreBf16N(p, x, n); }
 };
 

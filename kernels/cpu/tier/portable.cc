@@ -1,5 +1,6 @@
 #include "kernels/cpu/tier/attention.h"
 #include "kernels/cpu/tier/linear.h"
+#include "kernels/cpu/tier/quant_linear.h"
 #include "kernels/cpu/tier/rows.h"
 #include "kernels/cpu/tier/tier_kernels.h"
 #include "kernels/cpu/tier/vec_portable.h"
@@ -10,14 +11,20 @@ namespace {
 
 template <class E>
 constexpr ElementKernels kElementKernels = {
-    LinearKernel<E, 4, 2>::Run, AttentionKernel<E, 3, 2>::Run, RopeToken<E>, RmsNormRow<E>,
-    GateMulRow<E, Silu>,        GateMulRow<E, GeluTanh>,
+    LinearKernel<E, 4, 2>::Run,
+    QuantizeRow<E>,
+    AttentionKernel<E, 3, 2>::Run,
+    RopeToken<E>,
+    RmsNormRow<E>,
+    GateMulRow<E, Silu>,
+    GateMulRow<E, GeluTanh>,
 };
 
 constexpr TierKernels kKernels = {
     4,
     kElementKernels<F32Element<Portable>>,
     kElementKernels<Bf16Element<Portable>>,
+    QuantLinearKernel<Portable, 4, 2>::Run,
     AddRmsNormRow<Portable>,
     SoftCapRow<Portable>,
     RangeOfLogits<Portable>,

@@ -31,6 +31,40 @@ struct LinearTask {
   float* out;
 };
 
+// Integer weights: elements of K are taken kQuantSegment at a time, for each of which a row of the
+// activations has a scale; within one everything is exact in int32.
+inline constexpr int32_t kQuantSegment = 256;
+inline constexpr int32_t kQuantSegmentWords = kQuantSegment / 4;
+inline constexpr int32_t kQuantGroup = 32;  // elements of K that share a scale of 4-bit weights
+inline constexpr int32_t kQuantGroupWords = kQuantGroup / 4;
+inline constexpr int32_t kMaxQuantRows = 192;
+inline constexpr int32_t kMaxQuantPanels = 4;
+
+// The same product with weights of 8 or 4 bits. A word is four elements of one byte each.
+struct QuantLinearTask {
+  const uint32_t* a;            // as in LinearTask, of elements plus 128
+  const float* a_scales;        // [rows][segments]
+  int32_t rows;                 // at most kMaxQuantRows
+  const uint32_t* panels;       // 8 bits: [panels][words][32]; 4 bits: [panels][words][16], where
+                                // the low nibbles are columns 0 to 15 and the high ones the rest
+  const uint8_t* group_scales;  // 4 bits: [panels][groups][32], see CpuPackedWeights; 8 bits: null
+  const int32_t* offsets;       // [panels][segments][32]: -128 * the sum of the segment's weights
+  const float* column_scales;   // [panels][32]
+  int64_t words;                // along K: whole groups
+  int64_t columns;              // N, and the row stride of out
+  int64_t panel_begin;
+  int64_t panel_end;
+  const float* bias;
+  bool accumulate;
+  float* out;
+};
+
+// One worker's working memory for it.
+struct alignas(64) QuantScratch {
+  uint32_t weights[kMaxQuantPanels * kQuantSegmentWords * kPanelColumns];
+  float sums[kMaxQuantRows * kMaxQuantPanels * kPanelColumns];
+};
+
 // Attention of rows [row_begin, row_begin + rows) of one sequence and KV group; row r is query
 // token r / q_per_group and head r % q_per_group of the group.
 struct AttentionTask {
@@ -95,6 +129,9 @@ struct RopeTask {
 // The kernels of one element type.
 struct ElementKernels {
   void (*linear)(const LinearTask& task);
+  // A row for QuantLinearTask::a: `words` bytes of four, what lies behind `width` being 0, and the
+  // scale of each segment, NaN where an element is not finite.
+  void (*quantize)(const void* x, int64_t width, int64_t words, uint8_t* out, float* scales);
   void (*attention)(const AttentionTask& task, AttentionScratch& scratch);
   void (*rope)(const RopeTask& task);
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t width, void* out);
@@ -114,6 +151,7 @@ struct TierKernels {
   int32_t tile_rows;  // most rows in a tile of LinearTask::a
   ElementKernels f32;
   ElementKernels bf16;
+  void (*quant_linear)(const QuantLinearTask& task, QuantScratch& scratch);
 
   void (*add_rms_norm)(const float* x, const float* weight, float eps, int64_t width,
                        float* residual);
@@ -127,6 +165,8 @@ struct TierKernels {
 };
 
 const TierKernels& PortableKernels();
-const TierKernels& Avx512Bf16Kernels();  // only on processors that support it
+// Only on processors that support them:
+const TierKernels& Avx2Kernels();
+const TierKernels& Avx512Bf16Kernels();
 
 }  // namespace quire::kernels

@@ -13,6 +13,7 @@ struct Avx512 {
   static constexpr int kLanes = 16;
   using F32 = __m512;
   using Words = __m512i;
+  using I32 = __m512i;
 
   static __mmask16 Mask(int n) { return static_cast<__mmask16>((1u << n) - 1); }
 
@@ -22,6 +23,10 @@ struct Avx512 {
   static F32 LoadN(const float* p, int n) { return _mm512_maskz_loadu_ps(Mask(n), p); }
   static void Store(float* p, F32 x) { _mm512_storeu_ps(p, x); }
   static void StoreN(float* p, F32 x, int n) { _mm512_mask_storeu_ps(p, Mask(n), x); }
+  static F32 LoadBf16N(const uint16_t* p, int n) {
+    const __m512i halves = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(Mask(n), p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(halves, 16));
+  }
   static void StoreBf16N(uint16_t* p, F32 x, int n) {
     const __m256i halves = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x));
     _mm256_mask_storeu_epi16(p, Mask(n), halves);
@@ -68,6 +73,36 @@ struct Avx512 {
   }
   static F32 DotBf16(F32 acc, Words a, Words b) {
     return _mm512_dpbf16_ps(acc, reinterpret_cast<__m512bh>(b), reinterpret_cast<__m512bh>(a));
+  }
+
+  static I32 LoadI32(const int32_t* p) { return _mm512_loadu_si512(p); }
+  static F32 ToF32(I32 x) { return _mm512_cvtepi32_ps(x); }
+  // acc + the products of the four bytes of each word, those of `a` unsigned and of `b` signed.
+  static I32 DotBytes(I32 acc, Words a, Words b) {
+    // GCC 12 copies the accumulator before each of these where it is an element of an array.
+    asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+    return acc;
+  }
+  static void StoreWords(uint32_t* p, Words x) { _mm512_storeu_si512(p, x); }
+  static Words LoadBytes(const uint8_t* p) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static Words And(Words a, Words b) { return _mm512_and_si512(a, b); }
+  static Words Or(Words a, Words b) { return _mm512_or_si512(a, b); }
+  template <int kBits>
+  static Words ShiftLeft(Words x) {
+    return _mm512_slli_epi32(x, kBits);
+  }
+  template <int kBits>
+  static Words ShiftRight(Words x) {
+    return _mm512_srli_epi32(x, kBits);
+  }
+  static Words MulHalves(Words a, Words b) { return _mm512_mullo_epi16(a, b); }
+  static Words SubBytes(Words a, Words b) { return _mm512_sub_epi8(a, b); }
+  // Integers from -128 to 127, 128 added to each.
+  static void StoreBytesN(uint8_t* p, F32 x, int n) {
+    const __m512i bytes = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(128));
+    _mm512_mask_cvtepi32_storeu_epi8(p, Mask(n), bytes);
   }
 };
 

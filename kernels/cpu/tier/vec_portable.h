@@ -12,6 +12,9 @@ struct Portable {
   static constexpr int kLanes = 4;
   typedef float F32 __attribute__((vector_size(16)));
   typedef uint32_t Words __attribute__((vector_size(16)));
+  typedef int32_t I32 __attribute__((vector_size(16)));
+  typedef uint16_t Halves __attribute__((vector_size(16)));
+  typedef uint8_t Bytes __attribute__((vector_size(16)));
 
   static F32 AsF32(Words x) { return reinterpret_cast<F32>(x); }
   static Words AsWords(F32 x) { return reinterpret_cast<Words>(x); }
@@ -39,6 +42,11 @@ struct Portable {
   static void Store(float* p, F32 x) { __builtin_memcpy(p, &x, sizeof(x)); }
   static void StoreN(float* p, F32 x, int n) {
     for (int i = 0; i < n && i < kLanes; ++i) p[i] = x[i];
+  }
+  static F32 LoadBf16N(const uint16_t* p, int n) {
+    Words x = {};
+    for (int i = 0; i < n && i < kLanes; ++i) x[i] = p[i];
+    return AsF32(x << 16);
   }
   static void StoreBf16N(uint16_t* p, F32 x, int n) {
     const Words bits = AsWords(x);
@@ -109,6 +117,44 @@ struct Portable {
     const Words high = SetWord(0xffff0000u);
     acc = acc + AsF32(a << 16) * AsF32(b << 16);
     return acc + AsF32(a & high) * AsF32(b & high);
+  }
+
+  static I32 LoadI32(const int32_t* p) {
+    I32 x;
+    __builtin_memcpy(&x, p, sizeof(x));
+    return x;
+  }
+  static F32 ToF32(I32 x) { return __builtin_convertvector(x, F32); }
+  // acc + the products of the four bytes of each word, those of `a` unsigned and of `b` signed.
+  static I32 DotBytes(I32 acc, Words a, Words b) {
+    const auto signed_byte = [b](int bits) { return reinterpret_cast<I32>(b << bits) >> 24; };
+    const Words byte = SetWord(0xff);
+    acc += reinterpret_cast<I32>(a & byte) * signed_byte(24);
+    acc += reinterpret_cast<I32>((a >> 8) & byte) * signed_byte(16);
+    acc += reinterpret_cast<I32>((a >> 16) & byte) * signed_byte(8);
+    return acc + reinterpret_cast<I32>(a >> 24) * signed_byte(0);
+  }
+  static void StoreWords(uint32_t* p, Words x) { __builtin_memcpy(p, &x, sizeof(x)); }
+  static Words LoadBytes(const uint8_t* p) { return Words{p[0], p[1], p[2], p[3]}; }
+  static Words And(Words a, Words b) { return a & b; }
+  static Words Or(Words a, Words b) { return a | b; }
+  template <int kBits>
+  static Words ShiftLeft(Words x) {
+    return x << kBits;
+  }
+  template <int kBits>
+  static Words ShiftRight(Words x) {
+    return x >> kBits;
+  }
+  static Words MulHalves(Words a, Words b) {
+    return reinterpret_cast<Words>(reinterpret_cast<Halves>(a) * reinterpret_cast<Halves>(b));
+  }
+  static Words SubBytes(Words a, Words b) {
+    return reinterpret_cast<Words>(reinterpret_cast<Bytes>(a) - reinterpret_cast<Bytes>(b));
+  }
+  // Integers from -128 to 127, 128 added to each.
+  static void StoreBytesN(uint8_t* p, F32 x, int n) {
+    for (int i = 0; i < n && i < kLanes; ++i) p[i] = static_cast<uint8_t>(x[i] + 128.0f);
   }
 };
 

@@ -64,7 +64,7 @@ TEST(CudaDeviceTest, StacksAndRoundsWeightsOfEveryType) {
                               {halves.data(), DType::kF16, 1000, kCols},
                               {bfloats.data(), DType::kBF16, 1000, kCols}};
   std::unique_ptr<PackedWeights> weights;
-  ASSERT_TRUE(device->PackLinear(parts, 3, DType::kBF16, &weights).ok());
+  ASSERT_TRUE(device->PackLinear(parts, 3, DType::kBF16, WeightFormat::kDense, &weights).ok());
   EXPECT_EQ(weights->rows(), 3000);
   EXPECT_EQ(weights->cols(), kCols);
   std::vector<uint16_t> got(3 * floats.size());
@@ -85,7 +85,8 @@ TEST(CudaDeviceTest, RefusesToComputeInF32AndSaysWhatToDo) {
   const std::vector<float> data(64);
   const HostMatrix matrix{data.data(), DType::kF32, 8, 8};
   std::unique_ptr<PackedWeights> weights;
-  const DeviceStatus status = device->PackLinear(&matrix, 1, DType::kF32, &weights);
+  const DeviceStatus status =
+      device->PackLinear(&matrix, 1, DType::kF32, WeightFormat::kDense, &weights);
   EXPECT_EQ(status.code(), Code::kInvalidArgument);
   EXPECT_THAT(status.message(), HasSubstr("--dtype bf16"));
 }

@@ -38,14 +38,44 @@ TEST(ConfigTest, TheModelAloneIsEnough) {
   EXPECT_FALSE(config.check_config);
   EXPECT_EQ(config.kv_memory_bytes, 0);
   EXPECT_EQ(config.swap_memory_bytes, std::nullopt);
+  EXPECT_EQ(config.cpu_tier, "auto");
   EXPECT_EQ(MustParse({"--swap-memory", "0"}).swap_memory_bytes, 0);
   EXPECT_FALSE(config.compute_dtype.has_value());
+  EXPECT_EQ(config.weight_format, kernels::WeightFormat::kDense);
   EXPECT_FALSE(config.kv_dtype.has_value());
   EXPECT_FALSE(config.reflection.has_value());
-  EXPECT_EQ(config.max_message_bytes, 4 << 20);
-  EXPECT_EQ(config.max_stream_buffer, size_t{256} << 10);
+  EXPECT_EQ(config.connections.max_message_bytes, 4 << 20);
+  EXPECT_EQ(config.connections.max_metadata_bytes, 8 << 10);
+  EXPECT_EQ(config.connections.max_connections, 2048);
+  EXPECT_EQ(config.connections.handshake_timeout, std::chrono::seconds(20));
+  EXPECT_EQ(config.connections.keepalive_time, std::chrono::minutes(1));
+  EXPECT_EQ(config.connections.max_age, std::chrono::minutes(30));
+  EXPECT_EQ(config.connections.age_grace, Duration::zero());
+  EXPECT_EQ(config.write_stall_timeout, std::chrono::seconds(30));
+  EXPECT_EQ(config.stream_limits.bytes, size_t{256} << 10);
+  EXPECT_EQ(config.stream_limits.tokens, 16);
+  EXPECT_EQ(config.engine.pause_grace, std::chrono::seconds(1));
   EXPECT_EQ(config.requests.prompt_bytes, size_t{1} << 20);
   EXPECT_EQ(config.drain_timeout, std::chrono::seconds(30));
+  EXPECT_EQ(config.watchdog_timeout, std::chrono::minutes(10));
+  EXPECT_EQ(config.self_probe_interval, std::chrono::seconds(10));
+  EXPECT_EQ(config.liveness_exit_after, std::chrono::seconds(30));
+  EXPECT_EQ(config.log.format, LogFormat::kText);
+  EXPECT_EQ(config.log.lines_per_second, 100);
+  EXPECT_EQ(config.log_requests, LogRequests::kErrors);
+}
+
+TEST(ConfigTest, FlagsOfLivenessAndLogsReachTheirFields) {
+  const ServerConfig config =
+      MustParse({"--watchdog-timeout", "0", "--self-probe-interval", "1s", "--liveness-exit-after",
+                 "1m", "--log-format", "json", "--log-requests", "all", "--log-rate", "7"});
+  EXPECT_EQ(config.watchdog_timeout, Duration::zero());
+  EXPECT_EQ(config.self_probe_interval, std::chrono::seconds(1));
+  EXPECT_EQ(config.liveness_exit_after, std::chrono::minutes(1));
+  EXPECT_EQ(config.log.format, LogFormat::kJson);
+  EXPECT_EQ(config.log.lines_per_second, 7);
+  EXPECT_EQ(config.log_requests, LogRequests::kAll);
+  EXPECT_EQ(MustParse({"--log-requests", "off"}).log_requests, LogRequests::kOff);
 }
 
 TEST(ConfigTest, FlagsReachTheirFields) {
@@ -59,8 +89,12 @@ TEST(ConfigTest, FlagsReachTheirFields) {
                                          "0.25",
                                          "--threads",
                                          "3",
+                                         "--cpu-tier",
+                                         "avx2",
                                          "--dtype",
                                          "f32",
+                                         "--weights",
+                                         "int4",
                                          "--kv-dtype",
                                          "fp8_e4m3",
                                          "--kv-memory",
@@ -147,10 +181,12 @@ TEST(ConfigTest, FlagsReachTheirFields) {
   EXPECT_EQ(config.model_name, "n");
   EXPECT_EQ(config.device, "cpu");
   EXPECT_EQ(config.threads, 3);
+  EXPECT_EQ(config.cpu_tier, "avx2");
   EXPECT_TRUE(config.batch_invariant);
   EXPECT_FALSE(config.prefix_cache);
   EXPECT_EQ(config.gpu_memory_fraction, 0.25);
   EXPECT_EQ(config.compute_dtype, kernels::DType::kF32);
+  EXPECT_EQ(config.weight_format, kernels::WeightFormat::kInt4);
   EXPECT_EQ(config.kv_dtype, kernels::DType::kF8E4M3);
   EXPECT_EQ(config.kv_memory_bytes, 64 << 20);
   EXPECT_EQ(config.swap_memory_bytes, int64_t{3} << 30);
@@ -179,8 +215,8 @@ TEST(ConfigTest, FlagsReachTheirFields) {
   EXPECT_EQ(config.config_file, "c");
   EXPECT_EQ(config.port_file, "p");
   EXPECT_EQ(config.reflection, false);
-  EXPECT_EQ(config.max_message_bytes, 8 << 10);
-  EXPECT_EQ(config.max_connection_streams, 11);
+  EXPECT_EQ(config.connections.max_message_bytes, 8 << 10);
+  EXPECT_EQ(config.connections.max_streams, 11);
   EXPECT_EQ(config.engine.max_scored_tokens, 21);
   EXPECT_EQ(config.requests.bad_word_bytes, 35);
   EXPECT_EQ(config.requests.max_answers, 7);
@@ -193,10 +229,32 @@ TEST(ConfigTest, FlagsReachTheirFields) {
     EXPECT_EQ(limits.max_bad_word_tokens, 34);
     EXPECT_EQ(limits.max_top_logprobs, 36);
   }
-  EXPECT_EQ(config.max_stream_buffer, size_t{2} << 10);
+  EXPECT_EQ(config.stream_limits.bytes, size_t{2} << 10);
   EXPECT_EQ(config.output_threads, 2);
   EXPECT_EQ(config.drain_timeout, std::chrono::minutes(1));
   EXPECT_EQ(config.MaxLiveStreams(), 2u * (9 + 8));
+}
+
+TEST(ConfigTest, BoundsOnConnectionsReachTheirFields) {
+  const ServerConfig config =
+      MustParse({"--max-connections",     "5",    "--max-metadata-bytes",       "1K",
+                 "--handshake-timeout",   "10ms", "--keepalive-time",           "0",
+                 "--keepalive-timeout",   "3s",   "--min-ping-interval",        "4s",
+                 "--max-connection-age",  "24h",  "--max-connection-age-grace", "6s",
+                 "--write-stall-timeout", "0",    "--max-unread-tokens",        "0",
+                 "--pause-grace",         "7s"});
+  EXPECT_EQ(config.stream_limits.tokens, 0);
+  EXPECT_EQ(config.engine.pause_grace, std::chrono::seconds(7));
+  EXPECT_EQ(config.connections.max_connections, 5);
+  EXPECT_EQ(config.OpenFiles(), 5 + 2 * 64 + 512);
+  EXPECT_EQ(config.connections.max_metadata_bytes, 1 << 10);
+  EXPECT_EQ(config.connections.handshake_timeout, std::chrono::milliseconds(10));
+  EXPECT_EQ(config.connections.keepalive_time, Duration::zero());
+  EXPECT_EQ(config.connections.keepalive_timeout, std::chrono::seconds(3));
+  EXPECT_EQ(config.connections.min_ping_interval, std::chrono::seconds(4));
+  EXPECT_EQ(config.connections.max_age, std::chrono::hours(24));
+  EXPECT_EQ(config.connections.age_grace, std::chrono::seconds(6));
+  EXPECT_EQ(config.write_stall_timeout, Duration::zero());
 }
 
 TEST(ConfigTest, NoMoreAnswersAreAllowedThanCanWait) {
@@ -207,7 +265,9 @@ TEST(ConfigTest, AWrongValueIsRefusedWithItsFlagAndValue) {
   const std::pair<const char*, const char*> cases[] = {{"--device", "tpu"},
                                                        {"--threads", "-1"},
                                                        {"--threads", "many"},
+                                                       {"--cpu-tier", "sse9"},
                                                        {"--dtype", "int3"},
+                                                       {"--weights", "bf16"},
                                                        {"--kv-dtype", "fp8"},
                                                        {"--kv-memory", "0"},
                                                        {"--swap-memory", "-1"},
@@ -237,9 +297,26 @@ TEST(ConfigTest, AWrongValueIsRefusedWithItsFlagAndValue) {
                                                        {"--max-message-bytes", "5T"},
                                                        {"--max-message-bytes", "1"},
                                                        {"--max-connection-streams", "0"},
+                                                       {"--max-connections", "0"},
+                                                       {"--max-metadata-bytes", "1023"},
+                                                       {"--max-metadata-bytes", "2M"},
+                                                       {"--handshake-timeout", "0"},
+                                                       {"--handshake-timeout", "9ms"},
+                                                       {"--keepalive-time", "25h"},
+                                                       {"--keepalive-timeout", "0"},
+                                                       {"--min-ping-interval", "1ms"},
+                                                       {"--max-connection-age", "48h"},
+                                                       {"--max-connection-age-grace", "-1s"},
+                                                       {"--write-stall-timeout", "never"},
                                                        {"--max-stream-buffer", "1"},
                                                        {"--output-threads", "0"},
                                                        {"--drain-timeout", "soon"},
+                                                       {"--watchdog-timeout", "5"},
+                                                       {"--self-probe-interval", "-1s"},
+                                                       {"--liveness-exit-after", "later"},
+                                                       {"--log-format", "xml"},
+                                                       {"--log-requests", "some"},
+                                                       {"--log-rate", "0"},
                                                        {"--max-preemptions", "-1"},
                                                        {"--priority-ageing", "x"},
                                                        {"--max-prefix-wait", "-1"}};

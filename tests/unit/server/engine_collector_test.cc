@@ -12,10 +12,10 @@ class FixedClock final : public Clock {
   TimePoint Now() const override { return TimePoint(std::chrono::seconds(1000)); }
 };
 
-double ValueOf(const EngineCollector& collector, const std::string& name) {
+double ValueOf(const EngineCollector& collector, const std::string& name, size_t series = 0) {
   for (const auto& family : collector.Collect()) {
-    if (family.name == name)
-      return family.metric.at(0).gauge.value + family.metric[0].counter.value;
+    if (family.name != name) continue;
+    return family.metric.at(series).gauge.value + family.metric[series].counter.value;
   }
   ADD_FAILURE() << name << " is missing";
   return -1;
@@ -44,11 +44,24 @@ TEST(EngineCollectorTest, FrontEndCountersAreReported) {
   FixedClock clock;
   ServerCounters counters;
   counters.slow_readers = 3;
+  counters.self_probes_answered = 7;
+  counters.live = false;
+  counters.engine_stalled_seconds = 1.5;
+  counters.stalled_readers = 4;
+  counters.refused_connections = 5;
+  counters.accept_failures = 6;
   LiveStreams streams(1);
-  ASSERT_TRUE(streams.Add(std::make_shared<OutputStream>(nullptr, 1)).ok());
+  ASSERT_TRUE(
+      streams.Add(std::make_shared<OutputStream>(nullptr, StreamLimits{1}), TenantId()).ok());
   const EngineCollector collector(
       {}, [] { return EngineStats(); }, NoTenants, &counters, &streams, &clock);
   EXPECT_EQ(ValueOf(collector, "quire_slow_readers_total"), 3);
+  EXPECT_EQ(ValueOf(collector, "quire_self_probes_total"), 7);
+  EXPECT_EQ(ValueOf(collector, "quire_live"), 0);
+  EXPECT_EQ(ValueOf(collector, "quire_engine_stalled_seconds"), 1.5);
+  EXPECT_EQ(ValueOf(collector, "quire_slow_readers_total", 1), 4);
+  EXPECT_EQ(ValueOf(collector, "quire_refused_connections_total"), 5);
+  EXPECT_EQ(ValueOf(collector, "quire_accept_failures_total"), 6);
   EXPECT_EQ(ValueOf(collector, "quire_streams_open"), 1);
 }
 

@@ -42,6 +42,10 @@ class FakeStreamWriter final : public StreamWriter {
     std::lock_guard lock(mu_);
     cancels_.push_back(cause);
   }
+  void PauseRequest(bool paused) override {
+    std::lock_guard lock(mu_);
+    pauses_.push_back(paused);
+  }
 
   // Ends the write in flight, if there is one, as gRPC would.
   bool FinishWrite(OutputStream* stream, bool ok = true) {
@@ -64,6 +68,7 @@ class FakeStreamWriter final : public StreamWriter {
   std::vector<float> prompt_logprobs() const { return Get(prompt_logprobs_); }
   std::vector<Alternatives> alternatives() const { return Get(alternatives_); }
   std::vector<CancelCause> cancels() const { return Get(cancels_); }
+  std::vector<bool> pauses() const { return Get(pauses_); }
   std::vector<absl::Status> statuses() const { return Get(statuses_); }
   int messages() const { return Get(messages_); }
   int aborts() const { return Get(aborts_); }
@@ -109,6 +114,7 @@ class FakeStreamWriter final : public StreamWriter {
   std::vector<TokenId> tokens_;
   std::vector<float> logprobs_;
   std::vector<CancelCause> cancels_;
+  std::vector<bool> pauses_;
   std::vector<absl::Status> statuses_;
   std::map<int32_t, int64_t> offsets_;  // by index
   std::vector<std::string> summaries_;

@@ -57,18 +57,24 @@ TEST(MetricFamiliesTest, EveryFamilyIsThere) {
                            "quire_prefix_cache_evicted_blocks_total",
                            "quire_requests_running",
                            "quire_requests_waiting",
+                           "quire_requests_paused",
                            "quire_queued_tokens",
                            "quire_requests_accepted_total",
                            "quire_requests_finished_total",
                            "quire_admission_rejections_total",
                            "quire_streams_open",
                            "quire_slow_readers_total",
+                           "quire_refused_connections_total",
+                           "quire_accept_failures_total",
                            "quire_prompt_tokens_total",
                            "quire_generated_tokens_total",
                            "quire_discarded_tokens_total",
                            "quire_steps_total",
                            "quire_engine_busy_seconds_total",
                            "quire_engine_last_step_timestamp_seconds",
+                           "quire_engine_stalled_seconds",
+                           "quire_live",
+                           "quire_self_probes_total",
                            "quire_time_to_first_token_seconds",
                            "quire_request_queue_seconds",
                            "quire_inter_token_latency_seconds",
@@ -102,7 +108,7 @@ TEST(MetricFamiliesTest, EveryFamilyIsThere) {
                            "quire_kv_swapped_bytes_total"}) {
     EXPECT_EQ(families.count(name), 1u) << name;
   }
-  EXPECT_EQ(families.size(), 58u) << "a family is not in this list";
+  EXPECT_EQ(families.size(), 64u) << "a family is not in this list";
 }
 
 TEST(MetricFamiliesTest, EveryFamilyHasHelpTheModelLabelAndDistinctSeries) {

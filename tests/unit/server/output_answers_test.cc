@@ -14,7 +14,7 @@ using ::testing::IsEmpty;
 
 struct Call {
   explicit Call(OutputShape shape, size_t max_pending_bytes = 100)
-      : stream(&writer, max_pending_bytes, shape) {}
+      : stream(&writer, {max_pending_bytes}, shape) {}
 
   // Finishes every write until none is in flight.
   void FinishWrites() {

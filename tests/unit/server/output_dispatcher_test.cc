@@ -43,7 +43,8 @@ class OutputDispatcherTest : public ::testing::TestWithParam<int> {
  protected:
   struct Client {
     FakeStreamWriter writer;
-    std::shared_ptr<OutputStream> stream = std::make_shared<OutputStream>(&writer, 1 << 20);
+    std::shared_ptr<OutputStream> stream =
+        std::make_shared<OutputStream>(&writer, StreamLimits{1 << 20});
   };
 
   void Register(RequestId id, Client& client, OutputFormat format = {}) {
@@ -178,7 +179,7 @@ TEST_P(OutputDispatcherTest, TheEchoGoesOutOnceWithTheFirstPieceAndScoresFollow)
 TEST_P(OutputDispatcherTest, AnswersOfOneCallKeepTheirIndex) {
   FakeStreamWriter writer;
   const auto stream = std::make_shared<OutputStream>(
-      &writer, 1 << 20, OutputShape{.answers = 3, .message_interval = 100});
+      &writer, StreamLimits{1 << 20}, OutputShape{.answers = 3, .message_interval = 100});
   for (uint64_t i = 0; i < 3; ++i) {
     OutputFormat format;
     format.index = static_cast<int32_t>(i);

@@ -157,7 +157,7 @@ class FakeCall final : public StreamWriter {
       : world_(world),
         id_(id),
         outcome_(outcome),
-        stream_(std::make_shared<OutputStream>(this, 64)) {}
+        stream_(std::make_shared<OutputStream>(this, StreamLimits{64})) {}
 
   const std::shared_ptr<OutputStream>& stream() const { return stream_; }
 
@@ -189,6 +189,7 @@ class FakeCall final : public StreamWriter {
     ++outcome_->cancels;
     world_->engine.Cancel(id_);
   }
+  void PauseRequest(bool) override {}
 
  private:
   World* const world_;
@@ -213,7 +214,7 @@ TEST(StreamConcurrencyTest, EveryCallGetsOneStatusWhateverCancelsCrossIt) {
       lengths[i] = 1 + static_cast<int>(random() % 60);
       auto* const call = new FakeCall(&world, RequestId(i), &outcomes[i]);
       const std::shared_ptr<OutputStream> stream = call->stream();
-      ASSERT_TRUE(world.streams.Add(stream).ok());
+      ASSERT_TRUE(world.streams.Add(stream, TenantId()).ok());
       world.dispatcher.Register(RequestId(i), stream, world.tokenizer);
       world.engine.Submit(RequestId(i), lengths[i]);
       if (random() % 3 == 0) victims.push_back(stream);
@@ -243,7 +244,7 @@ TEST(StreamConcurrencyTest, AStormOfAbortsEndsEveryCallOnce) {
     for (uint64_t i = 0; i < kCalls; ++i) {
       auto* const call = new FakeCall(&world, RequestId(i), &outcomes[i]);
       const std::shared_ptr<OutputStream> stream = call->stream();
-      ASSERT_TRUE(world.streams.Add(stream).ok());
+      ASSERT_TRUE(world.streams.Add(stream, TenantId()).ok());
       world.dispatcher.Register(RequestId(i), stream, world.tokenizer);
       world.engine.Submit(RequestId(i), 1 << 20);
       world.reactions.Post([stream] { stream->ClientGone(); });

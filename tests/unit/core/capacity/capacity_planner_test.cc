@@ -47,6 +47,23 @@ TEST(GroupDialTest, DividesTheHeadsOfEveryLayerThatHasAttention) {
   EXPECT_THAT(std::string(WithKvGroups(config, 3).status().message()), HasSubstr("4, 2, 1"));
 }
 
+TEST(CapacityPlannerTest, IntegerWeightsLeaveMoreOfTheMemoryToKv) {
+  using kernels::WeightFormat;
+  CapacityQuestion question = Question();
+  question.memory_bytes = 3 * kGiB;
+  question.weights_included = true;
+  const auto weight_bytes = [&](WeightFormat format) {
+    question.weights = format;
+    const CapacityRow row = PlanCapacity(Llama1b(), question)->front();
+    EXPECT_EQ(row.pool.bytes, PlanKvPool(row.classes, 3 * kGiB - row.weight_bytes).bytes);
+    return row.weight_bytes;
+  };
+  // 1,235,814,400 elements, of which 262,668,288 in the table; at 65 / 64 and 35 / 64 bytes.
+  EXPECT_EQ(weight_bytes(WeightFormat::kDense), 2471628800);
+  EXPECT_EQ(weight_bytes(WeightFormat::kInt8), 1235814400 + 1235814400 / 64);
+  EXPECT_EQ(weight_bytes(WeightFormat::kInt4), 266772480 + 973146112 / 64 * 35);
+}
+
 TEST(CapacityPlannerTest, BytesAreInProportionToTheGroups) {
   CapacityQuestion question = Question();
   question.kv_groups = GroupCounts(Llama1b());

@@ -80,6 +80,43 @@ TEST(EngineInboxTest, APreemptedRequestTakesAPlaceAgainWhetherThereIsOneOrNot) {
   EXPECT_TRUE(inbox.Submit(MakeRequest(5, 6)).ok());
 }
 
+TEST(EngineInboxTest, TheLastWordOnAPauseCounts) {
+  EngineInbox inbox = MakeInbox(10, 10);
+  for (const bool paused : {true, false, true}) inbox.SetPaused(RequestId(1), paused);
+  inbox.SetPaused(RequestId(2), false);
+  EXPECT_THAT(inbox.Take(TimePoint()).pauses,
+              ::testing::UnorderedElementsAre(std::pair(RequestId(1), true),
+                                              std::pair(RequestId(2), false)));
+  EXPECT_TRUE(inbox.Take(TimePoint()).empty());
+}
+
+TEST(EngineInboxTest, WhatIsSetAsideTakesAPlaceButDoesNotMakeADeadlineUnreachable) {
+  EngineInbox inbox = MakeInbox(2, 100);
+  const auto submit = [&inbox](uint64_t id, TimePoint now) {
+    std::vector<Request> requests = MakeRequest(id, 10);
+    requests[0].arrival = now;
+    requests[0].deadline = now + std::chrono::seconds(2);
+    return inbox.Submit(std::move(requests));
+  };
+  // One starts a second, and then nothing for an hour.
+  TimePoint now{};
+  for (uint64_t id = 1; id <= 5; ++id) {
+    ASSERT_TRUE(submit(id, now).ok());
+    const Request request = std::move(inbox.Take(now).submits[0]);
+    (void)inbox.Take(now += std::chrono::seconds(1));
+    inbox.OnLeftQueue(request, /*started=*/true);
+    if (id < 5) continue;
+    inbox.OnPreempted(request);
+    inbox.OnSetAside(request, true);
+  }
+  (void)inbox.Take(now += std::chrono::hours(1));
+  ASSERT_TRUE(submit(6, now).ok());
+  EXPECT_EQ(submit(7, now).code(), absl::StatusCode::kResourceExhausted) << "both places are taken";
+  const Request last = std::move(inbox.Take(now).submits[0]);
+  inbox.OnLeftQueue(last, /*started=*/true);
+  ASSERT_TRUE(submit(8, now).ok());
+}
+
 TEST(EngineInboxTest, IsBoundedByPromptTokens) {
   EngineInbox inbox = MakeInbox(10, 10);
   ASSERT_TRUE(inbox.Submit(MakeRequest(1, 6)).ok());

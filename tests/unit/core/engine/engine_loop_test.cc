@@ -66,6 +66,21 @@ TEST(EngineLoopTest, AnIdleEngineSleeps) {
   EXPECT_LE(clock.reads() - before, 20) << "the end of one step and one that finds nothing";
 }
 
+TEST(EngineLoopTest, ARestingEngineWakesToGiveAPausedRequestsPlaceToAnother) {
+  EndlessRunner runner;
+  EngineOptions options = BareEngine::DefaultOptions();
+  options.max_running_requests = 1;
+  options.pause_grace = std::chrono::milliseconds(20);
+  const SteadyClock clock;
+  BareEngine e(&runner, options, BareEngine::DefaultRules(), 64, &clock);
+  const RequestId paused = e.Submit(e.MakeRequest({1}, 100));
+  e.engine.SetPaused(paused, true);
+  EngineLoop loop(&e.engine, nullptr);
+  const RequestId other = e.Submit(e.MakeRequest({1}, 2));
+  e.log.WaitForTerminals(1);
+  EXPECT_EQ(e.log.of(other).finish->reason, FinishReason::kLength);
+}
+
 class EngineLoopLoadTest : public ::testing::TestWithParam<int> {
  protected:
   static constexpr int kThreads = 4, kRequestsPerThread = 60;

@@ -41,6 +41,8 @@ TEST(EngineOptionsTest, TheEdgesOfEveryFieldAreAccepted) {
       {"ageing", [](EngineOptions* o) { o->ageing = Duration::zero(); }},
       {"ageing", [](EngineOptions* o) { o->ageing = std::chrono::hours(24); }},
       {"max_prefix_wait_steps", [](EngineOptions* o) { o->max_prefix_wait_steps = 0; }},
+      {"paused", [](EngineOptions* o) { o->pause_grace = Duration::zero(); }},
+      {"paused", [](EngineOptions* o) { o->pause_grace = std::chrono::hours(24); }},
   };
   for (const Case& c : cases) EXPECT_TRUE(Validate(c).ok()) << c.field << ": " << Validate(c);
 }
@@ -63,6 +65,9 @@ TEST(EngineOptionsTest, WhatLiesBeyondIsRefusedWithFieldAndValue) {
       {"ageing.*, not -1", [](EngineOptions* o) { o->ageing = Duration(-1); }},
       {"ageing.*, not ", [](EngineOptions* o) { o->ageing = std::chrono::hours(25); }},
       {"max_prefix_wait_steps.*, not -1", [](EngineOptions* o) { o->max_prefix_wait_steps = -1; }},
+      {"paused requests.*, not -1", [](EngineOptions* o) { o->pause_grace = Duration(-1); }},
+      {"paused requests.*, not ",
+       [](EngineOptions* o) { o->pause_grace = std::chrono::hours(25); }},
   };
   for (const Case& c : cases) {
     const absl::Status status = Validate(c);

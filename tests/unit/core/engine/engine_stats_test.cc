@@ -96,6 +96,8 @@ TEST_P(EngineStatsTest, StepsAreCountedByWhatTheyHold) {
   EXPECT_EQ(stats.prefill_steps, 1u);
   EXPECT_EQ(stats.mixed_steps, 2u);
   EXPECT_EQ(stats.decode_steps, 2u);
+  EXPECT_EQ(h.engine.Progress().steps, 5u);
+  EXPECT_EQ(h.engine.Progress().live_requests, 0);
   EXPECT_EQ(stats.prompt_tokens, 22u);
   EXPECT_EQ(stats.generated_tokens, 7u);
   EXPECT_EQ(stats.discarded_tokens, 0u);

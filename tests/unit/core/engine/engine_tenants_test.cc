@@ -1,4 +1,5 @@
 #include <functional>
+#include <thread>
 
 #include "core/base/refusal.h"
 #include "gmock/gmock.h"
@@ -219,6 +220,16 @@ TEST_F(EngineRefusalTest, WhatCanNeverRunIsRefusedAndNotToBeTriedAgain) {
   EXPECT_EQ(Stats(1).rejected, 1u + 31u);
 }
 
+TEST_F(EngineRefusalTest, MoreAnswersThanTheTenantMayEverHaveWaitingAreNotToldToWait) {
+  TenantTable tenants = MakeTenants(2);
+  tenants[1].max_queued = 3;
+  SetTenants(tenants);
+  const std::vector<Request> four(4, MakeRequest(1, 4, 4));
+  ExpectRefusal(h_.engine.Submit(four), absl::StatusCode::kInvalidArgument, "TOO_MANY_ANSWERS");
+  EXPECT_EQ(Stats(1).rejected, 4u);
+  EXPECT_EQ(h_.engine.Stats().rejected_too_long, 4u);
+}
+
 TEST_F(EngineRefusalTest, ADeadlineThatTheQueueCannotMeetIsRefusedAtOnce) {
   TenantTable tenants = MakeTenants(2);
   tenants[0].max_priority = 1;
@@ -346,6 +357,27 @@ TEST_F(EngineRateTest, TheWaitForWorkEndsWhenTheRateAllowsMore) {
   h_.clock.Advance(std::chrono::milliseconds(1001));
   h_.engine.WaitForWork();  // or it would for ever
   EXPECT_TRUE(h_.engine.Step());
+}
+
+TEST_F(EngineRateTest, AWatchdogSeesThatARequestWaitsForItsRate) {
+  TenantTable tenants = MakeTenants(1);
+  tenants[0].tokens_per_second = 0.001;
+  SetTenants(tenants);  // which forgives the second
+  MustSubmit(0, 8, 1);  // 9 tokens: hours
+  ASSERT_TRUE(h_.RunUntilIdle());
+  MustSubmit(0, 4, 4);
+  EXPECT_FALSE(h_.engine.Step());
+  ASSERT_GT(h_.engine.scheduler().NextOpening(), h_.clock.Now() + std::chrono::hours(1));
+  EXPECT_EQ(h_.engine.Progress().rests_until, TimePoint{});
+  std::thread engine([this] { h_.engine.WaitForWork(); });
+  while (h_.engine.Progress().rests_until < h_.clock.Now() + std::chrono::hours(1)) {
+    std::this_thread::yield();
+  }
+  h_.engine.Wake();
+  engine.join();
+  EXPECT_EQ(h_.engine.Progress().rests_until, TimePoint{});
+  h_.engine.AbortAll();
+  ASSERT_TRUE(h_.RunUntilIdle());
 }
 
 TEST_F(EngineRateTest, TheWaitForWorkEndsAtADeadline) {

@@ -19,8 +19,9 @@ namespace quire::testing {
 // Packed weights that remember what they were made of.
 class RecordedWeights final : public kernels::PackedWeights {
  public:
-  RecordedWeights(const kernels::HostMatrix* parts, int num_parts, kernels::DType dtype)
-      : compute(dtype) {
+  RecordedWeights(const kernels::HostMatrix* parts, int num_parts, kernels::DType dtype,
+                  kernels::WeightFormat kept_in)
+      : compute(dtype), format(kept_in) {
     for (int i = 0; i < num_parts; ++i) {
       const kernels::HostMatrix& part = parts[i];
       rows_ += part.rows;
@@ -34,6 +35,7 @@ class RecordedWeights final : public kernels::PackedWeights {
   size_t bytes() const override { return static_cast<size_t>(rows_ * cols_) * DTypeBytes(compute); }
 
   kernels::DType compute;
+  kernels::WeightFormat format;
   std::string content;  // the parts' bytes, one after the other
 
  private:
@@ -67,9 +69,9 @@ class RecordingDevice final : public kernels::Device, private kernels::Ops {
     return {};
   }
   kernels::DeviceStatus PackLinear(const kernels::HostMatrix* parts, int num_parts,
-                                   kernels::DType compute,
+                                   kernels::DType compute, kernels::WeightFormat format,
                                    std::unique_ptr<kernels::PackedWeights>* weights) override {
-    *weights = std::make_unique<RecordedWeights>(parts, num_parts, compute);
+    *weights = std::make_unique<RecordedWeights>(parts, num_parts, compute, format);
     return {};
   }
   void CopyToDevice(std::byte* device, const void* host, size_t bytes) override {

@@ -295,6 +295,29 @@ TEST_F(LoadWeightsTest, SaysThatTheDeviceIsOutOfMemory) {
   EXPECT_TRUE(absl::IsResourceExhausted(weights.status())) << weights.status();
 }
 
+TEST(WeightFormats, TheTableAndTheHeadStayIn8BitsBesideLayersIn4) {
+  using kernels::WeightFormat;
+  RecordingDevice device;
+  RandomSource source(1);
+  for (const WeightFormat format :
+       {WeightFormat::kDense, WeightFormat::kInt8, WeightFormat::kInt4}) {
+    const auto weights = LoadWeights(TinyConfig(), &source, &device, DType::kBF16, nullptr, format);
+    ASSERT_TRUE(weights.ok()) << weights.status();
+    const auto format_of = [](const kernels::PackedWeights& matrix) {
+      return dynamic_cast<const RecordedWeights&>(matrix).format;
+    };
+    const WeightFormat of_tables = format == WeightFormat::kInt4 ? WeightFormat::kInt8 : format;
+    EXPECT_EQ(format_of(*weights->embedding), of_tables);
+    EXPECT_EQ(format_of(weights->lm_head()), of_tables);
+    for (const LayerWeights& layer : weights->layers) {
+      EXPECT_EQ(format_of(*layer.attention.qkv.matrix), format);
+      EXPECT_EQ(format_of(*layer.attention.o.matrix), format);
+      EXPECT_EQ(format_of(*layer.feed_forward.gate_up.matrix), format);
+      EXPECT_EQ(format_of(*layer.feed_forward.down.matrix), format);
+    }
+  }
+}
+
 TEST(LoadProgress, GrowsToTheTotal) {
   RecordingDevice device;
   RandomSource source(1);

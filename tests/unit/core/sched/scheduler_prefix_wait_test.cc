@@ -58,6 +58,19 @@ TEST_F(SchedulerPrefixWaitTest, TheSecondWaitsAndThenFindsEverything) {
   EXPECT_EQ(Cached(b), 48);
 }
 
+TEST_F(SchedulerPrefixWaitTest, SetAsideItWaitsForThePrefixNoMore) {
+  const SequenceId a = Enqueue(60), b = Enqueue(60);
+  EXPECT_THAT(f_.Admit(), ElementsAre(a));
+  EXPECT_TRUE(f_.scheduler().SetAside(b, StepId(0)));
+  EXPECT_THAT(f_.scheduler().CheckInvariants(), IsEmpty());
+  for (int i = 0; i < 4; ++i) Step();
+  EXPECT_THAT(f_.Admit(), IsEmpty()) << "what it waited for is there";
+  EXPECT_TRUE(f_.scheduler().BringBack(b));
+  EXPECT_FALSE(f_.scheduler().BringBack(b));
+  EXPECT_THAT(f_.Admit(), ElementsAre(b));
+  EXPECT_EQ(Cached(b), 48);
+}
+
 TEST_F(SchedulerPrefixWaitTest, ThoseBehindItStart) {
   const SequenceId a = Enqueue(60), b = Enqueue(60), c = Enqueue(0);
   EXPECT_THAT(f_.Admit(), ElementsAre(a, c));

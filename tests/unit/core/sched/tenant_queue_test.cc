@@ -85,8 +85,25 @@ TEST_F(TenantQueueTest, TheParkedKeepTheirPlaceAndAreNotOffered) {
   EXPECT_EQ(queue_.parked(), 0);
 }
 
-TEST_F(TenantQueueTest, VisitsTheParkedToo) {
+TEST_F(TenantQueueTest, WhatIsSetAsideKeepsItsPlaceParkedOrNotAndIsNotOffered) {
   queue_.Park(SequenceId(1));
+  queue_.SetAside(SequenceId(1));
+  EXPECT_EQ(queue_.parked(), 0);
+  EXPECT_FALSE(queue_.Unpark(SequenceId(1)));
+  queue_.SetAside(SequenceId(2));
+  EXPECT_EQ(queue_.Front()->id(), SequenceId(3));
+  EXPECT_EQ(queue_.size(), 3);
+  EXPECT_EQ(queue_.prompt_tokens(), 60);
+  EXPECT_EQ(queue_.Remove(SequenceId(2))->id(), SequenceId(2));
+  EXPECT_FALSE(queue_.BringBack(SequenceId(2))) << "it has gone";
+  EXPECT_FALSE(queue_.BringBack(SequenceId(3))) << "it is here";
+  EXPECT_TRUE(queue_.BringBack(SequenceId(1)));
+  EXPECT_EQ(queue_.Front()->id(), SequenceId(1));
+}
+
+TEST_F(TenantQueueTest, VisitsTheParkedAndWhatIsSetAsideToo) {
+  queue_.Park(SequenceId(1));
+  queue_.SetAside(SequenceId(2));
   uint64_t sum = 0;
   queue_.ForEach([&sum](const Sequence* sequence) { sum += sequence->id().value(); });
   EXPECT_EQ(sum, 6u);

@@ -158,7 +158,7 @@ TEST(BpeTokenizerTest, AMegabyteWithoutSpacesIsEncodedAndDecodedBack) {
 TEST(BpeTokenizerTest, ASpecialTokenThatMergesSpellIsNeverMadeOfText) {
   nlohmann::json json = Gpt2Json({{"<", "s"}, {"<s", ">"}});
   json["pre_tokenizer"]["use_regex"] = false;
-  json["added_tokens"] = {AddedTokenJson(257, "<s>", true)};
+  json["added_tokens"] = nlohmann::json::array({AddedTokenJson(257, "<s>", true)});
   const Tokenizer::ByteRange all = {0, 3};
   for (const bool ignore_merges : {false, true}) {
     json["model"]["ignore_merges"] = ignore_merges;

@@ -78,7 +78,7 @@ TEST(ChatEncoderTest, ALongerNameDoesNotHideTheTemplates) {
 TEST(ChatEncoderTest, WhereTextIsNormalizedRangesDoNotMoveTokensThatAreNotSpecial) {
   nlohmann::json json = testing::Gpt2Json({});
   json["normalizer"] = {{"type", "NFC"}};
-  json["added_tokens"] = {testing::AddedTokenJson(256, "xy", false)};
+  json["added_tokens"] = nlohmann::json::array({testing::AddedTokenJson(256, "xy", false)});
   json["added_tokens"][0]["normalized"] = true;
   const auto tokenizer = testing::MustLoad(json);
   EXPECT_THAT(Encode(*tokenizer, {{"e\xCC\x81", false}, {"xy", true}}),

@@ -15,7 +15,7 @@ using ::quire::testing::MustLoad;
 
 TEST(TokenizerThreadsTest, ThreadsMayEncodeAtOnce) {
   nlohmann::json json = Gpt2Json({{"h", "i"}, {" ", "hi"}});
-  json["added_tokens"] = {AddedTokenJson(258, "<s>", true)};
+  json["added_tokens"] = nlohmann::json::array({AddedTokenJson(258, "<s>", true)});
   const auto tokenizer = MustLoad(json);
   const std::string text = "<s>hi hi, \xC3\xA9\xC3\xA9 12'll";
   const auto expected = tokenizer->Encode(text, {});

@@ -10,7 +10,7 @@
 namespace quire::server {
 namespace {
 
-using Owner = absl::StatusOr<std::optional<std::string>>;
+using Owner = absl::StatusOr<std::optional<Identity>>;
 
 struct Call {
   std::multimap<std::string, std::string> metadata = {};
@@ -30,7 +30,7 @@ Owner Identify(const CredentialTable& table, const Call& call) {
 
 void ExpectOwner(const Owner& owner, const char* expected) {
   ASSERT_TRUE(owner.ok()) << owner.status();
-  EXPECT_EQ(owner->value_or("nobody"), expected);
+  EXPECT_EQ(owner->value_or(Identity{.owner = "nobody"}).owner, expected);
 }
 
 void ExpectRefused(const Owner& owner, const char* reason) {
@@ -69,6 +69,13 @@ TEST_F(CredentialTableTest, AnEmptyTableAsksForNothing) {
 TEST_F(CredentialTableTest, AKeyIsItsOwners) {
   ExpectOwner(WithBearer("Bearer " + a_.bearer), "a");
   ExpectOwner(WithBearer("bearer  " + b_.bearer + " "), "b");
+}
+
+TEST_F(CredentialTableTest, OnlyAKeyHasAnId) {
+  EXPECT_EQ((*WithBearer("Bearer " + a_.bearer))->key_id, "ka");
+  EXPECT_EQ((*Identify(table_, {.certificate_names = {"spiffe://x/a"}}))->key_id, "");
+  const Call forwarded = {.metadata = {{"x-t", "ka"}}, .certificate_names = {"dns:proxy"}};
+  EXPECT_EQ((*Identify(table_, forwarded))->key_id, "");
 }
 
 TEST_F(CredentialTableTest, WhatDoesNotHoldIsRefusedWhateverElseTheCallHas) {

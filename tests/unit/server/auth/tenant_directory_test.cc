@@ -90,6 +90,7 @@ TEST(TenantDirectoryTest, ATenantsCallsGetItsIdAndItsLimits) {
   const absl::StatusOr<Caller> caller = Resolve(directory, {"b"});
   ASSERT_TRUE(caller.ok());
   EXPECT_EQ(caller->tenant, TenantId(2));
+  EXPECT_EQ(caller->tenant_name, "b");
   EXPECT_EQ(caller->max_context_tokens, 4);
   EXPECT_EQ(caller->max_output_tokens, 5);
 }

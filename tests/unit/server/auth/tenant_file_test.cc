@@ -35,7 +35,7 @@ std::string OwnerOf(const CredentialTable& table, absl::string_view authorizatio
   const auto owner =
       table.Identify({.metadata = metadata, .certificate_names = names}, absl::UnixEpoch());
   EXPECT_TRUE(owner.ok()) << owner.status();
-  return owner.ok() ? owner->value_or("nobody") : "refused";
+  return owner.ok() ? owner->value_or(Identity{.owner = "nobody"}).owner : "refused";
 }
 
 TEST(TenantFileTest, EveryFieldReachesItsPlace) {

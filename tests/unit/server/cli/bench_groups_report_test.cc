@@ -95,6 +95,71 @@ TEST(GroupsReportTest, ALoadIsShownWhereThereWasOne) {
   EXPECT_THAT(charts[2].lines[0].values, ::testing::ElementsAre(16000, 4000, 500));
 }
 
+TEST(GroupsReportTest, TheQualityOfATrainedSetIsShownBesideItsCost) {
+  GroupsReport report = Report();
+  EXPECT_FALSE(GroupsJson(report)["results"][0].contains("quality"));
+  report.quality = QualityTable{.query_heads = 32,
+                                .uptrained_share = 0.1,
+                                .seeds = 3,
+                                .by_groups = {{32, {.scratch = AnswerQuality{0.99, 1.01}}},
+                                              {8,
+                                               {.regrouped = AnswerQuality{0.5, 4},
+                                                .uptrained = AnswerQuality{0.98, 1.02},
+                                                .scratch = AnswerQuality{0.985, 1.015}}},
+                                              {1, {.regrouped = AnswerQuality{0.25, 8}}}}};
+  std::ostringstream out;
+  PrintGroups(report, out);
+  EXPECT_THAT(out.str(), HasSubstr("16x2048 ms  regrouped  uptrained 10%  from scratch\n"));
+  EXPECT_THAT(out.str(), HasSubstr("    200.00      50.0%          98.0%         98.5%\n"));
+  EXPECT_THAT(out.str(), HasSubstr("    100.00      25.0%                             \n"));
+  const nlohmann::ordered_json json = GroupsJson(report);
+  EXPECT_EQ(json["results"][1]["quality"]["uptrained"]["exact"], 0.98);
+  EXPECT_TRUE(json["results"][2]["quality"]["scratch"].is_null());
+  const std::vector<Chart> charts = GroupsCharts(report);
+  ASSERT_EQ(charts.size(), 3u);
+  ASSERT_EQ(charts[2].lines.size(), 1u) << "the other ways lack a number of groups";
+  EXPECT_EQ(charts[2].lines[0].name, "regrouped");
+  EXPECT_THAT(charts[2].lines[0].values, ::testing::ElementsAre(1.01, 4, 8));
+}
+
+TEST(GroupQualityTest, TheLongestTrainingAndTheMeanAreTaken) {
+  const auto table = ParseQuality(R"({"query_heads": 6, "results": [
+    {"groups": 6, "origin": "scratch", "uptrained": 0, "seeds": 3,
+     "exact_long": {"mean": 1}, "answer_perplexity": {"mean": 1.01}},
+    {"groups": 1, "origin": "mean", "uptrained": 0.0, "seeds": 3,
+     "exact_long": {"mean": 0.25}, "answer_perplexity": {"mean": 7}},
+    {"groups": 1, "origin": "first", "uptrained": 0.0, "seeds": 1,
+     "exact_long": {"mean": 0.1}, "answer_perplexity": {"mean": 9}},
+    {"groups": 1, "origin": "mean", "uptrained": 0.1, "seeds": 2,
+     "exact_long": {"mean": 0.98}, "answer_perplexity": {"mean": 1.02}},
+    {"groups": 1, "origin": "mean", "uptrained": 0.05, "seeds": 2,
+     "exact_long": {"mean": 0.9}, "answer_perplexity": {"mean": 1.2}}]})",
+                                  "file");
+  ASSERT_TRUE(table.ok()) << table.status();
+  EXPECT_EQ(table->query_heads, 6);
+  EXPECT_EQ(table->seeds, 2);
+  EXPECT_EQ(table->uptrained_share, 0.1);
+  EXPECT_EQ(table->by_groups.at(6).scratch->exact, 1);
+  EXPECT_FALSE(table->by_groups.at(6).regrouped.has_value());
+  EXPECT_EQ(table->by_groups.at(1).regrouped->exact, 0.25);
+  EXPECT_EQ(table->by_groups.at(1).uptrained->perplexity, 1.02);
+}
+
+TEST(GroupQualityTest, AnErrorNamesTheField) {
+  const auto message = [](const char* text) {
+    return std::string(ParseQuality(text, "file").status().message());
+  };
+  EXPECT_THAT(message("[]"), HasSubstr("file: must be a JSON object"));
+  EXPECT_THAT(message(R"({"query_heads": 0})"), HasSubstr("'query_heads'"));
+  EXPECT_THAT(message(R"({"query_heads": 6, "results": []})"), HasSubstr("'results'"));
+  EXPECT_THAT(message(R"({"query_heads": 6, "results": [1]})"), HasSubstr("'results'"));
+  EXPECT_THAT(message(R"({"query_heads": 6, "results": [{"groups": 7}]})"),
+              HasSubstr("file: results[0]: field 'groups'"));
+  EXPECT_THAT(message(R"({"query_heads": 6, "results": [
+    {"groups": 1, "origin": "mean", "uptrained": 0, "seeds": 1, "exact_long": {"mean": 2}}]})"),
+              HasSubstr("file: results[0].exact_long: field 'mean'"));
+}
+
 TEST(GroupsReportTest, JsonHasWhatTheTableShows) {
   const nlohmann::ordered_json json = GroupsJson(Report());
   EXPECT_EQ(json["results"][1]["kv_groups"], 8);
