@@ -360,6 +360,7 @@ absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
   }
   Log("draining");
   watch.OnDrain();
+  model->engine().StopAccepting();  // who has seen NOT_SERVING finds nothing accepted any more
   if (listeners.health != nullptr) listeners.health->SetNotServing();
   Drain(listeners.server.get(), model.get(), &streams, config.drain_timeout);
   return event;

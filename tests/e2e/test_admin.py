@@ -36,7 +36,8 @@ class AdminTest(unittest.TestCase):
         return admin_pb2_grpc.AdminServiceStub(channel)
 
     def test_the_load_is_what_runs_and_waits(self):
-        with QuireServer(*ADMIN, "--max-running", "1", "--kv-memory", "64M") as server:
+        with QuireServer(*ADMIN, "--max-running", "1", "--kv-memory", "64M", "--pause-grace",
+                         "1h") as server:  # who does not read holds the one place
             admin = self.connect(server)
 
             def load():
@@ -195,7 +196,7 @@ class AdminTest(unittest.TestCase):
         """How streams end that run when the server is drained and then gets that many signals."""
         server = QuireServer(*ADMIN, "--drain-timeout", "100s")
         admin = self.connect(server)
-        answers = [Answer(server.generate(max_tokens=1900, ignore_eos=True)) for _ in range(4)]
+        answers = [Answer(server.generate(max_tokens=1900, ignore_eos=True)) for _ in range(32)]
         for answer in answers:
             answer.read(at_most=1)
         admin.Drain(admin_pb2.DrainRequest(), timeout=TIMEOUT)

@@ -26,7 +26,7 @@ class DeadlineTest(unittest.TestCase):
             self.assertEqual(unused_blocks(metrics), metrics.value("quire_kv_capacity_blocks"))
 
     def test_the_clients_deadline_is_honoured(self):
-        with QuireServer("--max-running", "1") as server:
+        with QuireServer("--max-running", "1", "--pause-grace", "1h") as server:
             # One after the other: calls that wait for the connection go out in any order.
             running = server.generate(max_tokens=1900, ignore_eos=True)
             Answer(running).read(at_most=1)

@@ -104,7 +104,8 @@ class StatusesTest(unittest.TestCase):
     def test_queues_and_deadlines(self):
         tenants = [{"name": "narrow", "max_queued": 1, "api_keys": api_keys("narrow")}]
         with ConfigFile({"tenants": tenants, "default_tenant": {}}) as file, QuireServer(
-                "--config", file.path, "--max-running", "1", "--max-queued", "8") as server:
+                "--config", file.path, "--max-running", "1", "--max-queued", "8",
+                "--pause-grace", "1h") as server:  # who does not read holds the one place
             running = self.ask(server, **FOREVER).read(at_most=1)
             first = self.ask(server, "narrow", **FOREVER)
             server.metrics_when(lambda m: m.value("quire_requests_waiting") == 1)
@@ -125,7 +126,9 @@ class StatusesTest(unittest.TestCase):
             self.saw(late.call, Code.DEADLINE_EXCEEDED)
 
     def test_a_deadline_that_the_queue_cannot_meet(self):
-        with QuireServer("--max-running", "1", "--max-queued", "64") as server:
+        # Nobody is paused: the answers are read one after the other, and all are to be computed.
+        with QuireServer("--max-running", "1", "--max-queued", "64",
+                         "--max-unread-tokens", "0") as server:
             self.ask(server, max_tokens=1).read()  # calls made while it connects lose their order
             answers = [self.ask(server, max_tokens=1200, ignore_eos=True) for _ in range(60)]
             for answer in answers[:10]:  # it has to be seen moving
