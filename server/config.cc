@@ -92,7 +92,7 @@ void AddModelFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
                   "computes so");
   flags.AddNumber("--threads", config.threads, 0, 4096,
                   "CPU threads; 0: all cores that the process may use");
-  flags.AddChoice("--cpu-tier", config.cpu_tier, {"auto", "portable", "avx2", "avx512_bf16"},
+  flags.AddChoice("--cpu-tier", config.cpu_tier, {"auto", "portable", "avx2", "avx512_bf16", "amx"},
                   "Instruction set on a CPU; auto: the fastest that it has");
   flags.AddChoice("--dtype", text.dtype, {"auto", "bf16", "f32"},
                   "Number type of the computation; auto: from the checkpoint");
@@ -100,9 +100,9 @@ void AddModelFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
                   "How the CPU keeps weights; dense: in the number type of the computation; int8, "
                   "int4: in integers made while they load, with activations in integers of 8 bits: "
                   "faster, less memory, less exact");
-  flags.AddChoice("--kv-dtype", text.kv_dtype, {"auto", "bf16", "f32", "fp8_e4m3"},
-                  "Number type of keys and values; auto: that of the computation; fp8_e4m3: on a "
-                  "GPU, about half of bf16");
+  flags.AddChoice("--kv-dtype", text.kv_dtype, {"auto", "bf16", "f32", "int8", "fp8_e4m3"},
+                  "Number type of keys and values; auto: that of the computation; int8 on a CPU, "
+                  "fp8_e4m3 on a GPU: about half of bf16");
   flags.Add("--kv-memory", "BYTES", text.kv_memory,
             "Memory of the KV cache, with K, M, G or T; auto: from the free memory");
   flags.AddNumber("--gpu-memory-fraction", config.gpu_memory_fraction, 0.01, 0.99,

@@ -56,6 +56,20 @@ KvLayout MakeKvLayout(const ModelConfig& config, int32_t block_tokens, kernels::
   return layout;
 }
 
+absl::StatusOr<kernels::DType> ChooseKvDType(std::optional<kernels::DType> wanted,
+                                             kernels::DType compute, kernels::DType narrow) {
+  const kernels::DType chosen = wanted.value_or(compute);
+  if (chosen == compute || chosen == narrow) return chosen;
+  if (kernels::DTypeBytes(chosen) > 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a KV cache in ", kernels::DTypeName(chosen), " needs a model that computes in it, and ",
+        "this one computes in ", kernels::DTypeName(compute), "; use --kv-dtype auto"));
+  }
+  return absl::InvalidArgumentError(absl::StrCat("this device has no KV cache in ",
+                                                 kernels::DTypeName(chosen), "; use --kv-dtype ",
+                                                 kernels::DTypeName(narrow), " or auto"));
+}
+
 KvLayouts MakeKvLayouts(const ModelConfig& config, int32_t block_tokens, kernels::DType dtype,
                         int32_t context_tokens) {
   if (context_tokens == 0) context_tokens = config.max_positions;

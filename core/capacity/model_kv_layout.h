@@ -1,8 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "core/kv/kv_layout.h"
 #include "core/model/model_config.h"
 
@@ -11,6 +13,11 @@ namespace quire {
 // InvalidArgument with the allowed values, unless `block_tokens` is a multiple of 16 that divides
 // kernels::kAttentionSplit.
 absl::Status ValidateBlockTokens(int32_t block_tokens);
+
+// The type of keys and values: what is computed in, unless `narrow`, the device's type of one byte,
+// is `wanted`. InvalidArgument otherwise, with what to change. Pure.
+absl::StatusOr<kernels::DType> ChooseKvDType(std::optional<kernels::DType> wanted,
+                                             kernels::DType compute, kernels::DType narrow);
 
 // The cache classes of `config`: layers that see equally far back, the unlimited ones first.
 // A window that no context of `context_tokens` (0: of the model's own length) outgrows is none.

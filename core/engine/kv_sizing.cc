@@ -7,21 +7,6 @@
 
 namespace quire {
 
-absl::StatusOr<kernels::DType> ChooseKvDType(std::optional<kernels::DType> wanted,
-                                             kernels::DType compute, bool has_fp8_kv) {
-  const kernels::DType chosen = wanted.value_or(compute);
-  if (chosen == compute) return chosen;
-  if (chosen != kernels::DType::kF8E4M3) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "a KV cache in ", kernels::DTypeName(chosen), " needs a model that computes in it, and ",
-        "this one computes in ", kernels::DTypeName(compute), "; use --kv-dtype auto"));
-  }
-  if (!has_fp8_kv) {
-    return absl::InvalidArgumentError("an fp8 KV cache needs a GPU; use --kv-dtype auto");
-  }
-  return chosen;
-}
-
 absl::StatusOr<size_t> ChooseKvBytes(int64_t wanted, size_t available, double share,
                                      const KvLayouts& classes, const EngineOptions& options,
                                      int in_flight_depth) {

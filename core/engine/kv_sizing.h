@@ -2,18 +2,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 
 #include "absl/status/statusor.h"
 #include "core/engine/engine_options.h"
 #include "core/kv/kv_layout.h"
 
 namespace quire {
-
-// The type of keys and values: what is computed in, unless fp8 is `wanted` and there
-// (`has_fp8_kv`). InvalidArgument otherwise, with what to change. Pure.
-absl::StatusOr<kernels::DType> ChooseKvDType(std::optional<kernels::DType> wanted,
-                                             kernels::DType compute, bool has_fp8_kv);
 
 // Bytes for the KV arena. `wanted` > 0 is taken as it is; 0 means as much as the running requests
 // can use at full context, but at most `share` of `available`. InvalidArgument when not even one

@@ -117,7 +117,7 @@ absl::Status LocalModelEngine::DeriveOptions() {
                      config_.max_positions, " that the model was made for"));
   }
   QUIRE_ASSIGN_OR_RETURN(const kernels::DType kv_dtype,
-                         ChooseKvDType(options_.kv_dtype, compute_, device_->HasFp8Kv()));
+                         ChooseKvDType(options_.kv_dtype, compute_, device_->NarrowKv()));
   layouts_ = MakeKvLayouts(config_, options_.block_tokens, kv_dtype, engine.max_context_tokens);
   return engine.Validate();
 }

@@ -109,8 +109,8 @@ class Device {
     return checkpoint == DType::kF32 ? DType::kF32 : DType::kBF16;
   }
 
-  // Whether its operations take keys and values in fp8. Those in the type of `act` all do.
-  virtual bool HasFp8Kv() const { return false; }
+  // The type of one byte that its operations take keys and values in, besides that of `act`.
+  virtual DType NarrowKv() const = 0;
 
   // Contents are unspecified. Large allocations may be backed by pages on first touch.
   virtual DeviceStatus Allocate(size_t bytes, DeviceBuffer* buffer) = 0;

@@ -12,7 +12,7 @@ struct DeviceOptions {
   std::string kind = "auto";     // auto: cuda where there is a usable GPU, else cpu; cpu; cuda
   int32_t threads = 0;           // CPU threads; 0: all cores that the process may use
   bool batch_invariant = false;  // on a GPU, at the price of speed; the CPU always is
-  // A CPU's instruction set: portable, avx2, avx512_bf16; auto: the fastest that it has.
+  // A CPU's instruction set: portable, avx2, avx512_bf16, amx; auto: the fastest that it has.
   std::string cpu_tier = "auto";
 };
 

@@ -7,7 +7,8 @@
 
 namespace quire::kernels {
 
-inline constexpr DType kDTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kF8E4M3};
+inline constexpr DType kDTypes[] = {DType::kF32, DType::kF16, DType::kBF16, DType::kF8E4M3,
+                                    DType::kInt8};
 
 // The opposite of DTypeName; nullopt where no type has that name.
 constexpr std::optional<DType> DTypeOf(std::string_view name) {

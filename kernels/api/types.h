@@ -11,8 +11,9 @@
 
 namespace quire::kernels {
 
-// fp8 of the e4m3 kind (Micikevicius et al., 2022) is a type of keys and values alone.
-enum class DType : uint8_t { kF32, kF16, kBF16, kF8E4M3 };
+// The types of one byte, fp8 of the e4m3 kind (Micikevicius et al., 2022) and integers from -127 to
+// 127, are of keys and values alone.
+enum class DType : uint8_t { kF32, kF16, kBF16, kF8E4M3, kInt8 };
 
 constexpr size_t DTypeBytes(DType dtype) {
   switch (dtype) {
@@ -22,6 +23,7 @@ constexpr size_t DTypeBytes(DType dtype) {
     case DType::kBF16:
       return 2;
     case DType::kF8E4M3:
+    case DType::kInt8:
       return 1;
   }
   return 0;
@@ -37,6 +39,8 @@ constexpr const char* DTypeName(DType dtype) {
       return "bf16";
     case DType::kF8E4M3:
       return "fp8_e4m3";
+    case DType::kInt8:
+      return "int8";
   }
   return "?";
 }

@@ -63,8 +63,9 @@ struct BatchHostView {
   std::span<const int32_t> kv_len;   // [sequences]
 };
 
-// What stands beside each row of a tile: fp8 has an f32 scale, that of its largest element.
-constexpr size_t KvScaleBytes(DType dtype) { return dtype == DType::kF8E4M3 ? 4 : 0; }
+// What stands beside each row of a tile: a type of one byte has an f32 scale, that of the row's
+// largest element.
+constexpr size_t KvScaleBytes(DType dtype) { return DTypeBytes(dtype) == 1 ? sizeof(float) : 0; }
 
 // Where one layer's keys and values lie inside every block, and what they look like. Inside a
 // block a layer holds kv_groups K tiles, then kv_groups V tiles, each block_tokens x head_dim
@@ -95,6 +96,11 @@ struct KvLayerView {
   }
   std::byte* VTile(uint32_t block_offset, int32_t group) const {
     return KTile(block_offset, kv_groups + group);
+  }
+  // [block_tokens]; those of V where `group` is kv_groups more.
+  std::byte* Scales(uint32_t block_offset, int32_t group) const {
+    return KTile(block_offset, 0) + ScaleOffset() +
+           static_cast<size_t>(group) * static_cast<size_t>(block_tokens) * KvScaleBytes(dtype);
   }
 };
 

@@ -23,6 +23,7 @@ const TierKernels& KernelsOf(IsaTier tier) {
 #ifdef QUIRE_X86_TIERS
   if (tier == IsaTier::kAvx2) return Avx2Kernels();
   if (tier == IsaTier::kAvx512Bf16) return Avx512Bf16Kernels();
+  if (tier == IsaTier::kAmx) return AmxKernels();
 #endif
   KERNELS_CHECK(tier == IsaTier::kPortable);
   return PortableKernels();
@@ -47,6 +48,7 @@ class CpuDevice final : public Device {
   }
   int InFlightDepth() const override { return 0; }
   size_t AvailableBytes() const override { return AvailableMemory(); }
+  DType NarrowKv() const override { return DType::kInt8; }
 
   DeviceStatus Allocate(size_t bytes, DeviceBuffer* buffer) override {
     return AllocateAny(bytes, buffer);

@@ -15,10 +15,12 @@ enum class IsaTier : uint8_t {
   kPortable,    // plain C++
   kAvx2,        // AVX2 and FMA
   kAvx512Bf16,  // AVX-512 F, BW, DQ, VL, BF16 and VNNI
+  kAmx,         // the same, and AMX-TILE, -BF16 and -INT8
 };
 
 // All of them, each faster than those before it.
-inline constexpr IsaTier kIsaTiers[] = {IsaTier::kPortable, IsaTier::kAvx2, IsaTier::kAvx512Bf16};
+inline constexpr IsaTier kIsaTiers[] = {IsaTier::kPortable, IsaTier::kAvx2, IsaTier::kAvx512Bf16,
+                                        IsaTier::kAmx};
 
 const char* IsaTierName(IsaTier tier);
 bool IsaTierSupported(IsaTier tier);  // by this build, this processor and the operating system

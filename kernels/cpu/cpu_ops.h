@@ -43,12 +43,21 @@ class CpuOps final : public Ops {
     int32_t sequence = 0;
     int32_t row_begin = 0;  // in rows of (query token x head in group)
     int32_t rows = 0;
+    int32_t split_begin = 0;  // the KV tokens of its splits
+    int32_t split_end = 0;
+    // Of a piece of a tile: where the tile's partial results begin, counted in rows of one group,
+    // and how many splits it has. -1: the item is a whole tile.
+    int64_t partial_rows = -1;
+    int32_t splits = 0;
   };
   // The cut of a step's attention, longest item first.
   struct AttentionPlan {
     int32_t q_per_group = 0;
+    int32_t groups = 0;
     int32_t window = 0;
     std::vector<AttentionItem> items;
+    std::vector<AttentionItem> merges;  // a tile that was cut each
+    int64_t partial_rows = 0;           // of one group
   };
 
   const ElementKernels& Kernels(DType act) const;
@@ -56,10 +65,22 @@ class CpuOps final : public Ops {
   void ForRows(int32_t rows, int64_t floats_a_row, Body&& body);
   void DenseLinear(const LinearParams& params, const CpuPackedWeights& weights);
   void QuantLinear(const LinearParams& params, const CpuPackedWeights& weights);
+  template <class Scratch>
+  [[nodiscard]] bool ReserveScratch(std::vector<std::unique_ptr<Scratch>>* scratch);
+  // How rows are packed for integer weights, unless they are few.
+  RowPacking ManyQuantRows() const {
+    return kernels_.quant_linear_blocks != nullptr ? RowPacking::kBlocks : RowPacking::kTiles;
+  }
+  template <typename Source>
+  const uint32_t* PackRows(RowPacking packing, int32_t rows, int64_t bytes, Source&& source);
   const uint32_t* PackActivations(const std::byte* in, int32_t rows, int64_t cols, DType act);
-  const uint32_t* QuantizeActivations(const std::byte* in, int32_t rows,
+  const uint32_t* QuantizeActivations(const std::byte* in, int32_t rows, RowPacking packing,
                                       const CpuPackedWeights& weights);
-  const AttentionPlan& PlanAttention(const BatchView& batch, int32_t q_per_group, int32_t window);
+  const AttentionPlan& PlanAttention(const BatchView& batch, int32_t q_per_group, int32_t groups,
+                                     int32_t window);
+  void CutLongTiles(AttentionPlan* plan);
+  AttentionTask TaskOf(const PagedAttentionParams& params, const AttentionItem& item, int32_t group,
+                       AttentionPart cut) const;
 
   ThreadPool* const pool_;
   const TierKernels& kernels_;
@@ -68,8 +89,10 @@ class CpuOps final : public Ops {
   HostMemory packed_rows_;  // a block of rows as the linear kernels read them
   HostMemory quant_rows_;   // for each worker a row in bytes
   HostMemory row_scales_;   // of the block, by segment
+  std::vector<std::unique_ptr<LinearScratch>> linear_scratch_;        // one a worker, or none
   std::vector<std::unique_ptr<QuantScratch>> quant_scratch_;          // one a worker, or none
   std::vector<std::unique_ptr<AttentionScratch>> attention_scratch_;  // one a worker
+  HostMemory attention_partials_;                                     // of tiles that are cut
   std::vector<TokenChooser> choosers_;                                // one a worker
 
   // Shared by the layers of the same shape. The first `plans_used_` are this step's; the others

@@ -57,6 +57,7 @@ PackColumnFn PackColumnFrom(DType from) {
     case DType::kBF16:
       return PackColumn<DType::kBF16, kTo>;
     case DType::kF8E4M3:
+    case DType::kInt8:
       break;  // refused by CheckWeightParts
   }
   return nullptr;

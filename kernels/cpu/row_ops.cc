@@ -18,7 +18,8 @@ int32_t SequenceOf(const BatchView& batch, int32_t token) {
 
 void CheckRopeShape(const RopeWriteKvParams& params) {
   const KvLayerView& kv = params.kv;
-  KERNELS_CHECK(kv.dtype == params.act && kv.head_dim % kHeadDimUnit == 0);
+  KERNELS_CHECK(kv.dtype == params.act || kv.dtype == DType::kInt8);
+  KERNELS_CHECK(kv.head_dim % kHeadDimUnit == 0);
   KERNELS_CHECK(kv.head_dim > 0 && kv.head_dim <= kMaxHeadDim);
   KERNELS_CHECK(params.rotary_dim >= 0 && params.rotary_dim <= kv.head_dim);
   KERNELS_CHECK(params.rotary_dim % 2 == 0);
@@ -85,7 +86,8 @@ void CpuOps::RopeWriteKv(const RopeWriteKvParams& params) {
   const BlockTablesView& tables = batch.tables[kv.cache_class];
   const int64_t q_width = static_cast<int64_t>(params.num_heads) * kv.head_dim;
   const int64_t width = q_width + 2 * static_cast<int64_t>(kv.kv_groups) * kv.head_dim;
-  const auto kernel = Kernels(params.act).rope;
+  const ElementKernels& kernels = Kernels(params.act);
+  const auto kernel = kv.dtype == DType::kInt8 ? kernels.rope_int8 : kernels.rope;
   ForRows(batch.counts->tokens, width, [&](int64_t token) {
     const int32_t sequence = SequenceOf(batch, static_cast<int32_t>(token));
     const int32_t position = batch.positions[token];
@@ -110,6 +112,9 @@ void CpuOps::RopeWriteKv(const RopeWriteKvParams& params) {
     task.head_dim = kv.head_dim;
     task.block_tokens = kv.block_tokens;
     task.slot = position % kv.block_tokens;
+    if (kv.dtype == DType::kInt8) {
+      task.scales = reinterpret_cast<float*>(kv.Scales(block, 0)) + task.slot;
+    }
     kernel(task);
   });
 }

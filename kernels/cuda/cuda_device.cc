@@ -29,7 +29,7 @@ class CudaDevice final : public Device {
   bool HasOwnMemory() const override { return true; }
   DType DefaultCompute(DType) const override { return DType::kBF16; }
 
-  bool HasFp8Kv() const override { return true; }
+  DType NarrowKv() const override { return DType::kF8E4M3; }
 
   DeviceStatus Allocate(size_t bytes, DeviceBuffer* buffer) override;
   DeviceStatus AllocateHost(size_t bytes, HostBuffer* buffer) override;

@@ -1,10 +1,14 @@
 #include "server/cli/bench_flops.h"
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+
+#include "kernels/api/device_factory.h"
 
 namespace quire::cli {
 namespace {
@@ -90,6 +94,50 @@ __attribute__((target("avx512f,avx512vnni"))) float Avx512Vnni(int64_t iteration
 }
 constexpr FlopsLoop kAvx512Vnni = {"AVX-512 VNNI, 8 bits", 2 * kChains * 64, Avx512Vnni};
 
+struct TileShapes {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+__attribute__((target("amx-tile,amx-bf16"))) float AmxBf16(int64_t iterations) {
+  const TileShapes shapes;
+  asm volatile("" : : "m"(shapes));
+  _tile_loadconfig(&shapes);
+  for (int64_t i = 0; i < iterations; ++i) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_release();
+  return 0;
+}
+constexpr FlopsLoop kAmxBf16 = {"AMX BF16", 4 * 2 * 16 * 16 * 32, AmxBf16};
+
+__attribute__((target("amx-tile,amx-int8"))) float AmxInt8(int64_t iterations) {
+  const TileShapes shapes;
+  asm volatile("" : : "m"(shapes));
+  _tile_loadconfig(&shapes);
+  for (int64_t i = 0; i < iterations; ++i) {
+    _tile_dpbusd(0, 4, 6);
+    _tile_dpbusd(1, 4, 7);
+    _tile_dpbusd(2, 5, 6);
+    _tile_dpbusd(3, 5, 7);
+  }
+  _tile_release();
+  return 0;
+}
+constexpr FlopsLoop kAmxInt8 = {"AMX, 8 bits", 4 * 2 * 16 * 16 * 64, AmxInt8};
+
+// A process has to ask for it, as the device does.
+bool CanUseAmx() {
+  std::unique_ptr<kernels::Device> device;
+  return kernels::CreateDevice({.kind = "cpu", .threads = 1, .cpu_tier = "amx"}, &device).ok();
+}
+
 #endif
 
 }  // namespace
@@ -97,6 +145,10 @@ constexpr FlopsLoop kAvx512Vnni = {"AVX-512 VNNI, 8 bits", 2 * kChains * 64, Avx
 FlopsLoop FastestFlopsLoop([[maybe_unused]] kernels::DType dtype,
                            [[maybe_unused]] kernels::WeightFormat weights) {
 #if defined(__x86_64__)
+  if (CanUseAmx()) {
+    if (weights != kernels::WeightFormat::kDense) return kAmxInt8;
+    if (dtype == kernels::DType::kBF16) return kAmxBf16;
+  }
   const bool avx512 = __builtin_cpu_supports("avx512f") != 0;
   if (weights != kernels::WeightFormat::kDense && avx512 &&
       __builtin_cpu_supports("avx512vnni") != 0) {

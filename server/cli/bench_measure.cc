@@ -14,9 +14,12 @@
 namespace quire::cli {
 namespace {
 
-// Times `run` as often as asked, after one run that warms caches and page tables.
-absl::StatusOr<BenchTimes> Time(int32_t repeat, const std::function<absl::Status()>& run) {
+// Times `run`, which steps the model, as often as asked, after one run that warms caches and page
+// tables.
+absl::Status Time(BenchModel* model, int32_t repeat, const std::function<absl::Status()>& run,
+                  BenchResult* result) {
   QUIRE_RETURN_IF_ERROR(run());
+  model->TakeOpTimes();
   const SteadyClock clock;
   std::vector<double> seconds;
   for (int32_t i = 0; i < repeat; ++i) {
@@ -24,7 +27,15 @@ absl::StatusOr<BenchTimes> Time(int32_t repeat, const std::function<absl::Status
     QUIRE_RETURN_IF_ERROR(run());
     seconds.push_back(ToSeconds(clock.Now() - start));
   }
-  return Summarize(std::move(seconds));
+  result->times = Summarize(std::move(seconds));
+  result->ops = model->TakeOpTimes();
+  for (OpTime& op : result->ops) {
+    op.calls /= repeat;
+    op.seconds /= repeat;
+    op.flops /= repeat;
+    op.bytes /= repeat;
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -66,12 +77,11 @@ absl::StatusOr<BenchResult> MeasurePrefill(BenchModel* model, int32_t prompt, in
     result.flops += cost.flops;
     result.bytes += cost.bytes;
   }
-  QUIRE_ASSIGN_OR_RETURN(result.times, Time(repeat, [&] {
-                           for (const BenchRow& step : steps) {
-                             QUIRE_RETURN_IF_ERROR(model->RunStep({&step, 1}));
-                           }
-                           return absl::OkStatus();
-                         }));
+  const auto run = [&] {
+    for (const BenchRow& step : steps) QUIRE_RETURN_IF_ERROR(model->RunStep({&step, 1}));
+    return absl::OkStatus();
+  };
+  QUIRE_RETURN_IF_ERROR(Time(model, repeat, run, &result));
   return result;
 }
 
@@ -85,7 +95,8 @@ absl::StatusOr<BenchResult> MeasureDecode(BenchModel* model, int32_t batch, int3
                      .tokens = batch,
                      .flops = cost.flops,
                      .bytes = cost.bytes};
-  QUIRE_ASSIGN_OR_RETURN(result.times, Time(repeat, [&] { return model->RunStep(rows); }));
+  QUIRE_RETURN_IF_ERROR(Time(
+      model, repeat, [&] { return model->RunStep(rows); }, &result));
   return result;
 }
 

@@ -43,9 +43,19 @@ absl::StatusOr<std::unique_ptr<BenchModel>> BenchModel::Create(const BenchModelO
           {.kind = options.device, .threads = options.threads, .cpu_tier = options.cpu_tier},
           &model->device_),
       "creating the device"));
+  if (options.time_ops) {
+    if (model->device_->InFlightDepth() > 0) {
+      return absl::InvalidArgumentError("only a CPU's operations can be timed one by one");
+    }
+    auto timed = std::make_unique<TimedDevice>(std::move(model->device_));
+    model->timed_ = timed.get();
+    model->device_ = std::move(timed);
+  }
   model->compute_ =
       options.compute.value_or(model->device_->DefaultCompute(config.checkpoint_dtype));
-  model->layout_ = MakeKvLayout(config, options.block_tokens, model->compute_);
+  QUIRE_ASSIGN_OR_RETURN(const kernels::DType kv,
+                         ChooseKvDType(options.kv, model->compute_, model->device_->NarrowKv()));
+  model->layout_ = MakeKvLayout(config, options.block_tokens, kv);
   QUIRE_RETURN_IF_ERROR(model->AllocateArena(options, sizes));
   QUIRE_RETURN_IF_ERROR(model->MakeRunner(options, sizes, progress));
   model->tokens_.resize(static_cast<size_t>(sizes.step_tokens));
@@ -84,7 +94,24 @@ void BenchModel::FillArena() {
     device_->CopyToDevice(arena_.data() + offset, piece.data(),
                           std::min(kPieceBytes, arena_.bytes() - offset));
   }
+  FillScales();
   device_->RecordEvent()->Wait();
+}
+
+// Such that the elements beside them are numbers like that: with far larger ones every probability
+// but one would be 0, which costs another time than others.
+void BenchModel::FillScales() {
+  if (kernels::KvScaleBytes(layout_.dtype) == 0) return;
+  const size_t units = layout_.BlockBytes() / kernels::kKvOffsetUnit;
+  for (const kernels::KvLayerView& view : layout_.LayerViews(arena_.data())) {
+    const std::vector<float> scales(2 * static_cast<size_t>(view.kv_groups * view.block_tokens),
+                                    0.015f);
+    for (size_t block = 0; block < arena_.bytes() / layout_.BlockBytes(); ++block) {
+      device_->CopyToDevice(view.Scales(static_cast<uint32_t>(block * units), 0), scales.data(),
+                            scales.size() * sizeof(float));
+      device_->RecordEvent()->Wait();
+    }
+  }
 }
 
 void BenchModel::ShuffleBlocks() {
@@ -148,6 +175,10 @@ absl::Status BenchModel::RunStep(std::span<const BenchRow> rows) {
   return runner_->Complete().status();
 }
 
+std::vector<OpTime> BenchModel::TakeOpTimes() {
+  return timed_ == nullptr ? std::vector<OpTime>() : timed_->TakeTimes();
+}
+
 void BenchModel::AddAttention(const BenchRow& row, int32_t layer, StepCost* cost) const {
   const LayerShape shape = config_.Layer(layer);
   if (shape.kv_groups == 0) return;
@@ -160,8 +191,10 @@ void BenchModel::AddAttention(const BenchRow& row, int32_t layer, StepCost* cost
   cost->flops += 4.0 * shape.num_heads * config_.head_dim * pairs;
   const int32_t tokens = row.start + row.tokens;
   const int32_t read = shape.window > 0 ? std::min(tokens, shape.window + row.tokens - 1) : tokens;
-  cost->bytes += 2.0 * shape.kv_groups * config_.head_dim *
-                 static_cast<double>(kernels::DTypeBytes(layout_.dtype)) * read;
+  const size_t row_bytes =
+      static_cast<size_t>(config_.head_dim) * kernels::DTypeBytes(layout_.dtype) +
+      kernels::KvScaleBytes(layout_.dtype);
+  cost->bytes += 2.0 * shape.kv_groups * static_cast<double>(row_bytes) * read;
 }
 
 StepCost BenchModel::CostOf(std::span<const BenchRow> rows) const {

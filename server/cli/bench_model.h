@@ -16,6 +16,7 @@
 #include "core/model/transformer_runner.h"
 #include "core/plan/step_plan.h"
 #include "kernels/api/device.h"
+#include "server/cli/bench_timed_device.h"
 
 namespace quire::cli {
 
@@ -26,9 +27,11 @@ struct BenchModelOptions {
   int32_t threads = 0;
   std::string cpu_tier = "auto";
   std::optional<kernels::DType> compute;  // default: f32 for f32 checkpoints, else bf16
+  std::optional<kernels::DType> kv;       // default: what is computed in
   kernels::WeightFormat weights = kernels::WeightFormat::kDense;
   int32_t block_tokens = 16;
   int64_t kv_limit_bytes = 0;  // most memory for the KV blocks
+  bool time_ops = false;       // on a CPU
 };
 
 // The largest step that will be asked for.
@@ -66,6 +69,8 @@ class BenchModel {
   // Runs one step; sequence n of the step is rows[n] and always has the same blocks.
   absl::Status RunStep(std::span<const BenchRow> rows);
   StepCost CostOf(std::span<const BenchRow> rows) const;
+  // By the steps since the last call; empty unless BenchModelOptions::time_ops.
+  std::vector<OpTime> TakeOpTimes();
 
   // For an engine of one's own, which has the arena and the sizes given to Create.
   ModelRunner* runner() { return runner_.get(); }
@@ -80,6 +85,7 @@ class BenchModel {
   BenchModel() = default;
   absl::Status AllocateArena(const BenchModelOptions& options, const BenchSizes& sizes);
   void FillArena();
+  void FillScales();
   void ShuffleBlocks();
   void PlanStep(std::span<const BenchRow> rows);
   void AddAttention(const BenchRow& row, int32_t layer, StepCost* cost) const;
@@ -90,6 +96,7 @@ class BenchModel {
   KvLayout layout_;
   kernels::DType compute_ = kernels::DType::kBF16;
   std::unique_ptr<kernels::Device> device_;
+  TimedDevice* timed_ = nullptr;  // device_, where operations are timed
   kernels::DeviceBuffer arena_;
   std::unique_ptr<TransformerRunner> runner_;
   int64_t step_weight_bytes_ = 0;  // read whole in every step: all but an untied embedding table

@@ -22,10 +22,14 @@ std::string Percent(double part, double whole) {
 
 std::string Giga(double value) { return absl::StrFormat("%.1f", value / 1e9); }
 
+std::string StepName(const BenchResult& result) {
+  return result.chunk > 0 ? absl::StrCat("prefill, steps of ", result.chunk) : "decode";
+}
+
 std::vector<std::string> Row(const BenchResult& result, const MachineSpeed& machine) {
   const double bytes = PerSecond(result.bytes, result);
   const double flops = PerSecond(result.flops, result);
-  return {result.chunk > 0 ? absl::StrCat("prefill, steps of ", result.chunk) : "decode",
+  return {StepName(result),
           absl::StrCat(result.batch),
           absl::StrCat(result.context),
           absl::StrFormat("%.2f", result.times.median_seconds * 1e3),
@@ -35,6 +39,42 @@ std::vector<std::string> Row(const BenchResult& result, const MachineSpeed& mach
           Percent(bytes, machine.read_bytes_per_second),
           Giga(flops),
           Percent(flops, machine.flops_per_second)};
+}
+
+// Where a run's time went. What lies between the operations is the rest.
+void PrintOps(const BenchResult& result, const MachineSpeed& machine, std::ostream& out) {
+  out << absl::StrFormat("\n%s, batch %d, context %d, by operation (mean of the runs)\n",
+                         StepName(result), result.batch, result.context);
+  TextTable table({"operation", "calls", "ms", "of all", "GB/s", "%", "GFLOP/s", "%"});
+  double total = 0;
+  for (const OpTime& op : result.ops) total += op.seconds;
+  for (const OpTime& op : result.ops) {
+    std::vector<std::string> row = {op.name, absl::StrCat(op.calls),
+                                    absl::StrFormat("%.2f", op.seconds * 1e3),
+                                    Percent(op.seconds, total)};
+    if (op.flops > 0) {
+      const double bytes = op.bytes / op.seconds;
+      const double flops = op.flops / op.seconds;
+      row.insert(row.end(), {Giga(bytes), Percent(bytes, machine.read_bytes_per_second),
+                             Giga(flops), Percent(flops, machine.flops_per_second)});
+    } else {
+      row.insert(row.end(), {"", "", "", ""});
+    }
+    table.AddRow(std::move(row));
+  }
+  table.Print(out);
+}
+
+nlohmann::ordered_json OpsJson(const std::vector<OpTime>& ops) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const OpTime& op : ops) {
+    list.push_back({{"operation", op.name},
+                    {"calls", op.calls},
+                    {"seconds", op.seconds},
+                    {"flops", op.flops},
+                    {"bytes", op.bytes}});
+  }
+  return list;
 }
 
 }  // namespace
@@ -67,6 +107,9 @@ void PrintReport(const BenchReport& report, std::ostream& out) {
       {"step", "batch", "context", "ms", "min ms", "tokens/s", "GB/s", "%", "GFLOP/s", "%"});
   for (const BenchResult& result : report.results) table.AddRow(Row(result, report.machine));
   table.Print(out);
+  for (const BenchResult& result : report.results) {
+    if (!result.ops.empty()) PrintOps(result, report.machine, out);
+  }
 }
 
 nlohmann::ordered_json ReportJson(const BenchReport& report) {
@@ -81,6 +124,7 @@ nlohmann::ordered_json ReportJson(const BenchReport& report) {
                        {"tokens_per_second", PerSecond(static_cast<double>(result.tokens), result)},
                        {"bytes_per_second", PerSecond(result.bytes, result)},
                        {"flops_per_second", PerSecond(result.flops, result)}});
+    if (!result.ops.empty()) results.back()["operations"] = OpsJson(result.ops);
   }
   return {{"model", report.model},
           {"weights", report.weights},

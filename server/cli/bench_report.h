@@ -19,6 +19,15 @@ struct BenchTimes {
 };
 BenchTimes Summarize(std::vector<double> seconds);
 
+// What all calls of an operation of one shape took together.
+struct OpTime {
+  std::string name;  // "linear 3072 x 2048": outputs x inputs; "attention G 8 D 64"; "rms_norm"
+  int64_t calls = 0;
+  double seconds = 0;
+  double flops = 0;  // of linear layers and attention
+  double bytes = 0;  // weights and KV that they must read at least once
+};
+
 // One line of the result. Rates are of the median.
 struct BenchResult {
   int32_t batch = 0;    // sequences
@@ -28,6 +37,7 @@ struct BenchResult {
   double flops = 0;     // of a run
   double bytes = 0;     // read by a run
   BenchTimes times = {};
+  std::vector<OpTime> ops = {};  // of a run, on average; may be empty
 };
 
 // Users who each send a request, wait for its answer and send the next: a closed loop, so what does

@@ -21,6 +21,7 @@ namespace {
 struct Options {
   BenchModelOptions model;
   std::string dtype;
+  std::string kv_dtype = "auto";
   std::string weights = "dense";
   std::vector<int32_t> batches = {1, 4, 16};
   std::vector<int32_t> contexts = {512, 2048};
@@ -64,6 +65,9 @@ absl::StatusOr<BenchReport> Measure(const Options& options) {
   if (options.model.weights != kernels::WeightFormat::kDense) {
     report.compute_dtype += absl::StrCat(", weights in ", options.weights);
   }
+  if (model->layout().dtype != model->compute()) {
+    report.compute_dtype += absl::StrCat(", KV in ", kernels::DTypeName(model->layout().dtype));
+  }
   report.threads = options.model.threads;
   report.block_tokens = model->layout().block_tokens;
   report.block_bytes = static_cast<int64_t>(model->layout().BlockBytes());
@@ -100,6 +104,7 @@ absl::Status RunBench(Options options) {
   }
   if (options.dtype == "f32") options.model.compute = kernels::DType::kF32;
   if (options.dtype == "bf16") options.model.compute = kernels::DType::kBF16;
+  options.model.kv = kernels::DTypeOf(options.kv_dtype);
   options.model.weights = kernels::WeightFormatOf(options.weights).value();
   QUIRE_ASSIGN_OR_RETURN(const BenchReport report, Measure(options));
   PrintReport(report, std::cout);
@@ -162,11 +167,15 @@ Command AddBenchStepCommand(CLI::App* root) {
   app->add_option("--weights", options->weights, "Keep the weights in this, as quire-server does")
       ->check(CLI::IsMember({"dense", "int8", "int4"}))
       ->capture_default_str();
+  app->add_option("--kv-dtype", options->kv_dtype,
+                  "Number type of keys and values; auto: that of the computation")
+      ->check(CLI::IsMember({"auto", "bf16", "f32", "int8", "fp8_e4m3"}))
+      ->capture_default_str();
   app->add_option("--threads", options->model.threads, "CPU threads (default: all cores)")
       ->check(CLI::Range(1, 1024));
   app->add_option("--cpu-tier", options->model.cpu_tier,
                   "Instruction set on the CPU; auto: the fastest that it has")
-      ->check(CLI::IsMember({"auto", "portable", "avx2", "avx512_bf16"}))
+      ->check(CLI::IsMember({"auto", "portable", "avx2", "avx512_bf16", "amx"}))
       ->capture_default_str();
   app->add_option("--block-tokens", options->model.block_tokens, "Tokens a KV block")
       ->check(CLI::Range(1, 512))
@@ -174,6 +183,7 @@ Command AddBenchStepCommand(CLI::App* root) {
   app->add_option("--kv-limit", options->model.kv_limit_bytes,
                   "Most memory for KV blocks (default: 4GiB)")
       ->transform(CLI::AsSizeValue(false));
+  app->add_flag("--ops", options->model.time_ops, "Also print the time of each operation (CPU)");
   AddWorkOptions(app, options.get());
   AddSchedulerOptions(app, options.get());
   app->add_option("--json", options->json_file, "Also write the result to this file");

@@ -70,8 +70,8 @@ absl::StatusOr<DecodeStepPredictor::StepTime> DecodeStepPredictor::Measure(int32
   part.vocab_size = std::max(
       kLeastVocab, static_cast<int32_t>(int64_t{model_.vocab_size} * layers_ / model_.num_layers));
   BenchModelOptions options = options_;
-  const KvLayout layout =
-      MakeKvLayout(part, options.block_tokens, options.compute.value_or(part.DefaultComputeType()));
+  const kernels::DType compute = options.compute.value_or(part.DefaultComputeType());
+  const KvLayout layout = MakeKvLayout(part, options.block_tokens, options.kv.value_or(compute));
   const int32_t context =
       AffordableContext(layout, batch, std::max(longest_context_, 2 * kShortContext));
   BenchSizes sizes;

@@ -19,7 +19,7 @@ std::string FindModelHelp();
 absl::StatusOr<std::vector<int32_t>> ParseGroups(const std::vector<std::string>& texts,
                                                  const ModelConfig& config);
 
-// "f32", "f16", "bf16" and "fp8_e4m3".
+// "f32", "f16", "bf16", "fp8_e4m3" and "int8".
 std::vector<std::string> KvDTypeNames();
 // One of those; any other text: what the server would choose, the type that it computes in.
 kernels::DType ChooseKvDType(const std::string& name, const ModelConfig& config);

@@ -70,25 +70,27 @@ absl::StatusOr<std::vector<PlanStep>> ParseSteps(const std::vector<std::string>&
   return steps;
 }
 
-// Only where KV is of the type that is computed in: the CPU has no other.
+// Only where the CPU has KV of that type.
 absl::Status PredictSteps(const PlanOptions& options, Plan* plan) {
   int32_t longest = 1;
   for (const PlanStep& step : plan->steps) longest = std::max(longest, step.context);
   const kernels::DType compute = plan->config.DefaultComputeType();
-  std::map<int32_t, DecodeStepPredictor> predictors;  // by block size
+  std::map<std::pair<int32_t, kernels::DType>, DecodeStepPredictor> predictors;
   for (const CapacityRow& row : plan->rows) {
     std::vector<double>& seconds = plan->step_seconds.emplace_back(plan->steps.size(), 0.0);
     const KvLayout& layout = row.classes[0];
-    if (layout.dtype != compute) continue;
+    if (layout.dtype != compute && layout.dtype != kernels::DType::kInt8) continue;
     BenchModelOptions model;
     model.threads = options.threads;
     model.weights = plan->question.weights;
     model.block_tokens = layout.block_tokens;
-    auto it = predictors.find(layout.block_tokens);
+    model.kv = layout.dtype;
+    const std::pair key(layout.block_tokens, layout.dtype);
+    auto it = predictors.find(key);
     if (it == predictors.end()) {
       QUIRE_ASSIGN_OR_RETURN(DecodeStepPredictor predictor,
                              DecodeStepPredictor::Create(plan->config, model, longest));
-      it = predictors.emplace(layout.block_tokens, std::move(predictor)).first;
+      it = predictors.emplace(key, std::move(predictor)).first;
     }
     for (size_t s = 0; s < plan->steps.size(); ++s) {
       const PlanStep& step = plan->steps[s];

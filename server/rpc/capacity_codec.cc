@@ -41,8 +41,8 @@ absl::StatusOr<std::vector<int32_t>> DecodeCounts(
 
 absl::StatusOr<kernels::DType> DecodeKvDType(const std::string& name) {
   if (const auto dtype = kernels::DTypeOf(name); dtype.has_value()) return *dtype;
-  return InvalidField("kv_dtypes",
-                      absl::StrCat(": ", Quoted(name), " is none of bf16, f32, f16, fp8_e4m3"));
+  return InvalidField(
+      "kv_dtypes", absl::StrCat(": ", Quoted(name), " is none of bf16, f32, f16, fp8_e4m3, int8"));
 }
 
 absl::StatusOr<CapacityQuestion> DecodeQuestion(const v1::PlanCapacityRequest& request,

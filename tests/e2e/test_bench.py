@@ -94,6 +94,29 @@ class StepTest(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("device   cpu, portable, 1 thread\n", done.stdout)
 
+    def test_says_where_a_step_spends_its_time(self):
+        with tempfile.TemporaryDirectory() as folder:
+            name = os.path.join(folder, "result.json")
+            done = self.run_step("--ops", "--kv-dtype", "int8", "--json", name)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            with open(name, encoding="utf-8") as file:
+                report = json.load(file)
+        self.assertIn("KV in int8", report["compute_dtype"])
+        self.assertIn("decode, batch 1, context 8, by operation", done.stdout)
+        self.assertEqual([result["phase"] for result in report["results"]], ["prefill", "decode"])
+        for result in report["results"]:
+            ops = {op["operation"]: op for op in result["operations"]}
+            for begin in ("linear ", "attention G ", "rope_write_kv", "rms_norm", "sample"):
+                self.assertTrue(any(op.startswith(begin) for op in ops), begin)
+            total = sum(op["seconds"] for op in ops.values())
+            self.assertGreater(total, 0)
+            # Counted by what is called here, and by the shape of the model there.
+            flops = result["flops_per_second"] * result["seconds_median"]
+            self.assertAlmostEqual(sum(op["flops"] for op in ops.values()) / flops, 1, places=6)
+        done = self.run_step("--kv-dtype", "fp8_e4m3")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("use --kv-dtype int8 or auto", done.stderr)
+
     def test_names_a_tier_that_there_is_not(self):
         done = self.run_step("--cpu-tier", "sse9")
         self.assertEqual(done.returncode, 2)

@@ -81,9 +81,9 @@ class PlanTest(unittest.TestCase):
                              (answered.block_bytes, answered.blocks))
         return row
 
-    def test_uniform_groups_of_two_types_and_block_sizes(self):
+    def test_uniform_groups_of_three_types_and_two_block_sizes(self):
         for block_tokens in (16, 64):
-            for dtype in ("bf16", "f32"):
+            for dtype in ("bf16", "f32", "int8"):
                 bytes_of = {}
                 for groups in (8, 4, 2, 1):
                     with self.subTest(groups=groups, dtype=dtype, block_tokens=block_tokens):
@@ -110,11 +110,11 @@ class PlanTest(unittest.TestCase):
 
     def test_decode_steps_are_predicted_where_the_cpu_can_take_them(self):
         plan = json.loads(quire("plan", self.model(4), "--decode", "2x256", "--groups", "4,1",
-                                "--kv-dtype", "bf16,fp8_e4m3", "--json"))
+                                "--kv-dtype", "bf16,int8,fp8_e4m3", "--json"))
         seconds = {(row["kv_groups"][0], row["kv_dtype"]): row["decode_steps"][0]["seconds"]
                    for row in plan["rows"]}
-        self.assertGreater(seconds[4, "bf16"], 0)
-        self.assertGreater(seconds[1, "bf16"], 0)
+        for groups, dtype in [(4, "bf16"), (1, "bf16"), (4, "int8"), (1, "int8")]:
+            self.assertGreater(seconds[groups, dtype], 0)
         self.assertEqual((seconds[4, "fp8_e4m3"], seconds[1, "fp8_e4m3"]), (None, None))
 
     def test_the_benchmark_of_groups_measures_what_the_plan_lays_out(self):

@@ -1,7 +1,8 @@
-"""Weights in integers: what the model then knows, and what they take."""
+"""Weights and KV in integers: what the model then knows, and what they take."""
 
 import json
 import os
+import pathlib
 import unittest
 import unittest.mock
 
@@ -9,6 +10,7 @@ from demo_prompts import answered
 from quire_server import MODEL, QuireServer, quire, run_to_end
 
 PROMPTS = 64
+HEAD_DIM = json.loads(pathlib.Path(MODEL, "config.json").read_text(encoding="utf-8"))["head_dim"]
 
 
 def weight_bytes(server):
@@ -25,12 +27,28 @@ class WeightsTest(unittest.TestCase):
                 self.assertGreaterEqual(answered(server, PROMPTS), right * PROMPTS)
                 self.assertLess(weight_bytes(server), share * dense)
 
+    def test_so_does_kv(self):
+        def block_bytes(server):
+            return server.metrics().value("quire_kv_block_bytes", cache_class="full")
+
+        with QuireServer() as server:
+            dense = block_bytes(server)
+        for flags in ([], ["--weights", "int8"]):
+            with self.subTest(flags=flags), QuireServer("--kv-dtype", "int8", *flags) as server:
+                self.assertGreaterEqual(answered(server, PROMPTS), 0.98 * PROMPTS)
+                # A byte an element, and a scale of 4 for every row of a head.
+                self.assertEqual(block_bytes(server), dense * (HEAD_DIM + 4) / (2 * HEAD_DIM))
+
     def test_a_gpu_has_none(self):
         gpu = {"QUIRE_SERVER": os.environ["QUIRE_SERVER_ON_EMULATED_GPU"]}
         with unittest.mock.patch.dict(os.environ, gpu):
             code, error = run_to_end("--weights", "int8", "--device", "cuda")
         self.assertEqual(code, 1)
         self.assertIn("a GPU has no weights in int8; leave out --weights", error)
+        with unittest.mock.patch.dict(os.environ, gpu):
+            code, error = run_to_end("--kv-dtype", "int8", "--device", "cuda")
+        self.assertEqual(code, 1)
+        self.assertIn("no KV cache in int8; use --kv-dtype fp8_e4m3 or auto", error)
 
     def test_the_plan_says_what_they_take(self):
         for weights in ("dense", "int8", "int4"):

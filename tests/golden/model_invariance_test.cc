@@ -36,6 +36,7 @@ void ExpectSame(const Outcome& a, const Outcome& b) {
 struct Arithmetic {
   DType compute;
   WeightFormat weights;
+  DType kv;
 };
 
 class ModelInvarianceTest : public ::testing::TestWithParam<std::tuple<std::string, Arithmetic>> {
@@ -43,7 +44,8 @@ class ModelInvarianceTest : public ::testing::TestWithParam<std::tuple<std::stri
   ModelFixture::Options Options() const {
     return {.model_dir = GoldenModelDir(std::get<0>(GetParam())),
             .compute = std::get<1>(GetParam()).compute,
-            .weights = std::get<1>(GetParam()).weights};
+            .weights = std::get<1>(GetParam()).weights,
+            .kv = std::get<1>(GetParam()).kv};
   }
   static std::vector<TokenId> Prompt(uint32_t seed, size_t length, const ModelConfig& config) {
     std::mt19937 random(kSeed + seed);
@@ -73,17 +75,22 @@ class ModelInvarianceTest : public ::testing::TestWithParam<std::tuple<std::stri
 
 INSTANTIATE_TEST_SUITE_P(
     Models, ModelInvarianceTest,
-    ::testing::Combine(::testing::ValuesIn(GoldenModels()),
-                       ::testing::Values(Arithmetic{DType::kF32, WeightFormat::kDense},
-                                         Arithmetic{DType::kBF16, WeightFormat::kDense},
-                                         Arithmetic{DType::kBF16, WeightFormat::kInt8},
-                                         Arithmetic{DType::kBF16, WeightFormat::kInt4})),
+    ::testing::Combine(
+        ::testing::ValuesIn(GoldenModels()),
+        ::testing::Values(Arithmetic{DType::kF32, WeightFormat::kDense, DType::kF32},
+                          Arithmetic{DType::kF32, WeightFormat::kDense, DType::kInt8},
+                          Arithmetic{DType::kBF16, WeightFormat::kDense, DType::kBF16},
+                          Arithmetic{DType::kBF16, WeightFormat::kInt8, DType::kBF16},
+                          Arithmetic{DType::kBF16, WeightFormat::kInt4, DType::kInt8})),
     [](const auto& suite) {
       const Arithmetic& arithmetic = std::get<1>(suite.param);
       std::string name = std::get<0>(suite.param);
       name += std::string("_") + DTypeName(arithmetic.compute);
       if (arithmetic.weights != WeightFormat::kDense) {
         name += std::string("_") + WeightFormatName(arithmetic.weights);
+      }
+      if (arithmetic.kv != arithmetic.compute) {
+        name += std::string("_kv_") + DTypeName(arithmetic.kv);
       }
       std::replace(name.begin(), name.end(), '-', '_');
       return name;
@@ -155,10 +162,12 @@ TEST_P(ModelInvarianceTest, NeighboursInABatchChangeNothing) {
 
 // Long enough that attention restarts and merges its running softmax.
 TEST(LongContextInvarianceTest, ChunksThatCrossTheAttentionSplitChangeNothing) {
-  for (const DType compute : {DType::kF32, DType::kBF16}) {
-    SCOPED_TRACE(kernels::DTypeName(compute));
-    ModelFixture::Options options = {
-        .model_dir = GoldenModelDir("quire-demo"), .compute = compute, .max_context = 576};
+  for (const DType kv : {DType::kF32, DType::kBF16, DType::kInt8}) {
+    SCOPED_TRACE(kernels::DTypeName(kv));
+    ModelFixture::Options options = {.model_dir = GoldenModelDir("quire-demo"),
+                                     .compute = kv == DType::kF32 ? DType::kF32 : DType::kBF16,
+                                     .kv = kv,
+                                     .max_context = 576};
     constexpr size_t kLength = kernels::kAttentionSplit + 40;
     std::vector<Outcome> outcomes;
     for (const size_t chunk : {kLength, size_t{100}, size_t{511}}) {

@@ -23,9 +23,9 @@ class AttentionTest : public KvFixture {
   Sequence NewSequence(const KvShape& shape, Arena* arena, int32_t length,
                        std::mt19937_64& random) {
     Sequence sequence;
-    sequence.q = RandomMatrix(random, length, shape.q_width(), 1.5f, shape.act);
-    sequence.k = RandomMatrix(random, length, shape.kv_width(), 1.5f, shape.act);
-    sequence.v = RandomMatrix(random, length, shape.kv_width(), 1, shape.act);
+    sequence.q = RandomMatrix(random, length, shape.q_width(), 1.5f, shape.type.act);
+    sequence.k = RandomMatrix(random, length, shape.kv_width(), 1.5f, shape.type.act);
+    sequence.v = RandomMatrix(random, length, shape.kv_width(), 1, shape.type.act);
     sequence.blocks = arena->Take(shape.BlocksFor(length));
     WriteKv(shape, *arena, sequence);
     return sequence;
@@ -49,25 +49,31 @@ class AttentionTest : public KvFixture {
     const MatrixF q = RowsOf(sequence.q, length - q_len, length);
     const reference::ScoreRule rule{1 / std::sqrt(static_cast<float>(shape.head_dim)),
                                     shape.softcap, shape.window};
-    const MatrixD exact =
-        reference::Attention<double>(Cast<double>(q), Cast<double>(sequence.k),
-                                     Cast<double>(sequence.v), shape.head_dim, rule, DType::kF32);
+    const bool int8 = shape.type.int8;
+    const MatrixF k = int8 ? AsInt8(sequence.k, shape.head_dim) : sequence.k;
+    const MatrixF v = int8 ? AsInt8(sequence.v, shape.head_dim) : sequence.v;
+    const MatrixD exact = reference::Attention<double>(
+        Cast<double>(q), Cast<double>(k), Cast<double>(v), shape.head_dim, rule, DType::kF32);
+    MatrixF naive_q = q;
+    if (int8) {  // its queries and probabilities are in 16 bits
+      for (float& x : naive_q.data) x = std::nearbyint(x * 1024) / 1024;
+    }
     const MatrixF naive =
-        reference::Attention<float>(q, sequence.k, sequence.v, shape.head_dim, rule, shape.act);
-    return IsClose(got, exact, Rounded(naive, shape.act));
+        reference::Attention<float>(naive_q, k, v, shape.head_dim, rule, shape.type.act);
+    return IsClose(got, exact, Rounded(naive, shape.type.act));
   }
 };
 
 TEST_P(AttentionTest, DecodeIsAsCloseToExactAsTheNaiveOneAtEveryLengthEdge) {
   auto random = Random(1);
-  for (DType act : kActTypes) {
-    const KvShape shape{4, 2, 64, 16, act};
+  for (KvType type : kKvTypes) {
+    const KvShape shape{4, 2, 64, 16, type};
     for (int32_t length : {1, 2, 15, 16, 17, 63, 64, 65, 511, 512, 513, 1025}) {
       Arena arena = MakeArena(shape, shape.BlocksFor(length) + 1, random);
       const Sequence sequence = NewSequence(shape, &arena, length, random);
       EXPECT_TRUE(
           MatchesReference(shape, sequence, 1, Attend(shape, arena, sequence, length - 1, length)))
-          << DTypeName(act) << " length " << length;
+          << type << " length " << length;
     }
   }
 }
@@ -77,18 +83,17 @@ TEST_P(AttentionTest, EveryHeadSizeGroupCountAndBlockSizeMatchesTheReference) {
   const KvShape shapes[] = {{4, 4, 64, 16},  {4, 1, 64, 32},  {6, 2, 80, 16},
                             {7, 1, 16, 64},  {5, 5, 128, 16}, {8, 2, 256, 16},
                             {71, 1, 16, 16}, {3, 3, 48, 128}, {6, 2, 16, 512}};
-  for (DType act : kActTypes) {
+  for (KvType type : kKvTypes) {
     for (KvShape shape : shapes) {
-      shape.act = act;
+      shape.type = type;
       for (int32_t length : {shape.block_tokens - 1, shape.block_tokens, shape.block_tokens + 1}) {
         Arena arena = MakeArena(shape, shape.BlocksFor(length) + 1, random);
         const Sequence sequence = NewSequence(shape, &arena, length, random);
         for (int32_t q_len : {1, std::min(length, 9)}) {
           EXPECT_TRUE(MatchesReference(shape, sequence, q_len,
                                        Attend(shape, arena, sequence, length - q_len, length)))
-              << DTypeName(act) << " H " << shape.heads << " G " << shape.groups << " D "
-              << shape.head_dim << " P " << shape.block_tokens << " length " << length << " q_len "
-              << q_len;
+              << type << " H " << shape.heads << " G " << shape.groups << " D " << shape.head_dim
+              << " P " << shape.block_tokens << " length " << length << " q_len " << q_len;
         }
       }
     }
@@ -97,12 +102,12 @@ TEST_P(AttentionTest, EveryHeadSizeGroupCountAndBlockSizeMatchesTheReference) {
 
 TEST_P(AttentionTest, AWholePromptMatchesTheReference) {
   auto random = Random(3);
-  for (DType act : kActTypes) {
-    const KvShape shape{3, 1, 32, 16, act};
+  for (KvType type : kKvTypes) {
+    const KvShape shape{3, 1, 32, 16, type};
     Arena arena = MakeArena(shape, 40, random);
     const Sequence sequence = NewSequence(shape, &arena, 530, random);
     EXPECT_TRUE(MatchesReference(shape, sequence, 530, Attend(shape, arena, sequence, 0, 530)))
-        << DTypeName(act);
+        << type;
   }
 }
 
@@ -110,9 +115,9 @@ TEST_P(AttentionTest, AWholePromptMatchesTheReference) {
 // all at once are the same bits.
 TEST_P(AttentionTest, ARowHasTheSameBitsInEveryChunking) {
   auto random = Random(4);
-  for (DType act : kActTypes) {
+  for (KvType type : kKvTypes) {
     for (int32_t heads : {1, 3, 8}) {
-      const KvShape shape{heads, 1, 48, 16, act};
+      const KvShape shape{heads, 1, 48, 16, type};
       const int32_t length = 600;
       Arena arena = MakeArena(shape, shape.BlocksFor(length) + 1, random);
       const Sequence sequence = NewSequence(shape, &arena, length, random);
@@ -122,7 +127,7 @@ TEST_P(AttentionTest, ARowHasTheSameBitsInEveryChunking) {
           if (chunk == 1 && begin % 13 != 0 && begin % 64 > 2) continue;  // enough of them
           const int32_t end = std::min(begin + chunk, length);
           ASSERT_TRUE(SameBits(Attend(shape, arena, sequence, begin, end), RowsOf(all, begin, end)))
-              << DTypeName(act) << " heads " << heads << " tokens " << begin << " to " << end;
+              << type << " heads " << heads << " tokens " << begin << " to " << end;
         }
       }
     }
@@ -131,8 +136,8 @@ TEST_P(AttentionTest, ARowHasTheSameBitsInEveryChunking) {
 
 TEST_P(AttentionTest, ASequenceHasTheSameBitsInEveryBatch) {
   auto random = Random(5);
-  for (DType act : kActTypes) {
-    const KvShape shape{6, 2, 64, 16, act};
+  for (KvType type : kKvTypes) {
+    const KvShape shape{6, 2, 64, 16, type};
     Arena arena = MakeArena(shape, 200, random);
     std::vector<SequencePart> parts;
     std::vector<MatrixF> queries;
@@ -154,8 +159,8 @@ TEST_P(AttentionTest, ASequenceHasTheSameBitsInEveryBatch) {
 
 TEST_P(AttentionTest, PhysicalBlocksDoNotMatter) {
   auto random = Random(6);
-  for (DType act : kActTypes) {
-    const KvShape shape{4, 2, 32, 16, act};
+  for (KvType type : kKvTypes) {
+    const KvShape shape{4, 2, 32, 16, type};
     Arena arena = MakeArena(shape, 60, random);
     Sequence sequence = NewSequence(shape, &arena, 300, random);
     const MatrixF before = Attend(shape, arena, sequence, 250, 300);
@@ -168,8 +173,8 @@ TEST_P(AttentionTest, PhysicalBlocksDoNotMatter) {
 // 0 x NaN is NaN: a masked position must be left out, not multiplied by zero.
 TEST_P(AttentionTest, WhatComesAfterATokenCannotReachIt) {
   auto random = Random(7);
-  for (DType act : kActTypes) {
-    const KvShape shape{4, 2, 32, 16, act};
+  for (KvType type : kKvTypes) {
+    const KvShape shape{4, 2, 32, 16, type};
     for (int32_t length : {17, 33, 65, 514}) {
       Arena arena = MakeArena(shape, 80, random);
       Sequence sequence = NewSequence(shape, &arena, length, random);
@@ -213,16 +218,16 @@ constexpr Masking kChunkedMaskings[] = {{1, 0}, {7, 0}, {100, 3}, {128, 0}, {300
 
 TEST_P(AttentionTest, DecodeWithAWindowOrASoftCapMatchesTheReferenceAtEveryLengthEdge) {
   auto random = Random(10);
-  for (DType act : kActTypes) {
+  for (KvType type : kKvTypes) {
     for (const Masking& masking : kMaskings) {
-      const KvShape shape{4, 2, 16, 16, act, masking.window, masking.softcap};
+      const KvShape shape{4, 2, 16, 16, type, masking.window, masking.softcap};
       for (int32_t length : {1, 2, 17, 129, 513, 640, 1030}) {
         Arena arena = MakeArena(shape, shape.BlocksFor(length) + 1, random);
         const Sequence sequence = NewSequence(shape, &arena, length, random);
         EXPECT_TRUE(MatchesReference(shape, sequence, 1,
                                      Attend(shape, arena, sequence, length - 1, length)))
-            << DTypeName(act) << " window " << shape.window << " softcap " << shape.softcap
-            << " length " << length;
+            << type << " window " << shape.window << " softcap " << shape.softcap << " length "
+            << length;
       }
     }
   }
@@ -230,21 +235,21 @@ TEST_P(AttentionTest, DecodeWithAWindowOrASoftCapMatchesTheReferenceAtEveryLengt
 
 TEST_P(AttentionTest, AWholePromptWithAWindowOrASoftCapMatchesTheReference) {
   auto random = Random(11);
-  for (DType act : kActTypes) {
+  for (KvType type : kKvTypes) {
     for (const Masking& masking : kMaskings) {
-      const KvShape shape{2, 1, 16, 16, act, masking.window, masking.softcap};
+      const KvShape shape{2, 1, 16, 16, type, masking.window, masking.softcap};
       Arena arena = MakeArena(shape, 40, random);
       const Sequence sequence = NewSequence(shape, &arena, 530, random);
       EXPECT_TRUE(MatchesReference(shape, sequence, 530, Attend(shape, arena, sequence, 0, 530)))
-          << DTypeName(act) << " window " << shape.window << " softcap " << shape.softcap;
+          << type << " window " << shape.window << " softcap " << shape.softcap;
     }
   }
 }
 
 TEST_P(AttentionTest, AWindowWiderThanTheSequenceChangesNoBit) {
   auto random = Random(12);
-  for (DType act : kActTypes) {
-    KvShape shape{6, 2, 48, 16, act};
+  for (KvType type : kKvTypes) {
+    KvShape shape{6, 2, 48, 16, type};
     Arena arena = MakeArena(shape, 50, random);
     const Sequence sequence = NewSequence(shape, &arena, 700, random);
     const MatrixF full = Attend(shape, arena, sequence, 0, 700);
@@ -257,10 +262,10 @@ TEST_P(AttentionTest, AWindowWiderThanTheSequenceChangesNoBit) {
 
 TEST_P(AttentionTest, ARowWithAWindowHasTheSameBitsInEveryChunking) {
   auto random = Random(13);
-  for (DType act : kActTypes) {
+  for (KvType type : kKvTypes) {
     for (const Masking& masking : kChunkedMaskings) {
       for (int32_t heads : {1, 3}) {
-        const KvShape shape{heads, 1, 48, 16, act, masking.window, masking.softcap};
+        const KvShape shape{heads, 1, 48, 16, type, masking.window, masking.softcap};
         const int32_t length = 700;
         Arena arena = MakeArena(shape, shape.BlocksFor(length) + 1, random);
         const Sequence sequence = NewSequence(shape, &arena, length, random);
@@ -271,8 +276,8 @@ TEST_P(AttentionTest, ARowWithAWindowHasTheSameBitsInEveryChunking) {
             const int32_t end = std::min(begin + chunk, length);
             ASSERT_TRUE(
                 SameBits(Attend(shape, arena, sequence, begin, end), RowsOf(all, begin, end)))
-                << DTypeName(act) << " heads " << heads << " window " << shape.window << " tokens "
-                << begin << " to " << end;
+                << type << " heads " << heads << " window " << shape.window << " tokens " << begin
+                << " to " << end;
           }
         }
       }
@@ -285,9 +290,9 @@ TEST_P(AttentionTest, ARowWithAWindowHasTheSameBitsInEveryChunking) {
 TEST_P(AttentionTest, BlocksBehindTheWindowAreNotRead) {
   constexpr uint32_t kNowhere = 0xfffffff0u;
   auto random = Random(14);
-  for (DType act : kActTypes) {
+  for (KvType type : kKvTypes) {
     for (int32_t window : {1, 16, 20, 130, 520}) {
-      const KvShape shape{4, 2, 32, 16, act, window};
+      const KvShape shape{4, 2, 32, 16, type, window};
       const int32_t length = 1100;
       Arena arena = MakeArena(shape, shape.BlocksFor(length), random);
       Sequence sequence = NewSequence(shape, &arena, length, random);
@@ -306,9 +311,9 @@ TEST_P(AttentionTest, BlocksBehindTheWindowAreNotRead) {
 // In the block in which a window begins, what lies before it may be NaN as well.
 TEST_P(AttentionTest, WhatLiesBeforeItsWindowCannotReachAToken) {
   auto random = Random(15);
-  for (DType act : kActTypes) {
+  for (KvType type : kKvTypes) {
     for (int32_t window : {1, 9, 16, 64, 300}) {
-      const KvShape shape{4, 2, 32, 16, act, window};
+      const KvShape shape{4, 2, 32, 16, type, window};
       for (int32_t length : {400, 401, 513}) {
         Arena arena = MakeArena(shape, shape.BlocksFor(length), random);
         Sequence sequence = NewSequence(shape, &arena, length, random);
@@ -318,7 +323,7 @@ TEST_P(AttentionTest, WhatLiesBeforeItsWindowCannotReachAToken) {
         std::fill_n(sequence.v.data.begin(), unseen, INFINITY);
         WriteKv(shape, arena, sequence);
         EXPECT_TRUE(SameBits(Attend(shape, arena, sequence, length - 1, length), clean))
-            << DTypeName(act) << " window " << window << " length " << length;
+            << type << " window " << window << " length " << length;
       }
     }
   }

@@ -31,7 +31,7 @@ TEST(CreateDeviceTest, AnUnknownTierIsRefusedWithThoseThereAre) {
     EXPECT_EQ(status.code(), DeviceStatus::Code::kInvalidArgument);
     EXPECT_EQ(device, nullptr);
     EXPECT_EQ(status.message(), std::string("unknown CPU tier '") + name +
-                                    "'; use one of auto, portable, avx2, avx512_bf16");
+                                    "'; use one of auto, portable, avx2, avx512_bf16, amx");
   }
 }
 

@@ -27,6 +27,7 @@ float RoundTo(float value, DType dtype) {
     case DType::kF16:
       return std::nearbyint(value * 256) / 256;  // few bits, so that f16 holds it
     case DType::kF8E4M3:
+    case DType::kInt8:
       break;  // of KV alone, which no matrix is
   }
   return value;

@@ -10,6 +10,23 @@ constexpr size_t kLayerOffset = 768;  // another layer comes first
 
 }  // namespace
 
+std::ostream& operator<<(std::ostream& out, const KvType& type) {
+  return out << DTypeName(type.act) << (type.int8 ? " with KV in int8" : "");
+}
+
+MatrixF AsInt8(MatrixF rows, int32_t head_dim) {
+  for (size_t begin = 0; begin < rows.data.size(); begin += static_cast<size_t>(head_dim)) {
+    float* x = &rows.data[begin];
+    float most = 0;
+    for (int32_t d = 0; d < head_dim; ++d) most = std::max(most, std::abs(x[d]));
+    const float inverse = most == 0 ? 0 : 127.0f / most;
+    const float scale = most / 127.0f;
+    for (int32_t d = 0; d < head_dim; ++d)
+      x[d] = std::nearbyint(x[d] * inverse) * scale + 0.0f;  // no -0
+  }
+  return rows;
+}
+
 std::vector<uint32_t> KvFixture::Arena::Take(int32_t blocks) {
   EXPECT_LE(static_cast<size_t>(blocks), free_blocks.size());
   const std::vector<uint32_t> taken(free_blocks.end() - blocks, free_blocks.end());
@@ -25,9 +42,8 @@ KvFixture::Arena KvFixture::MakeArena(const KvShape& shape, int32_t blocks,
   view.block_tokens = shape.block_tokens;
   view.kv_groups = shape.groups;
   view.head_dim = shape.head_dim;
-  view.dtype = shape.act;
-  const size_t layer = 2 * static_cast<size_t>(shape.groups) * view.TileBytes();
-  const size_t block = (kLayerOffset + layer + kKvOffsetUnit - 1) / kKvOffsetUnit;
+  view.dtype = shape.type.kv();
+  const size_t block = (kLayerOffset + view.LayerBytes() + kKvOffsetUnit - 1) / kKvOffsetUnit;
   for (int32_t i = 0; i < blocks; ++i) {
     arena.free_blocks.push_back(static_cast<uint32_t>(static_cast<size_t>(i) * block));
   }
@@ -57,17 +73,17 @@ MatrixF KvFixture::RunRope(const KvShape& shape, const Arena& arena,
   params.cos_sin = table.as<float>();
   params.num_heads = shape.heads;
   params.kv = arena.view;
-  params.act = shape.act;
+  params.act = shape.type.act;
   params.q_out = q_out.data();
   ops().RopeWriteKv(params);
-  return DownloadAs(q_out, qkv.rows, shape.q_width(), shape.act);
+  return DownloadAs(q_out, qkv.rows, shape.q_width(), shape.type.act);
 }
 
 MatrixF KvFixture::RunAttention(const KvShape& shape, const Arena& arena,
                                 const std::vector<SequencePart>& parts, const MatrixF& q) {
   const DeviceBatch batch = MakeBatch(parts);
   ops().BeginStep(batch.view, batch.host());
-  const DeviceBuffer q_buffer = UploadAs(q, shape.act);
+  const DeviceBuffer q_buffer = UploadAs(q, shape.type.act);
   const DeviceBuffer out = NewBuffer(q.data.size() * 4);
   PagedAttentionParams params;
   params.batch = &batch.view;
@@ -77,10 +93,10 @@ MatrixF KvFixture::RunAttention(const KvShape& shape, const Arena& arena,
   params.softcap = shape.softcap;
   params.window = shape.window;
   params.kv = arena.view;
-  params.act = shape.act;
+  params.act = shape.type.act;
   params.out = out.data();
   ops().PagedAttention(params);
-  return DownloadAs(out, q.rows, q.cols, shape.act);
+  return DownloadAs(out, q.rows, q.cols, shape.type.act);
 }
 
 MatrixF CosSinTable(int32_t positions, int32_t rotary_dim, double theta) {

@@ -1,18 +1,34 @@
 #pragma once
 
 #include <cstdint>
+#include <ostream>
 #include <vector>
 
 #include "tests/kernels/batch_fixture.h"
 
 namespace quire::kernels {
 
+// What Q and the results are of, and whether K and V are in 8 bits instead.
+struct KvType {
+  // NOLINTNEXTLINE(google-explicit-constructor): most tests are of KV in the type of Q
+  KvType(DType act_type, bool kv_in_int8 = false) : act(act_type), int8(kv_in_int8) {}
+  DType act;
+  bool int8;
+  DType kv() const { return int8 ? DType::kInt8 : act; }
+};
+inline const KvType kKvTypes[] = {
+    DType::kF32, DType::kBF16, {DType::kF32, true}, {DType::kBF16, true}};
+std::ostream& operator<<(std::ostream& out, const KvType& type);
+
+// What K or V are once stored in 8 bits: rows of [kv_groups, head_dim].
+MatrixF AsInt8(MatrixF rows, int32_t head_dim);
+
 struct KvShape {
   int32_t heads = 1;
   int32_t groups = 1;
   int32_t head_dim = 16;
   int32_t block_tokens = 16;
-  DType act = DType::kBF16;
+  KvType type = DType::kBF16;
   int32_t window = 0;
   float softcap = 0;
 

@@ -61,13 +61,14 @@ TEST_P(LinearTest, AddsBiasAndWhatOutHeldBefore) {
   }
 }
 
-// 530 rows cross the block of rows that is packed at once.
+// 530 rows cross the block of rows that is packed at once, and 331 elements the slice of K that many
+// rows pass over at once.
 TEST_P(LinearTest, ARowHasTheSameBitsInEveryBatch) {
   auto random = Random(3);
   for (DType act : kActTypes) {
-    const MatrixF weights = RandomMatrix(random, 150, 75, 0.5f, act);
+    const MatrixF weights = RandomMatrix(random, 150, 331, 0.5f, act);
     const auto packed = Pack(weights, act, act);
-    const MatrixF in = RandomMatrix(random, 530, 75, 1, act);
+    const MatrixF in = RandomMatrix(random, 530, 331, 1, act);
     const MatrixF add = RandomMatrix(random, 530, 150, 1, DType::kF32);
     const std::vector<float> bias = RandomMatrix(random, 1, 150, 1, DType::kF32).data;
     const MatrixF all = RunLinear(in, *packed, act, &bias, &add);

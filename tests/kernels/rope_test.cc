@@ -21,9 +21,19 @@ class RopeTest : public KvFixture {
     const std::byte* tile = is_k ? arena.view.KTile(block, group) : arena.view.VTile(block, group);
     MatrixF row(1, shape.head_dim);
     for (int32_t d = 0; d < shape.head_dim; ++d) {
-      if (shape.act == DType::kF32) {
+      if (shape.type.kv() == DType::kF32) {
         const int32_t index = is_k ? d * shape.block_tokens + slot : slot * shape.head_dim + d;
         std::memcpy(&row.data[static_cast<size_t>(d)], tile + index * 4, 4);
+      } else if (shape.type.int8) {
+        const int32_t index = is_k ? (d / 2 * shape.block_tokens + slot) * 2 + d % 2
+                                   : (slot / 2 * shape.head_dim + d) * 2 + slot % 2;
+        float scale;
+        std::memcpy(&scale,
+                    arena.view.Scales(block, is_k ? group : shape.groups + group) + slot * 4,
+                    sizeof(scale));
+        int8_t q;
+        std::memcpy(&q, tile + index, 1);
+        row.data[static_cast<size_t>(d)] = static_cast<float>(q) * scale;
       } else {
         const int32_t index = is_k ? (d / 2 * shape.block_tokens + slot) * 2 + d % 2
                                    : (slot / 2 * shape.head_dim + d) * 2 + slot % 2;
@@ -136,12 +146,45 @@ TEST_P(RopeTest, NormalisesHeadsAndRotatesPartsOfThemAsTheReferenceDoes) {
   }
 }
 
+// The same rotation and norms as with KV in f32, and then the nearest of 255 steps.
+TEST_P(RopeTest, KvInInt8IsWhatItIsInF32RoundedRowByRow) {
+  auto random = Random(5);
+  for (int32_t head_dim : {16, 80, 256}) {
+    const int32_t length = 37;
+    const KvShape exact{3, 2, head_dim, 16, DType::kF32};
+    KvShape narrow = exact;
+    narrow.type = {DType::kF32, true};
+    MatrixF qkv =
+        RandomMatrix(random, length, exact.q_width() + 2 * exact.kv_width(), 2, DType::kF32);
+    std::fill_n(qkv.data.begin() + exact.q_width(), 2 * exact.kv_width(), 0.0f);  // of token 0
+    HeadNorms weights;
+    weights.k = weights.q = RandomMatrix(random, 1, head_dim, 1, DType::kF32).data;
+    const MatrixF table = CosSinTable(length, head_dim, kTheta);
+    Arena arena = MakeArena(exact, 3, random);
+    Arena narrow_arena = MakeArena(narrow, 3, random);
+    const std::vector<uint32_t> blocks = arena.Take(3);
+    const std::vector<uint32_t> narrow_blocks = narrow_arena.Take(3);
+    const MatrixF q = RunRope(exact, arena, {{length, length, blocks}}, qkv, table, weights);
+    EXPECT_TRUE(SameBits(
+        RunRope(narrow, narrow_arena, {{length, length, narrow_blocks}}, qkv, table, weights), q));
+    for (int32_t p = 0; p < length; ++p) {
+      for (int32_t group : {0, 1}) {
+        for (bool is_k : {true, false}) {
+          EXPECT_TRUE(SameBits(ReadRow(narrow, narrow_arena, narrow_blocks, p, group, is_k),
+                               AsInt8(ReadRow(exact, arena, blocks, p, group, is_k), head_dim)))
+              << "token " << p << " group " << group << (is_k ? " K" : " V");
+        }
+      }
+    }
+  }
+}
+
 // Rounding their bits would make infinities of the first two and zeros of the others.
 TEST_P(RopeTest, StoresEveryNanAsNan) {
   constexpr uint32_t kNans[] = {0x7f800001u, 0xff800001u, 0x7fffffffu, 0xffffffffu};
   auto random = Random(4);
-  for (DType act : kActTypes) {
-    const KvShape shape{1, 1, 32, 16, act};
+  for (KvType type : kKvTypes) {
+    const KvShape shape{1, 1, 32, 16, type};
     Arena arena = MakeArena(shape, 1, random);
     const std::vector<uint32_t> blocks = arena.Take(1);
     MatrixF qkv(1, shape.q_width() + 2 * shape.kv_width());
@@ -152,15 +195,15 @@ TEST_P(RopeTest, StoresEveryNanAsNan) {
     const MatrixF stored = Beside(
         {q, ReadRow(shape, arena, blocks, 0, 0, true), ReadRow(shape, arena, blocks, 0, 0, false)});
     for (size_t i = 0; i < stored.data.size(); ++i) {
-      EXPECT_TRUE(std::isnan(stored.data[i])) << DTypeName(act) << " " << i;
+      EXPECT_TRUE(std::isnan(stored.data[i])) << type << " " << i;
     }
   }
 }
 
 TEST_P(RopeTest, ATokensQueryAndKvDoNotDependOnTheBatch) {
   auto random = Random(2);
-  for (DType act : kActTypes) {
-    const KvShape shape{3, 1, 32, 16, act};
+  for (KvType type : kKvTypes) {
+    const KvShape shape{3, 1, 32, 16, type};
     Arena arena = MakeArena(shape, 12, random);
     const std::vector<SequencePart> parts = {
         {20, 37, arena.Take(3)}, {1, 5, arena.Take(1)}, {9, 9, arena.Take(1)}};

@@ -33,6 +33,7 @@ class FakeSwapDevice final : public kernels::Device {
   std::string Description() const override { return "fake"; }
   int InFlightDepth() const override { return 1; }
   size_t AvailableBytes() const override { return size_t{1} << 30; }
+  kernels::DType NarrowKv() const override { return kernels::DType::kF8E4M3; }
   kernels::DeviceStatus Allocate(size_t bytes, kernels::DeviceBuffer* buffer) override;
   kernels::DeviceStatus AllocateHost(size_t bytes, kernels::HostBuffer* buffer) override;
   kernels::DeviceStatus PackLinear(const kernels::HostMatrix*, int, kernels::DType,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cpu/tier/element.h"
+#include "kernels/cpu/tier/kv_element.h"
 #include "kernels/cpu/tier/row_tiles.h"
 #include "kernels/cpu/tier/tier_kernels.h"
 
@@ -17,9 +18,13 @@ inline constexpr int32_t kSpan = 16;  // tokens that lie together in a block of 
 inline constexpr int32_t kSpans = kAttentionChunk / kSpan;
 inline constexpr int kIntoL2 = 2;
 
+template <class Word>
 struct KvSpan {
-  const uint32_t* k;  // words [head_dim words][block_tokens], at this span's first token
-  const uint32_t* v;  // words [span tokens / kPerWord][head_dim]
+  const Word* k;  // words [head_dim words][block_tokens], at this span's first token
+  const Word* v;  // words [span tokens / kPerWord][head_dim]
+  // Of its tokens, where there are any.
+  const float* k_scales;
+  const float* v_scales;
 };
 
 struct Range {
@@ -33,14 +38,16 @@ inline Range Share(int32_t total, int32_t i, int32_t parts) {
   return {total * i / parts, total * (i + 1) / parts};
 }
 
-// kMaxRows rows by kVecs vectors fill the registers.
-template <class E, int kMaxRows, int kVecs>
+// E is the type of Q and of the result, Kv that of K and V. kMaxRows rows by kVecs vectors fill the
+// registers.
+template <class E, class Kv, int kMaxRows, int kVecs>
 class AttentionKernel {
   using V = typename E::Vec;
   using F32 = typename V::F32;
+  using Span = KvSpan<typename Kv::Word>;
   static_assert(kMaxRows <= kMaxTileRows);
   static constexpr int32_t kChunk = kAttentionChunk;
-  static constexpr int32_t kChunkWords = kAttentionChunk / E::kPerWord;
+  static constexpr int32_t kChunkWords = kAttentionChunk / Kv::kPerWord;
 
  public:
   static void Run(const AttentionTask& task, AttentionScratch& scratch) {
@@ -49,7 +56,7 @@ class AttentionKernel {
 
  private:
   AttentionKernel(const AttentionTask& task, AttentionScratch& scratch)
-      : t_(task), s_(scratch), dim_(task.head_dim), dim_words_(task.head_dim / E::kPerWord) {}
+      : t_(task), s_(scratch), dim_(task.head_dim), dim_words_(task.head_dim / Kv::kPerWord) {}
 
   // The first row of the query token at `position` or of a later one.
   int32_t FirstRowFrom(int64_t position) const {
@@ -76,22 +83,62 @@ class AttentionKernel {
     for (int32_t r = 0; r < t_.rows; ++r) {
       limit_[r] = t_.first_position + (t_.row_begin + r) / t_.q_per_group + 1;
       first_[r] = t_.window == 0 ? 0 : Larger(0, limit_[r] - t_.window);
-      __builtin_memcpy(s_.q + r * dim_words_,
-                       t_.q + RowOffset(r) * static_cast<int64_t>(sizeof(typename E::Storage)),
-                       static_cast<size_t>(dim_words_) * 4);
+      const auto* q = reinterpret_cast<const typename E::Storage*>(t_.q) + RowOffset(r);
+      s_.q_scale[r] = t_.score_scale * Kv::template LoadQuery<E>(q, dim_, s_.q + r * dim_words_);
     }
+    const int32_t first_split = first_[0] / kSplitTokens * kSplitTokens;
     const int32_t kv_end = limit_[t_.rows - 1];
-    const int32_t first_chunk = first_[0] / kChunk * kChunk;
-    FindSpans(first_chunk, kv_end, next_);
-    for (int32_t split = first_[0] / kSplitTokens * kSplitTokens; split < kv_end;
-         split += kSplitTokens) {
-      const Range rows = RowsThatSee(split, split + kSplitTokens);
-      Restart(rows);
-      const int32_t split_end = Smaller(split + kSplitTokens, kv_end);
-      for (int32_t kv = Larger(split, first_chunk); kv < split_end; kv += kChunk) Chunk(kv, kv_end);
-      Merge(rows, split);
+    const bool some = t_.part == AttentionPart::kSplits;
+    const int32_t begin = some ? Larger(first_split, t_.split_begin) : first_split;
+    const int32_t end = some ? Smaller(kv_end, t_.split_end) : kv_end;
+    if (t_.part != AttentionPart::kMerge) {
+      FindSpans(Larger(begin, first_[0] / kChunk * kChunk), kv_end, next_);
     }
+    for (int32_t split = begin; split < end; split += kSplitTokens) {
+      const Range rows = RowsThatSee(split, split + kSplitTokens);
+      const int32_t index = (split - first_split) / kSplitTokens;
+      if (t_.part == AttentionPart::kMerge) {
+        LoadPartial(rows, index);
+      } else {
+        AddSplit(rows, split, kv_end);
+      }
+      if (some) {
+        StorePartial(rows, index);
+      } else {
+        Merge(rows, split);
+      }
+    }
+    if (some) return;
     for (int32_t r = 0; r < t_.rows; ++r) StoreOut(r);
+  }
+
+  void AddSplit(Range rows, int32_t split, int32_t kv_end) {
+    Restart(rows);
+    const int32_t split_end = Smaller(split + kSplitTokens, kv_end);
+    const int32_t first_chunk = first_[0] / kChunk * kChunk;
+    for (int32_t kv = Larger(split, first_chunk); kv < split_end; kv += kChunk) Chunk(kv, kv_end);
+  }
+
+  float* Partial(int32_t split) const {
+    return t_.partials + static_cast<int64_t>(split) * t_.rows * (dim_ + 2);
+  }
+  void StorePartial(Range rows, int32_t split) const {
+    float* partial = Partial(split);
+    for (int32_t r = rows.begin; r < rows.end; ++r) {
+      float* to = partial + r * (dim_ + 2);
+      __builtin_memcpy(to, s_.out + r * dim_, static_cast<size_t>(dim_) * sizeof(float));
+      to[dim_] = V::ReduceAdd(V::Load(s_.sum + r * V::kLanes));
+      to[dim_ + 1] = s_.max[r];
+    }
+  }
+  void LoadPartial(Range rows, int32_t split) {
+    const float* partial = Partial(split);
+    for (int32_t r = rows.begin; r < rows.end; ++r) {
+      const float* from = partial + r * (dim_ + 2);
+      __builtin_memcpy(s_.out + r * dim_, from, static_cast<size_t>(dim_) * sizeof(float));
+      V::Store(s_.sum + r * V::kLanes, V::FirstN(V::Set1(from[dim_]), 1, V::Zero()));
+      s_.max[r] = from[dim_ + 1];
+    }
   }
 
   void Restart(Range rows) {
@@ -145,15 +192,33 @@ class AttentionKernel {
       ScoreRows<kMaxRows>(row, rows, any);
       if (t_.cap_log2 > 0) CapScores(rows, any);
       for (int32_t r = 0; r < rows; ++r) Softmax(row + r, r, TokensSeen(row + r, kv));
-      AddAllValues(row, rows, kv, {WordsUpTo(last.begin), first.end / E::kPerWord});
+      if constexpr (Kv::kScaled) {
+        AddExactValues(row, rows, kv);
+      } else {
+        AddOrderedValues(row, rows, kv, {WordsUpTo(last.begin), first.end / Kv::kPerWord});
+      }
     }
   }
 
-  static int32_t WordsUpTo(int32_t tokens) { return (tokens + E::kPerWord - 1) / E::kPerWord; }
+  static int32_t WordsUpTo(int32_t tokens) { return (tokens + Kv::kPerWord - 1) / Kv::kPerWord; }
+
+  // A sum of integers is the same in any order, and what a row does not see adds nothing to it: so
+  // the tile takes all words that any of its rows sees.
+  void AddExactValues(int32_t row, int32_t rows, int32_t kv) {
+    const Range any = {TokensSeen(row, kv).begin / Kv::kPerWord,
+                       WordsUpTo(TokensSeen(row + rows - 1, kv).end)};
+    for (int32_t i = 0; i < rows; ++i) {
+      const Range seen = TokensSeen(row + i, kv);
+      s_.p_scale[i] = Kv::QuantizeProbs(s_.scores + i * kChunk, seen.begin / V::kLanes * V::kLanes,
+                                        (seen.end + V::kLanes - 1) / V::kLanes * V::kLanes, kChunk,
+                                        s_.probs + i * kChunkWords);
+    }
+    AddValues<kMaxRows>(row, rows, any);
+  }
 
   // A row's values come in order of their tokens, whichever rows share its tile: what it sees
   // before the words that are common to the tile, those, and what it sees after them.
-  void AddAllValues(int32_t row, int32_t rows, int32_t kv, Range common) {
+  void AddOrderedValues(int32_t row, int32_t rows, int32_t kv, Range common) {
     if (common.begin > 0) {
       for (int32_t r = 0; r < rows; ++r) {
         const Range seen = TokensSeen(row + r, kv);
@@ -171,13 +236,18 @@ class AttentionKernel {
 
   // Where the chunk at `kv` lies; spans at or behind kv_end are left as they are. Those before all
   // windows may lead anywhere, but nothing is read through them.
-  void FindSpans(int32_t kv, int32_t kv_end, KvSpan* spans) const {
+  void FindSpans(int32_t kv, int32_t kv_end, Span* spans) const {
     for (int32_t i = 0; i < kSpans && kv + i * kSpan < kv_end; ++i) {
       const int32_t token = kv + i * kSpan;
       const size_t block = t_.blocks[token / t_.block_tokens] * t_.offset_unit;
       const int32_t slot = token % t_.block_tokens;
-      spans[i].k = reinterpret_cast<const uint32_t*>(t_.k + block) + slot;
-      spans[i].v = reinterpret_cast<const uint32_t*>(t_.v + block) + slot / E::kPerWord * dim_;
+      using Word = typename Kv::Word;
+      spans[i].k = reinterpret_cast<const Word*>(t_.k + block) + slot;
+      spans[i].v = reinterpret_cast<const Word*>(t_.v + block) + slot / Kv::kPerWord * dim_;
+      if constexpr (Kv::kScaled) {
+        spans[i].k_scales = reinterpret_cast<const float*>(t_.k_scales + block) + slot;
+        spans[i].v_scales = reinterpret_cast<const float*>(t_.v_scales + block) + slot;
+      }
     }
   }
 
@@ -205,27 +275,31 @@ class AttentionKernel {
 
   template <int kRows, int kTileVecs>
   void ScoreTile(int32_t row, int32_t token) {
-    F32 acc[kRows][kTileVecs];
-    const uint32_t* k[kTileVecs];
+    typename Kv::Sum acc[kRows][kTileVecs];
+    const typename Kv::Word* k[kTileVecs];
     for (int j = 0; j < kTileVecs; ++j) {
       const int32_t first = token + j * V::kLanes;
       k[j] = spans_[first / kSpan].k + first % kSpan;
-      for (int r = 0; r < kRows; ++r) acc[r][j] = V::Zero();
+      for (int r = 0; r < kRows; ++r) acc[r][j] = Kv::Zero();
     }
     const uint32_t* q = s_.q + row * dim_words_;
     for (int32_t word = 0; word < dim_words_; ++word) {
       typename V::Words keys[kTileVecs];
-      for (int j = 0; j < kTileVecs; ++j) keys[j] = V::LoadWords(k[j] + word * t_.block_tokens);
+      for (int j = 0; j < kTileVecs; ++j) keys[j] = Kv::LoadWords(k[j] + word * t_.block_tokens);
       if (fetch_keys_.Has(word)) PrefetchKeys<kTileVecs>(token / kSpan, word);
       for (int r = 0; r < kRows; ++r) {
         const typename V::Words x = V::SetWord(q[r * dim_words_ + word]);
-        for (int j = 0; j < kTileVecs; ++j) acc[r][j] = E::Dot(acc[r][j], x, keys[j]);
+        for (int j = 0; j < kTileVecs; ++j) acc[r][j] = Kv::Dot(acc[r][j], x, keys[j]);
       }
     }
-    for (int r = 0; r < kRows; ++r) {
-      for (int j = 0; j < kTileVecs; ++j) {
-        V::Store(s_.scores + r * kChunk + token + j * V::kLanes,
-                 V::Mul(acc[r][j], V::Set1(t_.score_scale)));
+    for (int j = 0; j < kTileVecs; ++j) {
+      const int32_t first = token + j * V::kLanes;
+      for (int r = 0; r < kRows; ++r) {
+        F32 score = V::Mul(Kv::ToF32(acc[r][j]), V::Set1(s_.q_scale[row + r]));
+        if constexpr (Kv::kScaled) {
+          score = V::Mul(score, V::Load(spans_[first / kSpan].k_scales + first % kSpan));
+        }
+        V::Store(s_.scores + r * kChunk + first, score);
       }
     }
   }
@@ -270,23 +344,37 @@ class AttentionKernel {
     // 2^0 is exactly 1: not to compute it changes nothing.
     const F32 rescale = new_max > old_max ? Exp2<V>(V::Set1(old_max - new_max)) : V::Set1(1.0f);
     F32 sum = V::Mul(V::Load(s_.sum + r * V::kLanes), rescale);
-    auto* probs = reinterpret_cast<typename E::Storage*>(s_.probs + i * kChunkWords);
     const auto cut = [&](int32_t t) {
       const F32 all = Exp2OfFinite<V>(V::Sub(V::Load(scores + t), V::Set1(new_max)));
-      const F32 p = SeenLanes(all, t, seen, V::Zero());
-      sum = V::Add(sum, p);
-      E::StoreN(probs + t, p, V::kLanes);
+      sum = V::Add(sum, SeenLanes(all, t, seen, V::Zero()));
+      StoreProbs(i, t, SeenLanes(Weighted(all, t), t, seen, V::Zero()));
     };
     if (cut_begin) cut(first);
     for (int32_t t = begin; t < end; t += V::kLanes) {
       const F32 p = Exp2OfFinite<V>(V::Sub(V::Load(scores + t), V::Set1(new_max)));
       sum = V::Add(sum, p);
-      E::StoreN(probs + t, p, V::kLanes);
+      StoreProbs(i, t, Weighted(p, t));
     }
     if (cut_end) cut(end);
     V::Store(s_.sum + r * V::kLanes, sum);
     s_.max[r] = new_max;
     s_.rescale[i] = V::Lane0(rescale);
+  }
+
+  // The factors of the values of the tokens from t on.
+  F32 Weighted(F32 p, int32_t t) const {
+    if constexpr (!Kv::kScaled) return p;
+    return V::Mul(p, V::Load(spans_[t / kSpan].v_scales + t % kSpan));
+  }
+  // As the words that multiply values; where values have scales, in place of the scores until
+  // QuantizeProbs.
+  void StoreProbs(int32_t i, int32_t t, F32 p) {
+    if constexpr (Kv::kScaled) {
+      V::Store(s_.scores + i * kChunk + t, p);
+    } else {
+      auto* probs = reinterpret_cast<typename E::Storage*>(s_.probs + i * kChunkWords);
+      E::StoreN(probs + t, p, V::kLanes);
+    }
   }
 
   // out[row] = out[row] * rescale[row], once for a chunk: the scale becomes 1.
@@ -313,37 +401,48 @@ class AttentionKernel {
 
   template <int kRows, int kTileVecs>
   void ValueTile(int32_t row, int32_t d, Range words) {
-    F32 acc[kRows][kTileVecs];
+    typename Kv::Sum acc[kRows][kTileVecs];
     for (int r = 0; r < kRows; ++r) {
       for (int j = 0; j < kTileVecs; ++j) {
-        acc[r][j] =
-            V::Mul(V::Load(s_.out + (row + r) * dim_ + d + j * V::kLanes), V::Set1(s_.rescale[r]));
+        if constexpr (Kv::kScaled) {
+          acc[r][j] = Kv::Zero();
+        } else {
+          acc[r][j] = RescaledOut(row, r, d + j * V::kLanes);
+        }
       }
     }
     const uint32_t* probs = s_.probs;
-    constexpr int32_t kSpanWords = kSpan / E::kPerWord;
+    constexpr int32_t kSpanWords = kSpan / Kv::kPerWord;
     for (int32_t word = words.begin; word < words.end;) {
       const int32_t span = word / kSpanWords;
       const int32_t begin = span * kSpanWords;
-      const uint32_t* v = spans_[span].v + (word - begin) * dim_ + d;
+      const typename Kv::Word* v = spans_[span].v + (word - begin) * dim_ + d;
       const int32_t end = Smaller(begin + kSpanWords, words.end);
       for (; word < end; ++word, v += dim_) {
         typename V::Words values[kTileVecs];
         if (fetch_values_.Has(word)) {
           PrefetchValues<kTileVecs>(span, (word - begin) * dim_ + d);
         }
-        for (int j = 0; j < kTileVecs; ++j) values[j] = V::LoadWords(v + j * V::kLanes);
+        for (int j = 0; j < kTileVecs; ++j) values[j] = Kv::LoadWords(v + j * V::kLanes);
         for (int r = 0; r < kRows; ++r) {
           const typename V::Words p = V::SetWord(probs[r * kChunkWords + word]);
-          for (int j = 0; j < kTileVecs; ++j) acc[r][j] = E::Dot(acc[r][j], p, values[j]);
+          for (int j = 0; j < kTileVecs; ++j) acc[r][j] = Kv::Dot(acc[r][j], p, values[j]);
         }
       }
     }
     for (int r = 0; r < kRows; ++r) {
       for (int j = 0; j < kTileVecs; ++j) {
-        V::Store(s_.out + (row + r) * dim_ + d + j * V::kLanes, acc[r][j]);
+        const int32_t at = d + j * V::kLanes;
+        F32 out = Kv::ToF32(acc[r][j]);
+        if constexpr (Kv::kScaled) {
+          out = V::MulAdd(out, V::Set1(s_.p_scale[r]), RescaledOut(row, r, at));
+        }
+        V::Store(s_.out + (row + r) * dim_ + at, out);
       }
     }
+  }
+  F32 RescaledOut(int32_t row, int32_t i, int32_t d) const {
+    return V::Mul(V::Load(s_.out + (row + i) * dim_ + d), V::Set1(s_.rescale[i]));
   }
 
   // Words of values that row r, the i-th of its tile, sees, but not all rows of its tile; of a word
@@ -371,10 +470,10 @@ class AttentionKernel {
   const int32_t dim_words_;
   int32_t limit_[kAttentionRows] = {};  // each row sees the KV tokens [first_, limit_)
   int32_t first_[kAttentionRows] = {};
-  KvSpan spans_[kSpans] = {};  // of the chunk at hand
-  KvSpan next_[kSpans] = {};   // of the chunk behind it
-  Range fetch_keys_ = {};      // words of head_dim
-  Range fetch_values_ = {};    // words of tokens
+  Span spans_[kSpans] = {};  // of the chunk at hand
+  Span next_[kSpans] = {};   // of the chunk behind it
+  Range fetch_keys_ = {};    // words of head_dim
+  Range fetch_values_ = {};  // words of tokens
 };
 
 }  // namespace

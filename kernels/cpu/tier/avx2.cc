@@ -12,9 +12,12 @@ namespace {
 template <class E>
 constexpr ElementKernels kElementKernels = {
     LinearKernel<E, 6, 2>::Run,
+    RowPacking::kTiles,
     QuantizeRow<E>,
-    AttentionKernel<E, 6, 2>::Run,
+    AttentionKernel<E, DenseKv<E>, 6, 2>::Run,
     RopeToken<E>,
+    AttentionKernel<E, Int8Kv<typename E::Vec>, 6, 2>::Run,
+    RopeTokenInt8<E>,
     RmsNormRow<E>,
     GateMulRow<E, Silu>,
     GateMulRow<E, GeluTanh>,
@@ -25,6 +28,7 @@ constexpr TierKernels kKernels = {
     kElementKernels<F32Element<Avx2>>,
     kElementKernels<Bf16Element<Avx2>>,
     QuantLinearKernel<Avx2, 6, 1>::Run,
+    nullptr,
     AddRmsNormRow<Avx2>,
     SoftCapRow<Avx2>,
     RangeOfLogits<Avx2>,

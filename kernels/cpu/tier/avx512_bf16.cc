@@ -12,9 +12,12 @@ namespace {
 template <class E>
 constexpr ElementKernels kElementKernels = {
     LinearKernel<E, 12, 2>::Run,
+    RowPacking::kTiles,
     QuantizeRow<E>,
-    AttentionKernel<E, 6, 4>::Run,
+    AttentionKernel<E, DenseKv<E>, 6, 4>::Run,
     RopeToken<E>,
+    AttentionKernel<E, Int8Kv<typename E::Vec>, 6, 4>::Run,
+    RopeTokenInt8<E>,
     RmsNormRow<E>,
     GateMulRow<E, Silu>,
     GateMulRow<E, GeluTanh>,
@@ -25,6 +28,7 @@ constexpr TierKernels kKernels = {
     kElementKernels<F32Element<Avx512>>,
     kElementKernels<Bf16Element<Avx512>>,
     QuantLinearKernel<Avx512, 12, 2>::Run,
+    nullptr,
     AddRmsNormRow<Avx512>,
     SoftCapRow<Avx512>,
     RangeOfLogits<Avx512>,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cpu/tier/element.h"
+#include "kernels/cpu/tier/linear_out.h"
 #include "kernels/cpu/tier/row_tiles.h"
 #include "kernels/cpu/tier/tier_kernels.h"
 
@@ -35,7 +36,7 @@ struct LinearTile {
     for (int r = 0; r < kRows; ++r) {
       for (int j = 0; j < kPanels * kVecs; ++j) {
         const int64_t n = (panel + j / kVecs) * kPanelColumns + column + (j % kVecs) * V::kLanes;
-        Finish(task, row + r, n, acc[r][j]);
+        StoreLinear<V>(task, row + r, n, acc[r][j]);
       }
     }
   }
@@ -56,15 +57,6 @@ struct LinearTile {
       for (int j = 0; j < kPanels * kVecs; ++j) acc[r][j] = E::Dot(acc[r][j], x, weights[j]);
     }
   }
-
-  static void Finish(const LinearTask& task, int32_t row, int64_t n, typename V::F32 x) {
-    const int valid = static_cast<int>(Smaller<int64_t>(task.columns - n, V::kLanes));
-    if (valid <= 0) return;
-    float* out = task.out + row * task.columns + n;
-    if (task.bias != nullptr) x = V::Add(x, V::LoadN(task.bias + n, valid));
-    if (task.accumulate) x = V::Add(x, V::LoadN(out, valid));
-    V::StoreN(out, x, valid);
-  }
 };
 
 // Tiles of up to kMaxRows rows and kVecs vectors of columns, which fill the registers. Few rows
@@ -72,7 +64,7 @@ struct LinearTile {
 template <class E, int kMaxRows, int kVecs>
 class LinearKernel {
  public:
-  static void Run(const LinearTask& task) {
+  static void Run(const LinearTask& task, LinearScratch*) {
     int64_t panel = task.panel_begin;
     if (task.rows <= kMaxRows / 4) {
       for (; panel + 4 <= task.panel_end; panel += 4) RunPanels<4>(task, panel);

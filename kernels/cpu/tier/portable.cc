@@ -12,9 +12,12 @@ namespace {
 template <class E>
 constexpr ElementKernels kElementKernels = {
     LinearKernel<E, 4, 2>::Run,
+    RowPacking::kTiles,
     QuantizeRow<E>,
-    AttentionKernel<E, 3, 2>::Run,
+    AttentionKernel<E, DenseKv<E>, 3, 2>::Run,
     RopeToken<E>,
+    AttentionKernel<E, Int8Kv<typename E::Vec>, 3, 2>::Run,
+    RopeTokenInt8<E>,
     RmsNormRow<E>,
     GateMulRow<E, Silu>,
     GateMulRow<E, GeluTanh>,
@@ -25,6 +28,7 @@ constexpr TierKernels kKernels = {
     kElementKernels<F32Element<Portable>>,
     kElementKernels<Bf16Element<Portable>>,
     QuantLinearKernel<Portable, 4, 2>::Run,
+    nullptr,
     AddRmsNormRow<Portable>,
     SoftCapRow<Portable>,
     RangeOfLogits<Portable>,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cpu/tier/element.h"
+#include "kernels/cpu/tier/linear_out.h"
 #include "kernels/cpu/tier/row_tiles.h"
 #include "kernels/cpu/tier/tier_kernels.h"
 
@@ -84,6 +85,32 @@ void UnpackSegment(const uint32_t* nibbles, const uint8_t* group_scales, int32_t
   }
 }
 
+inline int64_t QuantSegments(const QuantLinearTask& task) {
+  return (task.words + kQuantSegmentWords - 1) / kQuantSegmentWords;
+}
+
+// Bytes [words][32] of a panel, from word `begin` on.
+template <class V>
+const uint32_t* QuantWeights(const QuantLinearTask& task, int64_t panel, int64_t begin,
+                             int32_t words, uint32_t* room) {
+  const int64_t first_word = panel * task.words + begin;
+  if (task.group_scales == nullptr) return task.panels + first_word * kPanelColumns;
+  UnpackSegment<V>(task.panels + first_word * (kPanelColumns / 2),
+                   task.group_scales + first_word / kQuantGroupWords * kPanelColumns, words, room);
+  return room;
+}
+
+// From sums [rows][kPanels * 32] to the output.
+template <class V, int kPanels>
+void FinishQuant(const QuantLinearTask& task, int64_t panel, const float* sums) {
+  for (int32_t row = 0; row < task.rows; ++row) {
+    for (int32_t i = 0; i < kPanels * kPanelColumns; i += V::kLanes, sums += V::kLanes) {
+      const int64_t n = panel * kPanelColumns + i;
+      StoreLinear<V>(task, row, n, V::Mul(V::Load(sums), V::Load(task.column_scales + n)));
+    }
+  }
+}
+
 template <class V, int kMaxRows, int kVecs>
 class QuantLinearKernel {
  public:
@@ -98,13 +125,9 @@ class QuantLinearKernel {
   }
 
  private:
-  static int64_t Segments(const QuantLinearTask& task) {
-    return (task.words + kQuantSegmentWords - 1) / kQuantSegmentWords;
-  }
-
   template <int kPanels>
   static void RunPanels(const QuantLinearTask& task, int64_t panel, QuantScratch& scratch) {
-    const int64_t segments = Segments(task);
+    const int64_t segments = QuantSegments(task);
     const int64_t sums = static_cast<int64_t>(task.rows) * kPanels * kPanelColumns;
     for (int64_t i = 0; i < sums; i += V::kLanes) V::Store(scratch.sums + i, V::Zero());
     for (int64_t segment = 0; segment < segments; ++segment) {
@@ -114,24 +137,13 @@ class QuantLinearKernel {
       Segment<kPanels> s{};
       s.words = words;
       for (int p = 0; p < kPanels; ++p) {
-        s.weights[p] = WeightsOf(task, panel + p, begin, words,
-                                 scratch.weights + p * kQuantSegmentWords * kPanelColumns);
+        s.weights[p] = QuantWeights<V>(task, panel + p, begin, words,
+                                       scratch.weights + p * kQuantSegmentWords * kPanelColumns);
         s.offsets[p] = task.offsets + ((panel + p) * segments + segment) * kPanelColumns;
       }
       RunSegment<kPanels>(task, s, segment, scratch.sums);
     }
-    Finish<kPanels>(task, panel, scratch.sums);
-  }
-
-  // Bytes [words][32] of a panel, from word `begin` on.
-  static const uint32_t* WeightsOf(const QuantLinearTask& task, int64_t panel, int64_t begin,
-                                   int32_t words, uint32_t* room) {
-    const int64_t first_word = panel * task.words + begin;
-    if (task.group_scales == nullptr) return task.panels + first_word * kPanelColumns;
-    UnpackSegment<V>(task.panels + first_word * (kPanelColumns / 2),
-                     task.group_scales + first_word / kQuantGroupWords * kPanelColumns, words,
-                     room);
-    return room;
+    FinishQuant<V, kPanels>(task, panel, scratch.sums);
   }
 
   template <int kPanels>
@@ -145,7 +157,7 @@ class QuantLinearKernel {
   static void RunSegment(const QuantLinearTask& task, const Segment<kPanels>& segment,
                          int64_t index, float* sums) {
     const RowTiles tiles(task.rows, kMaxRows);
-    const int64_t segments = Segments(task);
+    const int64_t segments = QuantSegments(task);
     for (int32_t column = 0; column < kPanelColumns; column += kVecs * V::kLanes) {
       for (int32_t tile = 0; tile < tiles.tiles; ++tile) {
         const int32_t row = tiles.Begin(tile);
@@ -200,22 +212,6 @@ class QuantLinearKernel {
         float* sum =
             sums + (r * kPanels + j / kVecs) * kPanelColumns + column + (j % kVecs) * V::kLanes;
         V::Store(sum, V::MulAdd(V::ToF32(acc[r][j]), scale, V::Load(sum)));
-      }
-    }
-  }
-
-  template <int kPanels>
-  static void Finish(const QuantLinearTask& task, int64_t panel, const float* sums) {
-    for (int32_t row = 0; row < task.rows; ++row) {
-      for (int32_t i = 0; i < kPanels * kPanelColumns; i += V::kLanes, sums += V::kLanes) {
-        const int64_t n = panel * kPanelColumns + i;
-        const int valid = static_cast<int>(Smaller<int64_t>(task.columns - n, V::kLanes));
-        if (valid <= 0) continue;
-        float* out = task.out + row * task.columns + n;
-        typename V::F32 x = V::Mul(V::Load(sums), V::Load(task.column_scales + n));
-        if (task.bias != nullptr) x = V::Add(x, V::LoadN(task.bias + n, valid));
-        if (task.accumulate) x = V::Add(x, V::LoadN(out, valid));
-        V::StoreN(out, x, valid);
       }
     }
   }

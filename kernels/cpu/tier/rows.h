@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/cpu/tier/element.h"
+#include "kernels/cpu/tier/quant_linear.h"
 #include "kernels/cpu/tier/tier_kernels.h"
 
 // Operations on one row at a time. E is the element type of the activations they write.
@@ -120,6 +121,18 @@ const float* NormHead(const float* x, const float* weight, const RopeTask& task,
   return room;
 }
 
+// The query heads; returns where the keys begin.
+template <class E>
+const float* RopeQueries(const RopeTask& task) {
+  alignas(64) float normed[kTierHeadDim];
+  const float* x = task.qkv;
+  auto* q = reinterpret_cast<typename E::Storage*>(task.q_out);
+  for (int32_t h = 0; h < task.num_heads; ++h, x += task.head_dim, q += task.head_dim) {
+    RotateHead<E>(NormHead<typename E::Vec>(x, task.q_norm, task, normed), task, q);
+  }
+  return x;
+}
+
 // K tile: words [head_dim / kPerWord][block_tokens]. V tile: words [block_tokens / kPerWord]
 // [head_dim], so that a word holds the same element of neighbouring tokens. Neighbours may be
 // written by other threads: V is stored by halves.
@@ -130,11 +143,7 @@ void RopeToken(const RopeTask& task) {
   alignas(64) Storage head[kTierHeadDim];
   alignas(64) float normed[kTierHeadDim];
   const int32_t dim = task.head_dim;
-  const float* x = task.qkv;
-  auto* q = reinterpret_cast<Storage*>(task.q_out);
-  for (int32_t h = 0; h < task.num_heads; ++h, x += dim, q += dim) {
-    RotateHead<E>(NormHead<V>(x, task.q_norm, task, normed), task, q);
-  }
+  const float* x = RopeQueries<E>(task);
   for (int32_t g = 0; g < task.kv_groups; ++g, x += dim) {
     RotateHead<E>(NormHead<V>(x, task.k_norm, task, normed), task, head);
     std::byte* tile = task.k + static_cast<size_t>(g) * task.tile_bytes;
@@ -149,6 +158,36 @@ void RopeToken(const RopeTask& task) {
     auto* tile = reinterpret_cast<Storage*>(task.v + static_cast<size_t>(g) * task.tile_bytes);
     Storage* to = tile + (task.slot / E::kPerWord) * dim * E::kPerWord + task.slot % E::kPerWord;
     for (int32_t i = 0; i < dim; ++i) to[i * E::kPerWord] = head[i];
+  }
+}
+
+// The same with K and V in integers of 8 bits and a scale for each row of a group. Tiles are as
+// above, a word being two bytes.
+template <class E>
+void RopeTokenInt8(const RopeTask& task) {
+  using V = typename E::Vec;
+  alignas(64) float head[kTierHeadDim];
+  alignas(64) float normed[kTierHeadDim];
+  uint8_t bytes[kTierHeadDim];
+  const int32_t dim = task.head_dim;
+  const auto block_tokens = static_cast<size_t>(task.block_tokens);
+  const auto slot = static_cast<size_t>(task.slot);
+  const float* x = RopeQueries<E>(task);
+  float* scale = task.scales;
+  for (int32_t g = 0; g < task.kv_groups; ++g, x += dim, scale += block_tokens) {
+    RotateHead<F32Element<V>>(NormHead<V>(x, task.k_norm, task, normed), task, head);
+    QuantizeRow<F32Element<V>>(head, dim, dim / 4, bytes, scale);
+    auto* to = reinterpret_cast<uint8_t*>(task.k) + static_cast<size_t>(g) * task.tile_bytes;
+    for (int32_t i = 0; i < dim; ++i) {
+      const size_t word = static_cast<size_t>(i / 2) * block_tokens + slot;
+      to[2 * word + static_cast<size_t>(i % 2)] = bytes[i] ^ 0x80;  // from unsigned to signed
+    }
+  }
+  for (int32_t g = 0; g < task.kv_groups; ++g, x += dim, scale += block_tokens) {
+    QuantizeRow<F32Element<V>>(x, dim, dim / 4, bytes, scale);
+    auto* to = reinterpret_cast<uint8_t*>(task.v) + static_cast<size_t>(g) * task.tile_bytes +
+               slot / 2 * 2 * static_cast<size_t>(dim) + slot % 2;
+    for (int32_t i = 0; i < dim; ++i) to[2 * i] = bytes[i] ^ 0x80;
   }
 }
 

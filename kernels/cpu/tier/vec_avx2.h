@@ -105,6 +105,7 @@ struct Avx2 {
     return _mm256_fmadd_ps(HighAsF32(a), HighAsF32(b), low);
   }
 
+  static I32 ZeroI32() { return _mm256_setzero_si256(); }
   static I32 LoadI32(const int32_t* p) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   }
@@ -117,6 +118,21 @@ struct Avx2 {
     const Words even = _mm256_madd_epi16(a_even, b_even);
     const Words odd = _mm256_madd_epi16(_mm256_srli_epi16(a, 8), _mm256_srai_epi16(b, 8));
     return _mm256_add_epi32(acc, _mm256_add_epi32(even, odd));
+  }
+  // Pairs of signed bytes as pairs of 16 bits.
+  static Words LoadBytePairs(const uint16_t* p) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  // acc + the products of the signed halves of each word.
+  static I32 DotHalves(I32 acc, Words a, Words b) {
+    return _mm256_add_epi32(acc, _mm256_madd_epi16(a, b));
+  }
+  // Integers that fit in 16 bits.
+  static void StoreHalves(int16_t* p, F32 x) {
+    const Words words = _mm256_cvtps_epi32(x);
+    _mm_storeu_si128(
+        reinterpret_cast<__m128i*>(p),
+        _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1)));
   }
   static void StoreWords(uint32_t* p, Words x) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x);

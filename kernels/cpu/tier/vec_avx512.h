@@ -75,13 +75,29 @@ struct Avx512 {
     return _mm512_dpbf16_ps(acc, reinterpret_cast<__m512bh>(b), reinterpret_cast<__m512bh>(a));
   }
 
+  static I32 ZeroI32() { return _mm512_setzero_si512(); }
   static I32 LoadI32(const int32_t* p) { return _mm512_loadu_si512(p); }
+  static I32 AddI32(I32 a, I32 b) { return _mm512_add_epi32(a, b); }
   static F32 ToF32(I32 x) { return _mm512_cvtepi32_ps(x); }
   // acc + the products of the four bytes of each word, those of `a` unsigned and of `b` signed.
   static I32 DotBytes(I32 acc, Words a, Words b) {
     // GCC 12 copies the accumulator before each of these where it is an element of an array.
     asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
     return acc;
+  }
+  // Pairs of signed bytes as pairs of 16 bits.
+  static Words LoadBytePairs(const uint16_t* p) {
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  // acc + the products of the signed halves of each word.
+  static I32 DotHalves(I32 acc, Words a, Words b) {
+    asm("vpdpwssd %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+    return acc;
+  }
+  // Integers that fit in 16 bits.
+  static void StoreHalves(int16_t* p, F32 x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x)));
   }
   static void StoreWords(uint32_t* p, Words x) { _mm512_storeu_si512(p, x); }
   static Words LoadBytes(const uint8_t* p) {

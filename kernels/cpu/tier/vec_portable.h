@@ -15,6 +15,8 @@ struct Portable {
   typedef int32_t I32 __attribute__((vector_size(16)));
   typedef uint16_t Halves __attribute__((vector_size(16)));
   typedef uint8_t Bytes __attribute__((vector_size(16)));
+  typedef int16_t SignedHalves __attribute__((vector_size(16)));
+  typedef int8_t SignedBytes __attribute__((vector_size(8)));
 
   static F32 AsF32(Words x) { return reinterpret_cast<F32>(x); }
   static Words AsWords(F32 x) { return reinterpret_cast<Words>(x); }
@@ -119,6 +121,7 @@ struct Portable {
     return acc + AsF32(a & high) * AsF32(b & high);
   }
 
+  static I32 ZeroI32() { return I32{}; }
   static I32 LoadI32(const int32_t* p) {
     I32 x;
     __builtin_memcpy(&x, p, sizeof(x));
@@ -133,6 +136,24 @@ struct Portable {
     acc += reinterpret_cast<I32>((a >> 8) & byte) * signed_byte(16);
     acc += reinterpret_cast<I32>((a >> 16) & byte) * signed_byte(8);
     return acc + reinterpret_cast<I32>(a >> 24) * signed_byte(0);
+  }
+  // Pairs of signed bytes as pairs of 16 bits.
+  static Words LoadBytePairs(const uint16_t* p) {
+    SignedBytes bytes;
+    __builtin_memcpy(&bytes, p, sizeof(bytes));
+    return reinterpret_cast<Words>(__builtin_convertvector(bytes, SignedHalves));
+  }
+  // acc + the products of the signed halves of each word.
+  static I32 DotHalves(I32 acc, Words a, Words b) {
+    acc += (reinterpret_cast<I32>(a << 16) >> 16) * (reinterpret_cast<I32>(b << 16) >> 16);
+    return acc + (reinterpret_cast<I32>(a) >> 16) * (reinterpret_cast<I32>(b) >> 16);
+  }
+  // Integers that fit in 16 bits.
+  static void StoreHalves(int16_t* p, F32 x) {
+    for (int i = 0; i < kLanes; ++i) {
+      const auto half = static_cast<int16_t>(x[i]);
+      __builtin_memcpy(p + i, &half, sizeof(half));
+    }
   }
   static void StoreWords(uint32_t* p, Words x) { __builtin_memcpy(p, &x, sizeof(x)); }
   static Words LoadBytes(const uint8_t* p) { return Words{p[0], p[1], p[2], p[3]}; }

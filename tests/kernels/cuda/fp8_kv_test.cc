@@ -167,7 +167,7 @@ TEST_F(Fp8KvTest, AttentionReadsWhatWasWritten) {
 // Tiles of fp8 are half as large, which is also what the plan asks the GPU about.
 TEST(Fp8KvDeviceTest, AGpuWithTooLittleSharedMemoryForBf16MayHaveEnoughForFp8) {
   const auto device = MakeDevice({.max_shared_bytes = 60 << 10});
-  EXPECT_TRUE(device->HasFp8Kv());
+  EXPECT_EQ(device->NarrowKv(), DType::kF8E4M3);
   AttentionLayer layer = {.num_heads = 4, .kv_groups = 2, .head_dim = 128};
   EXPECT_FALSE(device->ops().Prepare({{4, 2, 8, 2}, &layer, 1, 0}).ok());
   layer.kv = DType::kF8E4M3;

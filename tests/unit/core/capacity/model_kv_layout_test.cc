@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <string>
 #include <vector>
 
 namespace quire {
@@ -73,6 +75,39 @@ TEST(ModelKvLayoutTest, BlockSizesAreMultiplesOf16ThatDivideTheAttentionSplit) {
     const absl::Status status = ValidateBlockTokens(tokens);
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << tokens;
     EXPECT_THAT(std::string(status.message()), HasSubstr("16, 32, 64, 128, 256, 512")) << tokens;
+  }
+}
+
+TEST(ModelKvLayoutTest, KvHasTheTypeOfTheComputationUnlessTheDevicesNarrowOneIsWanted) {
+  using kernels::DType;
+  const struct {
+    std::optional<DType> wanted;
+    DType compute;
+    DType narrow;
+    const char* reason;  // null: taken
+  } cases[] = {
+      {std::nullopt, DType::kF32, DType::kInt8, nullptr},
+      {std::nullopt, DType::kBF16, DType::kF8E4M3, nullptr},
+      {DType::kBF16, DType::kBF16, DType::kInt8, nullptr},
+      {DType::kF8E4M3, DType::kBF16, DType::kF8E4M3, nullptr},
+      {DType::kInt8, DType::kBF16, DType::kInt8, nullptr},
+      {DType::kInt8, DType::kF32, DType::kInt8, nullptr},
+      {DType::kF8E4M3, DType::kBF16, DType::kInt8,
+       "no KV cache in fp8_e4m3; use --kv-dtype int8 or auto"},
+      {DType::kInt8, DType::kBF16, DType::kF8E4M3,
+       "no KV cache in int8; use --kv-dtype fp8_e4m3 or auto"},
+      {DType::kF32, DType::kBF16, DType::kInt8, "this one computes in bf16; use --kv-dtype auto"},
+      {DType::kBF16, DType::kF32, DType::kInt8,
+       "a KV cache in bf16 needs a model that computes in it"},
+  };
+  for (const auto& c : cases) {
+    const auto chosen = ChooseKvDType(c.wanted, c.compute, c.narrow);
+    if (c.reason == nullptr) {
+      EXPECT_EQ(chosen.value(), c.wanted.value_or(c.compute));
+      continue;
+    }
+    EXPECT_EQ(chosen.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(chosen.status().message()), HasSubstr(c.reason));
   }
 }
 

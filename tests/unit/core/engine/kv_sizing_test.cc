@@ -79,33 +79,6 @@ TEST(KvSizingTest, WhatCannotBeHadIsRefusedWithWhatIsNeeded) {
   }
 }
 
-TEST(KvSizingTest, KvHasTheTypeOfTheComputationUnlessFp8IsWantedAndThere) {
-  using kernels::DType;
-  const struct {
-    std::optional<DType> wanted;
-    DType compute;
-    bool has_fp8_kv;
-    const char* reason;  // null: taken
-  } cases[] = {
-      {std::nullopt, DType::kF32, false, nullptr},
-      {std::nullopt, DType::kBF16, true, nullptr},
-      {DType::kBF16, DType::kBF16, false, nullptr},
-      {DType::kF8E4M3, DType::kBF16, true, nullptr},
-      {DType::kF8E4M3, DType::kBF16, false, "an fp8 KV cache needs a GPU; use --kv-dtype auto"},
-      {DType::kF32, DType::kBF16, true, "this one computes in bf16; use --kv-dtype auto"},
-      {DType::kBF16, DType::kF32, false, "a KV cache in bf16 needs a model that computes in it"},
-  };
-  for (const auto& c : cases) {
-    const auto chosen = ChooseKvDType(c.wanted, c.compute, c.has_fp8_kv);
-    if (c.reason == nullptr) {
-      EXPECT_EQ(chosen.value(), c.wanted.value_or(c.compute));
-      continue;
-    }
-    EXPECT_EQ(chosen.status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_THAT(std::string(chosen.status().message()), HasSubstr(c.reason));
-  }
-}
-
 TEST(KvSizingTest, OffsetsReachOneTebibyte) {
   constexpr int64_t kTiB = int64_t{1} << 40;
   EXPECT_LE(Chosen(2 * kTiB, 4 * kTiB, {Layout(1)}, Options(4, 160)), static_cast<size_t>(kTiB));

@@ -53,6 +53,7 @@ class RecordingDevice final : public kernels::Device, private kernels::Ops {
   std::string Description() const override { return "recording"; }
   int InFlightDepth() const override { return depth_; }
   size_t AvailableBytes() const override { return memory_limit - allocated_bytes; }
+  kernels::DType NarrowKv() const override { return kernels::DType::kF8E4M3; }
 
   kernels::DeviceStatus Allocate(size_t bytes, kernels::DeviceBuffer* buffer) override {
     if (allocated_bytes + bytes > memory_limit) {
