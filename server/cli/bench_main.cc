@@ -1,5 +1,6 @@
 #include "absl/synchronization/mutex.h"
 #include "server/cli/bench_groups_command.h"
+#include "server/cli/bench_kernels_command.h"
 #include "server/cli/bench_serve_command.h"
 #include "server/cli/bench_step_command.h"
 
@@ -9,7 +10,8 @@ int main(int argc, char** argv) {
   CLI::App root("quire-bench: how fast a model runs here, and how fast a server answers",
                 "quire-bench");
   const auto step = quire::cli::AddBenchStepCommand(&root);
+  const auto kernels = quire::cli::AddBenchKernelsCommand(&root);
   const auto serve = quire::cli::AddBenchServeCommand(&root);
   const auto groups = quire::cli::AddBenchGroupsCommand(&root);
-  return quire::cli::RunCommandLine(&root, {step, serve, groups}, argc, argv);
+  return quire::cli::RunCommandLine(&root, {step, kernels, serve, groups}, argc, argv);
 }

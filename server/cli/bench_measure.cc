@@ -29,12 +29,7 @@ absl::Status Time(BenchModel* model, int32_t repeat, const std::function<absl::S
   }
   result->times = Summarize(std::move(seconds));
   result->ops = model->TakeOpTimes();
-  for (OpTime& op : result->ops) {
-    op.calls /= repeat;
-    op.seconds /= repeat;
-    op.flops /= repeat;
-    op.bytes /= repeat;
-  }
+  for (OpTime& op : result->ops) op = op.PerRun(repeat);
   return absl::OkStatus();
 }
 

@@ -65,19 +65,30 @@ void PrintOps(const BenchResult& result, const MachineSpeed& machine, std::ostre
   table.Print(out);
 }
 
-nlohmann::ordered_json OpsJson(const std::vector<OpTime>& ops) {
-  nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  for (const OpTime& op : ops) {
-    list.push_back({{"operation", op.name},
-                    {"calls", op.calls},
-                    {"seconds", op.seconds},
-                    {"flops", op.flops},
-                    {"bytes", op.bytes}});
-  }
-  return list;
+}  // namespace
+
+OpTime OpTime::PerRun(int32_t runs) const {
+  return {.name = name,
+          .calls = calls / runs,
+          .seconds = seconds / runs,
+          .flops = flops / runs,
+          .bytes = bytes / runs};
 }
 
-}  // namespace
+nlohmann::ordered_json OpJson(const OpTime& op) {
+  return {{"operation", op.name},
+          {"calls", op.calls},
+          {"seconds", op.seconds},
+          {"flops", op.flops},
+          {"bytes", op.bytes}};
+}
+
+nlohmann::ordered_json MachineJson(const MachineSpeed& machine) {
+  return {{"read_bytes_per_second", machine.read_bytes_per_second},
+          {"flops_per_second", machine.flops_per_second},
+          {"flops_with", machine.flops_with},
+          {"load_average", machine.load_average}};
+}
 
 BenchTimes Summarize(std::vector<double> seconds) {
   QUIRE_CHECK(!seconds.empty());
@@ -124,7 +135,7 @@ nlohmann::ordered_json ReportJson(const BenchReport& report) {
                        {"tokens_per_second", PerSecond(static_cast<double>(result.tokens), result)},
                        {"bytes_per_second", PerSecond(result.bytes, result)},
                        {"flops_per_second", PerSecond(result.flops, result)}});
-    if (!result.ops.empty()) results.back()["operations"] = OpsJson(result.ops);
+    for (const OpTime& op : result.ops) results.back()["operations"].push_back(OpJson(op));
   }
   return {{"model", report.model},
           {"weights", report.weights},
@@ -135,11 +146,7 @@ nlohmann::ordered_json ReportJson(const BenchReport& report) {
           {"block_bytes", report.block_bytes},
           {"weight_bytes", report.weight_bytes},
           {"repeat", report.repeat},
-          {"machine",
-           {{"read_bytes_per_second", report.machine.read_bytes_per_second},
-            {"flops_per_second", report.machine.flops_per_second},
-            {"flops_with", report.machine.flops_with},
-            {"load_average", report.machine.load_average}}},
+          {"machine", MachineJson(report.machine)},
           {"results", std::move(results)}};
 }
 

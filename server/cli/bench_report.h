@@ -26,7 +26,11 @@ struct OpTime {
   double seconds = 0;
   double flops = 0;  // of linear layers and attention
   double bytes = 0;  // weights and KV that they must read at least once
+
+  OpTime PerRun(int32_t runs) const;  // the mean, where these are of so many
 };
+nlohmann::ordered_json OpJson(const OpTime& op);
+nlohmann::ordered_json MachineJson(const MachineSpeed& machine);
 
 // One line of the result. Rates are of the median.
 struct BenchResult {

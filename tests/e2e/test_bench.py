@@ -83,6 +83,31 @@ class SchedulerTest(unittest.TestCase):
         self.assertIn("--model", done.stderr)
 
 
+class KernelsTest(unittest.TestCase):
+    def test_each_operation_in_each_use(self):
+        with tempfile.TemporaryDirectory() as folder:
+            name = os.path.join(folder, "result.json")
+            line = [BENCH, "kernels", "--shape", MODEL, "--threads", "1", "--rows", "1,3", "--context",
+                    "64", "--head-dim", "16", "--heads-per-group", "8,32", "--repeat", "1", "--json",
+                    name]
+            done = subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            with open(name, encoding="utf-8") as file:
+                report = json.load(file)
+        self.assertGreater(report["machine"]["read_bytes_per_second"], 0)
+        uses = {}
+        for result in report["results"]:
+            uses.setdefault(result["operation"].split()[0], []).append(result["use"])
+            self.assertGreater(result["seconds"], 0)
+        for operation in ("embed", "rms_norm", "rope_write_kv", "gate_mul", "sample"):
+            self.assertEqual(set(uses[operation]), {"1 rows", "3 rows"})
+        self.assertEqual(sum(result["calls"] for result in report["results"]
+                             if result["operation"].startswith("linear ")), 2 * 5)
+        self.assertEqual([use.split(",")[-1].strip() for use in uses["attention"]],
+                         ["8 heads a group"] * 2 + ["32 heads a group"] * 2)
+        self.assertIn("linear ", done.stdout)
+
+
 class StepTest(unittest.TestCase):
     def run_step(self, *flags):
         line = [BENCH, "step", "--model", MODEL, "--threads", "1", "--prompt", "8", "--chunk", "8",

@@ -189,6 +189,38 @@ TEST_P(AttentionTest, WhatComesAfterATokenCannotReachIt) {
   }
 }
 
+// Whole tiles of rows and of tokens are multiplied where some of the rows see only a part.
+TEST_P(AttentionTest, ATokenThatIsNotFiniteReachesThoseWhoSeeItAlone) {
+  auto random = Random(16);
+  const int32_t length = 200;
+  for (KvType type : kKvTypes) {
+    for (int32_t window : {0, 70}) {
+      for (int32_t heads : {1, 3}) {
+        const KvShape shape{heads, 1, 64, 16, type, window};
+        Arena arena = MakeArena(shape, shape.BlocksFor(length), random);
+        Sequence sequence = NewSequence(shape, &arena, length, random);
+        const Sequence finite = sequence;
+        const MatrixF clean = Attend(shape, arena, sequence, 0, length);
+        for (int32_t bad : {0, 31, 60, 127, 130}) {
+          sequence = finite;
+          std::fill_n(sequence.k.data.begin() + bad * shape.kv_width(), shape.kv_width(), NAN);
+          std::fill_n(sequence.v.data.begin() + bad * shape.kv_width(), shape.kv_width(), INFINITY);
+          WriteKv(shape, arena, sequence);
+          const MatrixF got = Attend(shape, arena, sequence, 0, length);
+          for (int32_t row = 0; row < length; ++row) {
+            if (row >= bad && (window == 0 || row < bad + window)) {
+              EXPECT_FALSE(std::isfinite(got.at(row, 0))) << type << " row " << row;
+            } else {
+              EXPECT_TRUE(SameBits(RowsOf(got, row, row + 1), RowsOf(clean, row, row + 1)))
+                  << type << " token " << bad << " window " << window << " row " << row;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_P(AttentionTest, HugeScoresNeitherOverflowNorVanish) {
   const KvShape shape{1, 1, 16, 16, DType::kF32};
   auto random = Random(8);

@@ -61,8 +61,8 @@ TEST_P(LinearTest, AddsBiasAndWhatOutHeldBefore) {
   }
 }
 
-// 530 rows cross the block of rows that is packed at once, and 331 elements the slice of K that many
-// rows pass over at once.
+// 530 rows cross the block of rows that is packed at once, and 331 elements the slice of K that
+// many rows pass over at once.
 TEST_P(LinearTest, ARowHasTheSameBitsInEveryBatch) {
   auto random = Random(3);
   for (DType act : kActTypes) {

@@ -1,15 +1,20 @@
+#include "kernels/cpu/tier/amx_attention.h"
+#include "kernels/cpu/tier/amx_tiles.h"
+#include "kernels/cpu/tier/attention_in_tiles.h"
 #include "kernels/cpu/tier/linear_out.h"
 #include "kernels/cpu/tier/quant_linear.h"
 #include "kernels/cpu/tier/tier_kernels.h"
 #include "kernels/cpu/tier/vec_avx512.h"
 
-// Linear layers on AMX's tiles of 16 rows of 64 bytes; everything else is the AVX-512 tier's. 16
+// Linear layers and attention to bf16 on AMX's tiles of 16 rows of 64 bytes; everything else is the
+// AVX-512 tier's. 16
 // words of K of a panel are two tiles, side by side, as the multiplication wants its second
 // operand.
 
 namespace quire::kernels {
 namespace {
 
+constexpr int kRowTiles = 6;  // of the registers: sums in 0 to 3, rows in 4 and 5
 constexpr int64_t kBlockStride = kRowBlockSide * sizeof(uint32_t);
 constexpr int64_t kPanelStride = kPanelColumns * sizeof(uint32_t);
 constexpr int32_t kPanelBlockWords = kRowBlockSide * kPanelColumns;
@@ -28,33 +33,6 @@ inline void FetchBlock(const uint32_t* weights) {
 // Blocks along K whose weights, 16 KiB, stay in the L1 cache while many rows pass over them.
 constexpr int64_t kBlocksAtOnce = 8;
 
-// What LDTILECFG reads: rows of 64 bytes in all eight registers.
-struct TileShapes {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-static_assert(sizeof(TileShapes) == 64);
-
-// The tile registers can be used while one lives; their contents go with it. Where there is but one
-// block of rows, sums (0 to 3) and rows (4 and 5) have no more of them than there are.
-class TilesInUse {
- public:
-  explicit TilesInUse(int32_t rows) {
-    TileShapes shapes;
-    if (rows < kRowBlockSide) {
-      for (int tile = 0; tile < 6; ++tile) shapes.rows[tile] = static_cast<uint8_t>(rows);
-    }
-    asm volatile("" : : "m"(shapes));  // the intrinsic does not say that it reads all of it
-    _tile_loadconfig(&shapes);
-  }
-  ~TilesInUse() { _tile_release(); }
-  TilesInUse(const TilesInUse&) = delete;
-  TilesInUse& operator=(const TilesInUse&) = delete;
-};
-
 // The end of a panel's words, fewer than a block, with zeros behind them.
 struct alignas(64) LastBlock {
   uint32_t words[kPanelBlockWords];
@@ -64,8 +42,7 @@ struct alignas(64) LastBlock {
       const bool valid = i < count * kPanelColumns;
       Avx512::StoreWords(words + i, valid ? Avx512::LoadWords(panel + i) : Avx512::SetWord(0));
     }
-    // The intrinsics do not tell the compiler that a tile is loaded from memory.
-    asm volatile("" ::: "memory");
+    WritesComeFirst();
   }
 };
 
@@ -147,7 +124,7 @@ int64_t WordBlocks(int64_t words) { return (words + kRowBlockSide - 1) / kRowBlo
 class DenseTiles {
  public:
   static void Run(const LinearTask& task, LinearScratch* scratch) {
-    const TilesInUse tiles(task.rows);
+    const TilesInUse tiles(kRowTiles, task.rows);
     DenseTiles dense(task, *scratch);
     int64_t panel = task.panel_begin;
     if (dense.row_blocks_ == 1) {
@@ -261,7 +238,7 @@ class DenseTiles {
 class QuantTiles {
  public:
   static void Run(const QuantLinearTask& task, QuantScratch& scratch) {
-    const TilesInUse tiles(task.rows);
+    const TilesInUse tiles(kRowTiles, task.rows);
     for (int64_t panel = task.panel_begin; panel < task.panel_end; ++panel) {
       QuantTiles(task, scratch).RunPanel(panel);
     }
@@ -282,7 +259,7 @@ class QuantTiles {
       const auto words =
           static_cast<int32_t>(Smaller<int64_t>(t_.words - begin, kQuantSegmentWords));
       const uint32_t* weights = QuantWeights<V>(t_, panel, begin, words, s_.weights);
-      asm volatile("" ::: "memory");  // as in LastBlock
+      WritesComeFirst();
       RunSegment(weights, words, segment,
                  t_.offsets + (panel * segments_ + segment) * kPanelColumns);
     }
@@ -336,6 +313,14 @@ class QuantTiles {
   const int64_t segments_;
 };
 
+void Attention(const AttentionTask& task, AttentionScratch& scratch) {
+  if (task.head_dim % AmxKv::kTileTokens != 0) {
+    return Avx512Bf16Kernels().bf16.attention(task, scratch);
+  }
+  const TilesInUse tiles(AmxKv::kRowTiles, kRowBlockSide);
+  AttentionKernel<Bf16Element<Avx512>, AmxKv, kRowBlockSide, 4>::Run(task, scratch);
+}
+
 }  // namespace
 
 const TierKernels& AmxKernels() {
@@ -343,6 +328,7 @@ const TierKernels& AmxKernels() {
     TierKernels k = Avx512Bf16Kernels();
     k.bf16.linear = DenseTiles::Run;
     k.bf16.linear_rows = RowPacking::kBlocks;
+    k.bf16.attention = Attention;
     k.quant_linear_blocks = QuantTiles::Run;
     return k;
   }();

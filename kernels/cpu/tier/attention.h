@@ -16,7 +16,6 @@ namespace {
 
 inline constexpr int32_t kSpan = 16;  // tokens that lie together in a block of any size
 inline constexpr int32_t kSpans = kAttentionChunk / kSpan;
-inline constexpr int kIntoL2 = 2;
 
 template <class Word>
 struct KvSpan {
@@ -181,6 +180,7 @@ class AttentionKernel {
     FindSpans(kv + kChunk, kv_end, next_);
     const Range seeing = RowsThatSee(kv, kv + kChunk);
     const RowTiles tiles(seeing.end - seeing.begin, kMaxRows);
+    if constexpr (Kv::kInTiles) GatherValues(kv, kv_end);
     for (int32_t i = 0; i < tiles.tiles; ++i) {
       const int32_t row = seeing.begin + tiles.Begin(i);
       const int32_t rows = tiles.Count(i);
@@ -189,11 +189,17 @@ class AttentionKernel {
       fetch_keys_ = Share(dim_words_, i, tiles.tiles);
       fetch_values_ = Share(kChunkWords, i, tiles.tiles);
       const Range any = {first.begin / V::kLanes * V::kLanes, last.end};
-      ScoreRows<kMaxRows>(row, rows, any);
+      if constexpr (Kv::kInTiles) {
+        ScoreInTiles(row, rows, any, i == 0);
+      } else {
+        ScoreRows<kMaxRows>(row, rows, any);
+      }
       if (t_.cap_log2 > 0) CapScores(rows, any);
       for (int32_t r = 0; r < rows; ++r) Softmax(row + r, r, TokensSeen(row + r, kv));
       if constexpr (Kv::kScaled) {
         AddExactValues(row, rows, kv);
+      } else if constexpr (Kv::kInTiles) {
+        AddTiledValues(row, rows, kv, i == 0);
       } else {
         AddOrderedValues(row, rows, kv, {WordsUpTo(last.begin), first.end / Kv::kPerWord});
       }
@@ -232,6 +238,15 @@ class AttentionKernel {
       const Range seen = TokensSeen(row + r, kv);
       AddEdgeValues(row + r, r, {Larger(common.begin, common.end), WordsUpTo(seen.end)}, seen);
     }
+  }
+
+  // Where products are made in tiles: see attention_in_tiles.h.
+  void ScoreInTiles(int32_t row, int32_t rows, Range tokens, bool fetch);
+  void GatherValues(int32_t kv, int32_t kv_end);
+  void AddTiledValues(int32_t row, int32_t rows, int32_t kv, bool fetch);
+  void AddPieces(int32_t row, int32_t rows, int32_t kv, Range any, Range common, bool fetch);
+  static Range PiecesSeen(Range tokens) {
+    return {(tokens.begin + Kv::kTileTokens - 1) / Kv::kTileTokens, tokens.end / Kv::kTileTokens};
   }
 
   // Where the chunk at `kv` lies; spans at or behind kv_end are left as they are. Those before all
@@ -474,6 +489,8 @@ class AttentionKernel {
   Span next_[kSpans] = {};   // of the chunk behind it
   Range fetch_keys_ = {};    // words of head_dim
   Range fetch_values_ = {};  // words of tokens
+  // In tiles: the values of each kTileTokens of the chunk at hand.
+  const typename Kv::Word* values_[kSpans] = {};
 };
 
 }  // namespace

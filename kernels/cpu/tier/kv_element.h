@@ -10,6 +10,8 @@
 namespace quire::kernels {
 namespace {
 
+inline constexpr int kIntoL2 = 2;  // of prefetches
+
 // In the type that is computed in.
 template <class E>
 struct DenseKv {
@@ -18,6 +20,7 @@ struct DenseKv {
   using Sum = typename V::F32;
   static constexpr int kPerWord = E::kPerWord;
   static constexpr bool kScaled = false;
+  static constexpr bool kInTiles = false;  // multiplied by AMX
 
   static Sum Zero() { return V::Zero(); }
   static typename V::Words LoadWords(const Word* p) { return V::LoadWords(p); }
@@ -63,6 +66,7 @@ struct Int8Kv {
   using Sum = typename V::I32;
   static constexpr int kPerWord = 2;
   static constexpr bool kScaled = true;
+  static constexpr bool kInTiles = false;
 
   static Sum Zero() { return V::ZeroI32(); }
   static typename V::Words LoadWords(const Word* p) { return V::LoadBytePairs(p); }

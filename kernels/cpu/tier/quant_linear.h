@@ -111,11 +111,99 @@ void FinishQuant(const QuantLinearTask& task, int64_t panel, const float* sums) 
   }
 }
 
+// 4-bit weights times few rows, without unpacking them: products of (q - 8 + s) are added up over a
+// group and multiplied with its factor at the end. Integers all the way, so the same bits.
+template <class V, int kRows>
+class FewRowsOfNibbles {
+ public:
+  static void Run(const QuantLinearTask& task, int64_t panel) {
+    const int64_t segments = QuantSegments(task);
+    alignas(64) float sums[kRows * kPanelColumns];
+    for (int32_t i = 0; i < kRows * kPanelColumns; i += V::kLanes) V::Store(sums + i, V::Zero());
+    for (int64_t segment = 0; segment < segments; ++segment) {
+      const int64_t begin = segment * kQuantSegmentWords;
+      const auto words =
+          static_cast<int32_t>(Smaller<int64_t>(task.words - begin, kQuantSegmentWords));
+      const int64_t first_word = panel * task.words + begin;
+      const uint32_t* nibbles = task.panels + first_word * kHalf;
+      const uint8_t* scales = task.group_scales + first_word / kQuantGroupWords * kPanelColumns;
+      const int32_t* offsets = task.offsets + (panel * segments + segment) * kPanelColumns;
+      for (int32_t lane = 0; lane < kHalf; lane += V::kLanes) {
+        AddSegment(task.a + begin * kRows, nibbles + lane, scales + lane, words, offsets + lane,
+                   task.a_scales + segment, segments, sums + lane);
+      }
+    }
+    FinishQuant<V, 1>(task, panel, sums);
+  }
+
+ private:
+  static constexpr int32_t kHalf = kPanelColumns / 2;
+  static constexpr int32_t kWordsAhead = 64;  // to prefetch
+
+  // A group's factor, and what is taken from each of its nibbles: 8 - s in all bytes.
+  struct Scale {
+    typename V::I32 factor;
+    typename V::Words zero;
+    explicit Scale(const uint8_t* bytes) {
+      const typename V::Words byte = V::LoadBytes(bytes);
+      factor = V::AsI32(V::And(byte, V::SetWord(15)));
+      const typename V::Words one = V::SubBytes(V::SetWord(8), V::template ShiftRight<4>(byte));
+      const typename V::Words two = V::Or(one, V::template ShiftLeft<8>(one));
+      zero = V::Or(two, V::template ShiftLeft<16>(two));
+    }
+  };
+
+  // Of the columns at `nibbles` and half a panel behind.
+  static void AddSegment(const uint32_t* a, const uint32_t* nibbles, const uint8_t* scales,
+                         int32_t words, const int32_t* offsets, const float* a_scales,
+                         int64_t a_stride, float* sums) {
+    const typename V::Words low_nibbles = V::SetWord(0x0f0f0f0f);
+    typename V::I32 acc[kRows][2];
+    for (int r = 0; r < kRows; ++r) {
+      acc[r][0] = V::LoadI32(offsets);
+      acc[r][1] = V::LoadI32(offsets + kHalf);
+    }
+    for (int32_t word = 0; word < words; scales += kPanelColumns) {
+      const Scale low(scales);
+      const Scale high(scales + kHalf);
+      typename V::I32 group[kRows][2];
+      for (auto& row : group) row[0] = row[1] = V::ZeroI32();
+      for (const int32_t end = word + kQuantGroupWords; word < end; ++word, a += kRows) {
+        const uint32_t* from = nibbles + word * kHalf;
+        __builtin_prefetch(from + kWordsAhead * kHalf);
+        const typename V::Words both = V::LoadWords(from);
+        const typename V::Words lower = V::SubBytes(V::And(both, low_nibbles), low.zero);
+        const typename V::Words upper =
+            V::SubBytes(V::And(V::template ShiftRight<4>(both), low_nibbles), high.zero);
+        for (int r = 0; r < kRows; ++r) {
+          const typename V::Words x = V::SetWord(a[r]);
+          group[r][0] = V::DotBytes(group[r][0], x, lower);
+          group[r][1] = V::DotBytes(group[r][1], x, upper);
+        }
+      }
+      for (int r = 0; r < kRows; ++r) {
+        acc[r][0] = V::AddI32(acc[r][0], V::MulI32(group[r][0], low.factor));
+        acc[r][1] = V::AddI32(acc[r][1], V::MulI32(group[r][1], high.factor));
+      }
+    }
+    for (int r = 0; r < kRows; ++r) {
+      const typename V::F32 scale = V::Set1(a_scales[r * a_stride]);
+      for (int half = 0; half < 2; ++half) {
+        float* sum = sums + r * kPanelColumns + half * kHalf;
+        V::Store(sum, V::MulAdd(V::ToF32(acc[r][half]), scale, V::Load(sum)));
+      }
+    }
+  }
+};
+
 template <class V, int kMaxRows, int kVecs>
 class QuantLinearKernel {
  public:
   static void Run(const QuantLinearTask& task, QuantScratch& scratch) {
     int64_t panel = task.panel_begin;
+    if (task.group_scales != nullptr && task.rows <= kMostRowsOfNibbles) {
+      return RunNibbles<kMostRowsOfNibbles>(task);
+    }
     if (task.rows <= kMaxRows / 4) {
       for (; panel + 4 <= task.panel_end; panel += 4) RunPanels<4>(task, panel, scratch);
     } else if (task.rows <= kMaxRows / 2) {
@@ -125,6 +213,19 @@ class QuantLinearKernel {
   }
 
  private:
+  // More rows would use unpacked weights often enough.
+  static constexpr int kMostRowsOfNibbles = 4;
+
+  template <int kRows>
+  static void RunNibbles(const QuantLinearTask& task) {
+    if constexpr (kRows > 0) {
+      if (task.rows != kRows) return RunNibbles<kRows - 1>(task);
+      for (int64_t panel = task.panel_begin; panel < task.panel_end; ++panel) {
+        FewRowsOfNibbles<V, kRows>::Run(task, panel);
+      }
+    }
+  }
+
   template <int kPanels>
   static void RunPanels(const QuantLinearTask& task, int64_t panel, QuantScratch& scratch) {
     const int64_t segments = QuantSegments(task);

@@ -127,13 +127,15 @@ inline constexpr int32_t kSplitTokens = 512;     // kAttentionSplit of kernels/a
 inline constexpr int32_t kAttentionChunk = 128;  // tokens of KV between two rescalings
 inline constexpr int32_t kTierHeadDim = 256;     // kMaxHeadDim of kernels/api
 inline constexpr int32_t kMaxLanes = 16;
-inline constexpr int32_t kMaxTileRows = 8;
+inline constexpr int32_t kMaxTileRows = 16;
 
 // One worker's working memory for attention.
 struct alignas(64) AttentionScratch {
   uint32_t q[kAttentionRows * kTierHeadDim];
   float scores[kMaxTileRows * kAttentionChunk];  // of a tile of rows
   uint32_t probs[kMaxTileRows * kAttentionChunk];
+  uint32_t tile_probs[kMaxTileRows * kAttentionChunk / 2];  // AMX
+  uint32_t values[kAttentionChunk / 2 * kTierHeadDim];      // AMX: of a chunk
   float rescale[kMaxTileRows];
   float p_scale[kMaxTileRows];
   float q_scale[kAttentionRows];

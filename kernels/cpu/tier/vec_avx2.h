@@ -109,6 +109,9 @@ struct Avx2 {
   static I32 LoadI32(const int32_t* p) {
     return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   }
+  static I32 AddI32(I32 a, I32 b) { return _mm256_add_epi32(a, b); }
+  static I32 MulI32(I32 a, I32 b) { return _mm256_mullo_epi32(a, b); }
+  static I32 AsI32(Words x) { return x; }
   static F32 ToF32(I32 x) { return _mm256_cvtepi32_ps(x); }
   // acc + the products of the four bytes of each word, those of `a` unsigned and of `b` signed. In
   // 16 bits, since what multiplies bytes at once saturates.

@@ -78,6 +78,8 @@ struct Avx512 {
   static I32 ZeroI32() { return _mm512_setzero_si512(); }
   static I32 LoadI32(const int32_t* p) { return _mm512_loadu_si512(p); }
   static I32 AddI32(I32 a, I32 b) { return _mm512_add_epi32(a, b); }
+  static I32 MulI32(I32 a, I32 b) { return _mm512_mullo_epi32(a, b); }
+  static I32 AsI32(Words x) { return x; }
   static F32 ToF32(I32 x) { return _mm512_cvtepi32_ps(x); }
   // acc + the products of the four bytes of each word, those of `a` unsigned and of `b` signed.
   static I32 DotBytes(I32 acc, Words a, Words b) {

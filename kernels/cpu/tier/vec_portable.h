@@ -127,6 +127,9 @@ struct Portable {
     __builtin_memcpy(&x, p, sizeof(x));
     return x;
   }
+  static I32 AddI32(I32 a, I32 b) { return a + b; }
+  static I32 MulI32(I32 a, I32 b) { return a * b; }
+  static I32 AsI32(Words x) { return reinterpret_cast<I32>(x); }
   static F32 ToF32(I32 x) { return __builtin_convertvector(x, F32); }
   // acc + the products of the four bytes of each word, those of `a` unsigned and of `b` signed.
   static I32 DotBytes(I32 acc, Words a, Words b) {
