@@ -63,7 +63,7 @@ class StartupTest(unittest.TestCase):
         self.assert_refuses(["/no/such/model"], "--model", "/no/such/model")
 
     def test_a_kv_type_that_there_is_not_is_refused_with_what_to_use(self):
-        self.assert_refuses(["an fp8 KV cache needs a GPU; use --kv-dtype auto"],
+        self.assert_refuses(["no KV cache in fp8_e4m3; use --kv-dtype int8 or auto"],
                             "--device", "cpu", "--kv-dtype", "fp8_e4m3")
         self.assert_refuses(["a KV cache in f32", "computes in bf16", "--kv-dtype auto"],
                             "--device", "cpu", "--dtype", "bf16", "--kv-dtype", "f32")

@@ -5,6 +5,15 @@
 
 #include "kernels/api/float_convert.h"
 
+// GCC has a macro for it, clang a feature.
+#if defined(__SANITIZE_THREAD__)
+#define QUIRE_THREAD_SANITIZER
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define QUIRE_THREAD_SANITIZER
+#endif
+#endif
+
 namespace quire::kernels {
 namespace {
 
@@ -36,7 +45,7 @@ float RoundTo(float value, DType dtype) {
 }  // namespace
 
 std::vector<DeviceParam> AllDevices() {
-#ifdef __SANITIZE_THREAD__
+#if defined(QUIRE_THREAD_SANITIZER)
   constexpr int kThreads[] = {3};  // fewer would take minutes and show nothing more
 #else
   constexpr int kThreads[] = {1, 2, 3};

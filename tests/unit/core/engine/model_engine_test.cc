@@ -13,7 +13,7 @@ using ::testing::HasSubstr;
 // Before any weight is read, and so before anything is delivered.
 TEST(ModelEngineTest, TheCpuRefusesKvThatItCannotStore) {
   const std::pair<kernels::DType, const char*> cases[] = {
-      {kernels::DType::kF8E4M3, "an fp8 KV cache needs a GPU; use --kv-dtype auto"},
+      {kernels::DType::kF8E4M3, "no KV cache in fp8_e4m3; use --kv-dtype int8 or auto"},
       {kernels::DType::kF16, "a KV cache in f16 needs a model that computes in it"}};
   for (const auto& [kv_dtype, reason] : cases) {
     ModelEngineOptions options;
