@@ -22,14 +22,14 @@ std::string Percent(double part, double whole) {
 
 std::string Giga(double value) { return absl::StrFormat("%.1f", value / 1e9); }
 
-std::string StepName(const BenchResult& result) {
+std::string PhaseName(const BenchResult& result) {
   return result.chunk > 0 ? absl::StrCat("prefill, steps of ", result.chunk) : "decode";
 }
 
 std::vector<std::string> Row(const BenchResult& result, const MachineSpeed& machine) {
   const double bytes = PerSecond(result.bytes, result);
   const double flops = PerSecond(result.flops, result);
-  return {StepName(result),
+  return {PhaseName(result),
           absl::StrCat(result.batch),
           absl::StrCat(result.context),
           absl::StrFormat("%.2f", result.times.median_seconds * 1e3),
@@ -44,7 +44,7 @@ std::vector<std::string> Row(const BenchResult& result, const MachineSpeed& mach
 // Where a run's time went. What lies between the operations is the rest.
 void PrintOps(const BenchResult& result, const MachineSpeed& machine, std::ostream& out) {
   out << absl::StrFormat("\n%s, batch %d, context %d, by operation (mean of the runs)\n",
-                         StepName(result), result.batch, result.context);
+                         PhaseName(result), result.batch, result.context);
   TextTable table({"operation", "calls", "ms", "of all", "GB/s", "%", "GFLOP/s", "%"});
   double total = 0;
   for (const OpTime& op : result.ops) total += op.seconds;
