@@ -109,8 +109,8 @@ void BenchModel::FillScales() {
     for (size_t block = 0; block < arena_.bytes() / layout_.BlockBytes(); ++block) {
       device_->CopyToDevice(view.Scales(static_cast<uint32_t>(block * units), 0), scales.data(),
                             scales.size() * sizeof(float));
-      device_->RecordEvent()->Wait();
     }
+    device_->RecordEvent()->Wait();  // before the scales go
   }
 }
 
