@@ -7,6 +7,9 @@
 namespace quire::kernels {
 namespace {
 
+inline constexpr int kIntoL2 = 2;          // of prefetches
+inline constexpr int64_t kLineWords = 16;  // of the cache
+
 template <class V>
 struct F32Element {
   using Vec = V;

@@ -10,8 +10,6 @@
 namespace quire::kernels {
 namespace {
 
-inline constexpr int kIntoL2 = 2;  // of prefetches
-
 // In the type that is computed in.
 template <class E>
 struct DenseKv {

@@ -5,6 +5,12 @@
 namespace quire::kernels {
 namespace {
 
+// Lines of weights that a tile has on their way to the cache while it works on others.
+struct WeightFetch {
+  const uint32_t* from;
+  int64_t lines;
+};
+
 // Sums of a row from column n on, with what a LinearTask or QuantLinearTask says comes to them.
 template <class V, class Task>
 void StoreLinear(const Task& task, int32_t row, int64_t n, typename V::F32 x) {

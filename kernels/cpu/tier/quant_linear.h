@@ -242,9 +242,23 @@ class QuantLinearKernel {
                                        scratch.weights + p * kQuantSegmentWords * kPanelColumns);
         s.offsets[p] = task.offsets + ((panel + p) * segments + segment) * kPanelColumns;
       }
+      if constexpr (kPanels == 1) s.fetch.from = Ahead(task, panel, segment);
       RunSegment<kPanels>(task, s, segment, scratch.sums);
     }
     FinishQuant<V, kPanels>(task, panel, scratch.sums);
+  }
+
+  // Where several tiles share a segment, memory would rest while all but the first find it in the
+  // cache: so each fetches its part of one that comes so much later. For one tile the processor's
+  // own prefetching is faster.
+  static constexpr int64_t kSegmentsAhead = 4;
+  static const uint32_t* Ahead(const QuantLinearTask& task, int64_t panel, int64_t segment) {
+    const int64_t word = panel * task.words + (segment + kSegmentsAhead) * kQuantSegmentWords;
+    return task.panels + word * WordsStored(task);
+  }
+  // For a word of all of a panel's columns.
+  static int64_t WordsStored(const QuantLinearTask& task) {
+    return task.group_scales == nullptr ? kPanelColumns : kPanelColumns / 2;
   }
 
   template <int kPanels>
@@ -252,13 +266,18 @@ class QuantLinearKernel {
     const uint32_t* weights[kPanels];
     const int32_t* offsets[kPanels];
     int32_t words;
+    WeightFetch fetch;  // of each tile
   };
 
   template <int kPanels>
-  static void RunSegment(const QuantLinearTask& task, const Segment<kPanels>& segment,
-                         int64_t index, float* sums) {
+  static void RunSegment(const QuantLinearTask& task, Segment<kPanels>& segment, int64_t index,
+                         float* sums) {
     const RowTiles tiles(task.rows, kMaxRows);
     const int64_t segments = QuantSegments(task);
+    const int64_t runs = int64_t{tiles.tiles} * kPanelColumns / (kVecs * V::kLanes);
+    if (kPanels == 1 && tiles.tiles > 1) {
+      segment.fetch.lines = (kQuantSegmentWords * WordsStored(task) / kLineWords + runs - 1) / runs;
+    }
     for (int32_t column = 0; column < kPanelColumns; column += kVecs * V::kLanes) {
       for (int32_t tile = 0; tile < tiles.tiles; ++tile) {
         const int32_t row = tiles.Begin(tile);
@@ -267,6 +286,7 @@ class QuantLinearKernel {
         RunTile<kPanels, kMaxRows / kPanels>(rows, a, task.a_scales + row * segments + index,
                                              segments, segment, column,
                                              sums + row * kPanels * kPanelColumns);
+        if constexpr (kPanels == 1) segment.fetch.from += segment.fetch.lines * kLineWords;
       }
     }
   }
@@ -298,6 +318,12 @@ class QuantLinearKernel {
       }
     }
     for (int32_t word = 0; word < segment.words; ++word, a += kRows) {
+      if constexpr (kPanels == 1) {
+        const WeightFetch& fetch = segment.fetch;
+        for (int64_t line = word; line < fetch.lines; line += segment.words) {
+          __builtin_prefetch(fetch.from + line * kLineWords, 0, kIntoL2);
+        }
+      }
       typename V::Words weights[kColumns];
       for (int j = 0; j < kColumns; ++j) {
         weights[j] = V::LoadWords(b[j / kVecs] + word * kPanelColumns + (j % kVecs) * V::kLanes);
