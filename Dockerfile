@@ -3,6 +3,7 @@
 #   BASE          what the image is based on: Debian 12 or Ubuntu 24.04
 #   CUDA=1        with the CUDA back end; the image starts without a driver too, on the CPU
 #   BUILD_BASE    what is compiled in: BASE, or with CUDA=1 an image of the same release with nvcc
+#   COMMIT        what quire_build_info calls it
 #   GRPC_VERSION  a release of gRPC instead of the distribution's, such as 1.60.0
 ARG BASE=debian:bookworm-slim
 ARG BUILD_BASE=${BASE}
@@ -26,13 +27,14 @@ RUN --mount=type=cache,target=/ccache \
 
 FROM grpc AS configured
 ARG CUDA=0
+ARG COMMIT=
 WORKDIR /src
 COPY CMakeLists.txt CMakePresets.json ./
 COPY proto proto
 COPY kernels kernels
 COPY core core
 COPY server server
-RUN set -- -DQUIRE_TESTS=OFF -DQUIRE_CUDA=OFF; \
+RUN set -- -DQUIRE_TESTS=OFF -DQUIRE_CUDA=OFF "-DQUIRE_COMMIT=$COMMIT"; \
     [ "$CUDA" = 0 ] || set -- "$@" -DQUIRE_CUDA=ON; \
     [ ! -d /opt/grpc ] || set -- "$@" -DCMAKE_PREFIX_PATH=/opt/grpc -DCMAKE_FIND_PACKAGE_PREFER_CONFIG=ON; \
     cmake --preset release "$@"

@@ -22,7 +22,7 @@ build_packages=(
 )
 test_packages=(
   libgtest-dev libgmock-dev python3 python3-venv python3-grpcio python3-protobuf python3-yaml
-  prometheus clang curl git openssl libcurl4-openssl-dev buildah mmdebstrap runc
+  prometheus clang curl git openssl haproxy libcurl4-openssl-dev buildah mmdebstrap runc
 )
 format_packages=(python3 clang-format clang-tidy)
 

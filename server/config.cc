@@ -190,6 +190,8 @@ void AddNetworkFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
   flags.Add("--listen", "ADDR:PORT", text.listen, "gRPC address; port 0: any free one");
   flags.Add("--metrics-listen", "ADDR:PORT", text.metrics_listen,
             "Address of /metrics for Prometheus; port 0: any free one; off: none");
+  flags.AddChoice("--metrics-compat", config.metrics_compat, {"none", "vllm"},
+                  "Also give metrics the names of another server, for what is made for that one");
   flags.Add("--admin-listen", "ADDR:PORT", text.admin_listen,
             "Address of the admin service; port 0: any free one; off: none");
   flags.Add("--port-file", "FILE", config.port_file,

@@ -50,6 +50,7 @@ struct ServerConfig {
   // Network
   ListenAddress listen{"127.0.0.1", 50051};
   std::optional<ListenAddress> metrics_listen = ListenAddress{"127.0.0.1", 9464};
+  std::string metrics_compat = "none";  // or "vllm"
   std::optional<ListenAddress> admin_listen;
   std::string port_file;  // empty: none
   std::optional<ListenAddress> health_listen;

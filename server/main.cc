@@ -24,8 +24,10 @@
 #include "server/lifecycle.h"
 #include "server/log/logger.h"
 #include "server/log/request_log.h"
+#include "server/metrics/certificate_metrics.h"
 #include "server/metrics/engine_collector.h"
 #include "server/metrics/exporter.h"
+#include "server/metrics/grpc_metrics.h"
 #include "server/metrics/process_metrics.h"
 #include "server/output_dispatcher.h"
 #include "server/periodic_task.h"
@@ -120,6 +122,7 @@ MetricLabels DescribeForMetrics(const ModelEngine& model) {
   }
   labels.head_dim = std::to_string(config.head_dim);
   labels.version = QUIRE_VERSION;
+  labels.commit = QUIRE_COMMIT;
   return labels;
 }
 
@@ -240,6 +243,16 @@ void LogModel(ModelEngine& model, const ServerConfig& config, const ChatFormat& 
                    chat.family.has_value() ? std::string(ChatFamilyName(*chat.family)) : "none"));
 }
 
+// Those whose calls are counted by method.
+std::vector<std::string> CountedServices(const ServerConfig& config) {
+  std::vector<std::string> names = {v1::InferenceService::service_full_name(),
+                                    inference::GRPCInferenceService::service_full_name(),
+                                    vllm::grpc::engine::VllmEngine::service_full_name(),
+                                    "grpc.health.v1.Health"};
+  if (config.admin_listen.has_value()) names.push_back(v1::AdminService::service_full_name());
+  return names;
+}
+
 std::vector<GrpcServer::Service> MakeServices(const ServerConfig& config,
                                               const CallServices& services) {
   std::vector<GrpcServer::Service> made;
@@ -255,7 +268,7 @@ std::vector<GrpcServer::Service> MakeServices(const ServerConfig& config,
 
 // Health checks come last: who gets an answer there finds the server listening.
 absl::Status Listen(const ServerConfig& config, const AdminServices& admin_services,
-                    const CallServices& services, Listeners* listeners) {
+                    const CallServices& services, GrpcMetrics* calls, Listeners* listeners) {
   constexpr int32_t kFew = ServerConfig::kMaxSideConnections;
   if (config.admin_listen.has_value()) {
     std::vector<GrpcServer::Service> admin;
@@ -264,7 +277,8 @@ absl::Status Listen(const ServerConfig& config, const AdminServices& admin_servi
     QUIRE_ASSIGN_OR_RETURN(listeners->admin, GrpcServer::Listen(config,
                                                                 {.flag = "--admin-listen",
                                                                  .address = *config.admin_listen,
-                                                                 .max_connections = kFew},
+                                                                 .max_connections = kFew,
+                                                                 .metrics = calls},
                                                                 std::move(admin)));
   }
   QUIRE_ASSIGN_OR_RETURN(listeners->server,
@@ -272,26 +286,36 @@ absl::Status Listen(const ServerConfig& config, const AdminServices& admin_servi
                                             {.flag = "--listen",
                                              .address = config.listen,
                                              .max_connections = config.connections.max_connections,
-                                             .counters = services.counters},
+                                             .counters = services.counters,
+                                             .metrics = calls},
                                             MakeServices(config, services)));
   if (!config.health_listen.has_value()) return absl::OkStatus();
   const GrpcServer::Place place = {.flag = "--health-listen",
                                    .address = *config.health_listen,
                                    .plaintext = true,
-                                   .max_connections = kFew};
+                                   .max_connections = kFew,
+                                   .metrics = calls};
   std::vector<GrpcServer::Service> names;
   for (const std::string& name : listeners->server->ServiceNames()) names.push_back({name});
   QUIRE_ASSIGN_OR_RETURN(listeners->health, GrpcServer::Listen(config, place, std::move(names)));
   return absl::OkStatus();
 }
 
-void AddCollectors(ModelEngine& model, const ServerCounters* counters, const LiveStreams* streams,
-                   const Clock* clock, Exporter* exporter) {
+void AddCollectors(const ServerConfig& config, ModelEngine& model, const CallServices& services,
+                   std::shared_ptr<GrpcMetrics> calls, Exporter* exporter) {
   Engine& engine = model.engine();
-  exporter->Add(std::make_shared<EngineCollector>(
-      DescribeForMetrics(model), [&engine] { return engine.Stats(); },
-      [&engine] { return engine.Tenants(); }, counters, streams, clock));
+  EngineCollector::Sources sources = {.stats = [&engine] { return engine.Stats(); },
+                                      .tenants = [&engine] { return engine.Tenants(); },
+                                      .counters = services.counters,
+                                      .streams = services.streams,
+                                      .log = &ProcessLog(),
+                                      .calls = calls.get(),
+                                      .clock = services.clock};
+  exporter->Add(std::make_shared<EngineCollector>(DescribeForMetrics(model), std::move(sources),
+                                                  config.metrics_compat == "vllm"));
+  exporter->Add(std::move(calls));
   exporter->Add(std::make_shared<ProcessMetrics>());
+  exporter->Add(std::make_shared<CertificateMetrics>(model.config().name, config.tls));
 }
 
 // Builds everything in order of dependence, serves until told to end, drains. Members of a later
@@ -312,6 +336,7 @@ absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
   const PeriodicTask heap_trims(kHeapTrimPeriod, [&heap_trim] { heap_trim.Look(); });
   OutputDispatcher dispatcher(config.output_threads);
   std::unique_ptr<ModelEngine> model;
+  const auto calls = std::make_shared<GrpcMetrics>(CountedServices(config));
   Listeners listeners;
   if (config.metrics_listen.has_value()) {
     QUIRE_ASSIGN_OR_RETURN(listeners.exporter, Exporter::Listen(*config.metrics_listen));
@@ -322,9 +347,6 @@ absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
                          LoadChatFormat(config.model_dir, config.chat_family, model->tokenizer()));
   const RequestCodec codec(&model->config(), &model->tokenizer(),
                            model->options().max_context_tokens, config.requests, chat);
-  if (listeners.exporter != nullptr) {
-    AddCollectors(*model, &counters, &streams, &clock, listeners.exporter.get());
-  }
   signals.Arm([&loop = model->loop()] { loop.EndGrace(); });
   const absl::Cleanup disarm = [&signals] { signals.Disarm(); };  // before the loop goes
   const AdminServices admin_services = {.engine = &model->engine(),
@@ -341,7 +363,10 @@ absl::StatusOr<ServerEvent> Serve(const ServerConfig& config) {
                                  .tenants = &directory,
                                  .clock = &clock,
                                  .stream_limits = config.stream_limits};
-  QUIRE_RETURN_IF_ERROR(Listen(config, admin_services, services, &listeners));
+  if (listeners.exporter != nullptr) {
+    AddCollectors(config, *model, services, calls, listeners.exporter.get());
+  }
+  QUIRE_RETURN_IF_ERROR(Listen(config, admin_services, services, calls.get(), &listeners));
   const absl::Status ready = WritePortFile(config.port_file, listeners);
   if (!ready.ok()) {
     Drain(listeners.server.get(), model.get(), &streams, Duration::zero());

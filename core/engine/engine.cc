@@ -121,7 +121,9 @@ bool Engine::Step() {
   const bool moved = !worked && WaitForTransfer();
   // Published with the next step, as publishing and delivering are part of it.
   stats_.forward_seconds += ToSeconds(runner_time_);
-  stats_.schedule_seconds += ToSeconds(clock_->Now() - began - runner_time_);
+  const double schedule_seconds = ToSeconds(clock_->Now() - began - runner_time_);
+  stats_.schedule_seconds += schedule_seconds;
+  if (worked) stats_.schedule_time.Observe(kSchedulerDurationEdges, schedule_seconds);
   return worked || moved;
 }
 
@@ -298,7 +300,7 @@ void Engine::CompleteOldest() {
 
   InFlightStep step = std::move(in_flight_.front());
   in_flight_.pop_front();
-  stats_.step_duration.Observe(kStepDurationEdges, ToSeconds(now_ - step.launched_at));
+  CountStep(step.plan, now_ - step.launched_at);
   // Small chunks would tell what decode rows cost.
   if (step.plan.PrefillTokens() >= std::max(options_.max_step_tokens / 4, 1)) {
     // While the step before ran, this one waited.
@@ -333,7 +335,7 @@ void Engine::Finish(Sequence* sequence, FinishReason reason, absl::Status status
 
   ++stats_.finished[static_cast<size_t>(reason)];
   ++Count(request.tenant).finished[static_cast<size_t>(reason)];
-  stats_.request_duration.Observe(kRequestDurationEdges, ToSeconds(now_ - request.arrival));
+  CountEnd(*sequence);
   Resume(&live_.at(request.id));
   if (waits) inbox_.OnLeftQueue(request, /*started=*/false);
   if (request.deadline != kNoDeadline) deadlines_.erase({request.deadline, request.id});
@@ -380,6 +382,7 @@ EngineStats Engine::Stats() const {
 void Engine::PublishStats() {
   stats_.waiting = scheduler_.num_waiting();
   stats_.waiting_tokens = scheduler_.waiting_tokens();
+  stats_.waits = scheduler_.Waits();
   stats_.running = scheduler_.num_running();
   stats_.paused = paused_requests_.load(std::memory_order_relaxed);
   stats_.kv = kv_->Snapshot();

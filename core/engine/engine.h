@@ -173,6 +173,8 @@ class Engine {
   void CommitScores(const SequenceStep& step, std::span<const kernels::SampledToken> rows,
                     int32_t first_row);
   void CommitToken(Sequence* sequence, const kernels::SampledToken& sampled, int32_t row);
+  void CountStep(const StepPlan& plan, Duration duration);  // launched so long ago
+  void CountEnd(const Sequence& sequence);
   // Ends a live request: its event, its KV, its statistics. The sequence is gone afterwards.
   void Finish(Sequence* sequence, FinishReason reason, absl::Status status, TokenEvent event);
   void FinishAll(FinishReason reason, const absl::Status& status);

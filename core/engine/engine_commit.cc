@@ -35,7 +35,6 @@ absl::Status RowFailure(int32_t code, int32_t generated) {
 void Engine::Commit(const StepPlan& plan, std::span<const kernels::SampledToken> rows) {
   QUIRE_CHECK(rows.size() == static_cast<size_t>(plan.num_logit_rows));
   int32_t row = 0;
-  bool decode = false, prefill = false;
   for (const SequenceStep& step : plan.sequences) {
     if (const Sequence* sequence = scheduler_.Find(step.sequence); sequence != nullptr) {
       const int32_t kv_len = step.start + step.num_tokens;
@@ -43,7 +42,6 @@ void Engine::Commit(const StepPlan& plan, std::span<const kernels::SampledToken>
       kv_->Publish(step.sequence, sequence->tokens().first(static_cast<size_t>(kv_len)));
       if (step.prefill) scheduler_.OnPublished(step.sequence, kv_len);
     }
-    (step.prefill ? prefill : decode) = true;
     if (step.prefill) stats_.prompt_tokens += static_cast<uint64_t>(step.num_tokens);
     if (step.num_targets > 0) CommitScores(step, rows, row);
     row += step.num_targets;
@@ -57,7 +55,30 @@ void Engine::Commit(const StepPlan& plan, std::span<const kernels::SampledToken>
     }
     ++row;
   }
-  ++(decode && prefill ? stats_.mixed_steps : decode ? stats_.decode_steps : stats_.prefill_steps);
+}
+
+void Engine::CountStep(const StepPlan& plan, Duration duration) {
+  const bool prefill = plan.sequences.back().prefill;  // decode rows come first
+  const bool decode = !plan.sequences.front().prefill;
+  const StepKind kind = !decode   ? StepKind::kPrefill
+                        : prefill ? StepKind::kMixed
+                                  : StepKind::kDecode;
+  stats_.step_duration[static_cast<size_t>(kind)].Observe(kStepDurationEdges, ToSeconds(duration));
+  stats_.step_tokens.Observe(kStepSizeEdges, plan.num_tokens);
+  stats_.step_sequences.Observe(kStepSizeEdges, static_cast<double>(plan.sequences.size()));
+}
+
+void Engine::CountEnd(const Sequence& sequence) {
+  const Request& request = sequence.request();
+  stats_.request_duration.Observe(kRequestDurationEdges, ToSeconds(now_ - request.arrival));
+  stats_.request_prompt_tokens.Observe(kRequestTokensEdges, sequence.prompt_tokens());
+  stats_.request_generated_tokens.Observe(kRequestTokensEdges, sequence.generated_tokens());
+  stats_.request_preemptions.Observe(kPreemptionsEdges, sequence.preemptions());
+  if (sequence.generated_tokens() < 2) return;
+  const double seconds = ToSeconds(sequence.last_token_at() - sequence.first_token_at());
+  stats_.decode_time.Observe(kTimeToFirstTokenEdges, seconds);
+  stats_.time_per_output_token.Observe(kInterTokenEdges,
+                                       seconds / (sequence.generated_tokens() - 1));
 }
 
 void Engine::FailRow(Sequence* sequence, int32_t code, TokenEvent event) {
@@ -99,14 +120,17 @@ void Engine::CommitToken(Sequence* sequence, const kernels::SampledToken& sample
   const bool resumed = std::exchange(live.resumed, false);
   const TimePoint last_token_at = sequence->last_token_at();
   sequence->CommitToken(sampled.token_id, now_);
+  TenantStats& tenant = Count(sequence->request().tenant);
   if (sequence->generated_tokens() == 1) {
-    stats_.time_to_first_token.Observe(kTimeToFirstTokenEdges,
-                                       ToSeconds(now_ - sequence->request().arrival));
+    const double seconds = ToSeconds(now_ - sequence->request().arrival);
+    stats_.time_to_first_token.Observe(kTimeToFirstTokenEdges, seconds);
+    tenant.time_to_first_token.Observe(kTenantFirstTokenEdges, seconds);
+    stats_.prefill_time.Observe(kTimeToFirstTokenEdges, ToSeconds(now_ - sequence->started_at()));
   } else if (!resumed) {
     stats_.inter_token.Observe(kInterTokenEdges, ToSeconds(now_ - last_token_at));
   }
   ++stats_.generated_tokens;
-  ++Count(sequence->request().tenant).generated_tokens;
+  ++tenant.generated_tokens;
   event.token = sampled.token_id;
   event.logprob = sampled.logprob;
   if (const int32_t wanted = sequence->request().sampling.top_logprobs; wanted > 0) {

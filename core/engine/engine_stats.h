@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <numeric>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,7 +21,7 @@ namespace quire {
 // A histogram with fixed bucket edges, kept as plain counters. `counts` are per bucket, not
 // cumulative; the last one is beyond the last edge.
 template <size_t kEdges>
-struct LatencyHistogram {
+struct Histogram {
   std::array<uint64_t, kEdges + 1> counts{};
   double sum = 0;
 
@@ -30,6 +31,12 @@ struct LatencyHistogram {
     ++counts[i];
     sum += value;
   }
+  Histogram& operator+=(const Histogram& other) {
+    for (size_t i = 0; i < counts.size(); ++i) counts[i] += other.counts[i];
+    sum += other.sum;
+    return *this;
+  }
+  uint64_t Count() const { return std::accumulate(counts.begin(), counts.end(), uint64_t{0}); }
 };
 
 // Upper bucket edges in seconds.
@@ -43,6 +50,19 @@ inline constexpr std::array<double, 16> kRequestDurationEdges = {
     2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68};
 inline constexpr std::array<double, 16> kStepDurationEdges = {
     .0005, .001, .002, .004, .006, .008, .01, .015, .02, .03, .05, .075, .1, .2, .5, 1};
+inline constexpr std::array<double, 9> kSchedulerDurationEdges = {
+    .00001, .00005, .0001, .00025, .0005, .001, .0025, .005, .01};
+inline constexpr std::array<double, 7> kTenantFirstTokenEdges = {.1, .25, .5, 1, 2.5, 5, 10};
+// Of sizes: tokens or sequences of a step, tokens of a request, preemptions of one.
+inline constexpr std::array<double, 12> kStepSizeEdges = {1,   8,   16,   32,   64,   128,
+                                                          256, 512, 1024, 2048, 4096, 8192};
+inline constexpr std::array<double, 16> kRequestTokensEdges = {
+    1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000};
+inline constexpr std::array<double, 6> kPreemptionsEdges = {0, 1, 2, 3, 5, 10};
+
+// What a step computes: prompt chunks alone, one token for each running request alone, or both.
+enum class StepKind : uint8_t { kPrefill, kDecode, kMixed };
+inline constexpr size_t kNumStepKinds = 3;
 
 // Everything the engine counts. Plain values, copied whole; counters only grow.
 struct EngineStats {
@@ -58,25 +78,34 @@ struct EngineStats {
   int64_t running = 0;
   int64_t waiting_tokens = 0;
   int64_t paused = 0;  // of both
+  WaitCounts waits;    // sum: waiting
 
   uint64_t prompt_tokens = 0;     // computed in prefill, after a preemption once more
   uint64_t generated_tokens = 0;  // tokens delivered
   uint64_t discarded_tokens = 0;  // sampled after the request had ended or was preempted
-  uint64_t prefill_steps = 0;     // steps without a decode row
-  uint64_t decode_steps = 0;      // steps with decode rows alone
-  uint64_t mixed_steps = 0;
-  double schedule_seconds = 0;  // engine time outside the runner, delivery included
-  double forward_seconds = 0;   // engine time inside the runner
-  TimePoint last_step{};        // when the last step completed; the clock's epoch: none yet
+  double schedule_seconds = 0;    // engine time outside the runner, delivery included
+  double forward_seconds = 0;     // engine time inside the runner
+  TimePoint last_step{};          // when the last step completed; the clock's epoch: none yet
 
-  LatencyHistogram<kTimeToFirstTokenEdges.size()> time_to_first_token;
-  LatencyHistogram<kTimeToFirstTokenEdges.size()> queue_time;
-  LatencyHistogram<kInterTokenEdges.size()> inter_token;
-  LatencyHistogram<kRequestDurationEdges.size()> request_duration;
-  LatencyHistogram<kStepDurationEdges.size()> step_duration;
+  Histogram<kTimeToFirstTokenEdges.size()> time_to_first_token;
+  Histogram<kTimeToFirstTokenEdges.size()> queue_time;
+  Histogram<kTimeToFirstTokenEdges.size()> prefill_time;  // from the first step to the first token
+  Histogram<kTimeToFirstTokenEdges.size()> decode_time;   // from the first token to the last
+  Histogram<kInterTokenEdges.size()> inter_token;
+  Histogram<kInterTokenEdges.size()> time_per_output_token;  // a request's mean
+  Histogram<kRequestDurationEdges.size()> request_duration;
+  Histogram<kRequestTokensEdges.size()> request_prompt_tokens;
+  Histogram<kRequestTokensEdges.size()> request_generated_tokens;
+  Histogram<kPreemptionsEdges.size()> request_preemptions;
+  std::array<Histogram<kStepDurationEdges.size()>, kNumStepKinds> step_duration;
+  Histogram<kStepSizeEdges.size()> step_tokens;
+  Histogram<kStepSizeEdges.size()> step_sequences;
+  Histogram<kSchedulerDurationEdges.size()> schedule_time;  // of a step, outside the runner
 
   KvSnapshot kv;
   RunnerMemory memory;
+
+  uint64_t Steps(StepKind kind) const { return step_duration[static_cast<size_t>(kind)].Count(); }
 };
 
 // What the engine counts for one tenant.
@@ -90,6 +119,7 @@ struct TenantStats {
   uint64_t prompt_tokens = 0;     // likewise
   uint64_t cached_tokens = 0;     // of those, found and not computed
   uint64_t generated_tokens = 0;  // delivered
+  Histogram<kTenantFirstTokenEdges.size()> time_to_first_token = {};
   TenantLoad load;
 };
 

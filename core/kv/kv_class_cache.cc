@@ -163,6 +163,7 @@ KvClassSnapshot KvClassCache::Snapshot() const {
   snapshot.cached_blocks = pool_.num_cached();
   snapshot.total_blocks = snapshot.free_blocks + snapshot.active_blocks + snapshot.fenced_blocks +
                           snapshot.cached_blocks;
+  snapshot.table_entries = pool_.num_references();
   snapshot.promised_blocks = promised_blocks_ - pool_.num_references();
   snapshot.evicted_total = evicted_total_;
   snapshot.allocated_total = allocated_total_;

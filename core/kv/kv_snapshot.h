@@ -19,6 +19,7 @@ struct KvClassSnapshot {
   int64_t cached_blocks = 0;     // named by none, but found by their tokens
   int64_t promised_blocks = 0;   // what running requests may still grow by
   int64_t filled_slots = 0;      // token slots in active blocks that hold a token
+  int64_t table_entries = 0;     // of all block tables: beyond active_blocks, what they share
   uint64_t allocated_total = 0;  // blocks taken from the free list since start
   uint64_t freed_total = 0;      // blocks put back since start
   uint64_t evicted_total = 0;    // of those, cached ones

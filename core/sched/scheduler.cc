@@ -98,7 +98,13 @@ std::unique_ptr<Sequence> Scheduler::TakeWaiting(TenantId tenant, SequenceId id)
 }
 
 void Scheduler::Refresh(TenantId id) {
-  fair_.SetEligible(id, tenants_[id.value()].prefilling > 0 || MayStart(id));
+  Tenant& tenant = tenants_[id.value()];
+  const bool may_start = MayStart(id);
+  fair_.SetEligible(id, tenant.prefilling > 0 || may_start);
+  const int64_t held = may_start ? 0 : tenant.queue.ready();
+  num_held_ += held - std::exchange(tenant.held, held);
+  const int64_t aside = tenant.queue.set_aside();
+  num_set_aside_ += aside - std::exchange(tenant.set_aside, aside);
 }
 
 bool Scheduler::MayStart(TenantId id) const {
@@ -275,6 +281,13 @@ TenantLoad Scheduler::Load(TenantId id) const {
   load.cost_of_due = fair_.received_of_due(id);
   load.due = fair_.due(id);
   return load;
+}
+
+WaitCounts Scheduler::Waits() const {
+  return {.turn = num_waiting_ - num_held_ - num_parked_ - num_set_aside_,
+          .tenant = num_held_,
+          .prefix = num_parked_,
+          .reader = num_set_aside_};
 }
 
 TimePoint Scheduler::NextOpening() const {

@@ -113,6 +113,7 @@ class Scheduler {
   int64_t num_waiting() const { return num_waiting_; }
   int64_t waiting_tokens() const { return waiting_tokens_; }
   TenantLoad Load(TenantId id) const;
+  WaitCounts Waits() const;
   // When a tenant that is ahead of its token rate may go on; kNoDeadline where none is.
   TimePoint NextOpening() const;
 
@@ -138,6 +139,8 @@ class Scheduler {
     TokenBucket bucket;
     int64_t running = 0;
     int64_t prefilling = 0;
+    int64_t held = 0;                   // of those that wait, by the tenant's own limits
+    int64_t set_aside = 0;              // likewise, by their clients
     std::optional<TimePoint> opens_at;  // while it is ahead of its token rate
     TimePoint kv_changed_at{};
     TenantLoad counters;
@@ -158,7 +161,8 @@ class Scheduler {
   Tenant& TenantOf(const Sequence& sequence);
   const TenantPolicy& PolicyOf(const Sequence& sequence) const;
   std::unique_ptr<Sequence> TakeWaiting(TenantId tenant, SequenceId id);
-  // Whether the tenant competes for the next step; to be called when what that depends on changed.
+  // Whether the tenant competes for the next step, and what its sequences wait for; to be called
+  // when what that depends on changed.
   void Refresh(TenantId id);
   bool MayStart(TenantId id) const;
   // Whether the tenant's rate allows more, what has started counting in full; to be called when
@@ -237,6 +241,8 @@ class Scheduler {
   absl::flat_hash_map<SequenceId, std::vector<Waiter>> waiters_;  // by who computes their prefix
   absl::btree_set<std::pair<int64_t, SequenceId>> wait_ends_;     // by round: of whose waiters
   int64_t num_parked_ = 0;
+  int64_t num_held_ = 0;
+  int64_t num_set_aside_ = 0;
 };
 
 }  // namespace quire

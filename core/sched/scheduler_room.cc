@@ -215,6 +215,7 @@ std::vector<std::string> Scheduler::CheckInvariants() const {
   };
   std::vector<Count> counts(tenants_.size());
   int64_t loans = 0, arriving = 0, waiting = 0, waiting_tokens = 0, parked = 0, closed = 0;
+  int64_t held = 0, aside = 0;
   for (const auto& running : running_) {
     const Sequence& sequence = *running->sequence;
     Count& count = counts[sequence.request().tenant.value()];
@@ -242,6 +243,8 @@ std::vector<std::string> Scheduler::CheckInvariants() const {
     waiting += tenant.queue.size();
     waiting_tokens += tenant.queue.prompt_tokens();
     parked += tenant.queue.parked();
+    held += MayStart(id) ? 0 : tenant.queue.ready();
+    aside += tenant.queue.set_aside();
     closed += tenant.opens_at.has_value() ? 1 : 0;
     int64_t firm = 0;
     for (const auto& running : running_) {
@@ -256,6 +259,8 @@ std::vector<std::string> Scheduler::CheckInvariants() const {
   expect("waiting", waiting, num_waiting_);
   expect("waiting tokens", waiting_tokens, waiting_tokens_);
   expect("parked", parked, num_parked_);
+  expect("held by their tenants", held, num_held_);
+  expect("set aside", aside, num_set_aside_);
   expect("openings", closed, static_cast<int64_t>(openings_.size()));
   expect("live", num_running() + waiting, static_cast<int64_t>(live_.size()));
   if (firm_or_owed + kv_->FloorBytes() > kv_->TotalBytes())

@@ -26,4 +26,12 @@ struct TenantLoad {
   uint64_t recomputed_tokens = 0;
 };
 
+// Of all tenants: waiting sequences by what each waits for.
+struct WaitCounts {
+  int64_t turn = 0;    // a place or KV, or somebody before it does
+  int64_t tenant = 0;  // its tenant's own limits or rate
+  int64_t prefix = 0;  // another, which computes what it begins with
+  int64_t reader = 0;  // its client, which has not taken what there is
+};
+
 }  // namespace quire

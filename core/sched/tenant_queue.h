@@ -40,7 +40,9 @@ class TenantQueue {
   bool BringBack(SequenceId id);
 
   int64_t size() const { return static_cast<int64_t>(places_.size()); }
+  int64_t ready() const { return static_cast<int64_t>(ready_.size()); }
   int64_t parked() const { return static_cast<int64_t>(parked_.size()); }
+  int64_t set_aside() const { return static_cast<int64_t>(aside_.size()); }
   int64_t prompt_tokens() const { return prompt_tokens_; }
   template <typename Visit>
   void ForEach(Visit visit) const {

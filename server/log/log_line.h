@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@ namespace quire::server {
 
 enum class LogFormat : uint8_t { kText, kJson };
 enum class LogLevel : uint8_t { kInfo, kWarning, kError };
+inline constexpr size_t kNumLogLevels = 3;
 
 // A fact beside a line's message, under a name of ours.
 struct LogField {

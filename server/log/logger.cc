@@ -24,12 +24,14 @@ Logger*& ProcessLogPlace() {
 Logger::Logger(const LogOptions& options) : options_(options), budget_(options.lines_per_second) {}
 
 void Logger::Log(LogLevel level, std::string_view message, const LogFields& fields) {
+  ++counts_[static_cast<size_t>(level)];
   const std::string line = FormatLogLine(options_.format, absl::Now(), level, message, fields);
   MutexLock lock(&mu_);
   WriteLocked(line, kMaxWaitMs);
 }
 
 void Logger::LogBounded(LogLevel level, std::string_view message, const LogFields& fields) {
+  ++counts_[static_cast<size_t>(level)];
   const std::string line = FormatLogLine(options_.format, absl::Now(), level, message, fields);
   MutexLock lock(&mu_);
   if (budget_.Take(std::chrono::steady_clock::now())) WriteLocked(line, 0);

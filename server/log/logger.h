@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -33,6 +35,8 @@ class Logger {
   void LogBounded(LogLevel level, std::string_view message, const LogFields& fields);
 
   LogFormat format() const { return options_.format; }
+  // Lines so far, those that were left out too.
+  uint64_t Count(LogLevel level) const { return counts_[static_cast<size_t>(level)]; }
 
  private:
   void WriteLocked(const std::string& line, int wait_ms) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -40,6 +44,7 @@ class Logger {
   bool TryWriteLocked(std::string_view line, int wait_ms) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
 
   const LogOptions options_;
+  std::array<std::atomic<uint64_t>, kNumLogLevels> counts_{};
   Mutex mu_;  // one line at a time
   LineBudget budget_ ABSL_GUARDED_BY(mu_);
 };

@@ -7,6 +7,7 @@
 
 #include "core/base/clock.h"
 #include "server/live_streams.h"
+#include "server/log/logger.h"
 #include "server/metrics/metric_families.h"
 #include "server/metrics/server_counters.h"
 
@@ -16,10 +17,18 @@ namespace quire::server {
 // engine is held beyond that copy. Collect runs on the exporter's threads.
 class EngineCollector final : public prometheus::Collectable {
  public:
-  // Both functions are called at each scrape. The pointers must outlive the collector.
-  EngineCollector(MetricLabels labels, std::function<EngineStats()> read_stats,
-                  std::function<std::vector<TenantStats>()> read_tenants,
-                  const ServerCounters* counters, const LiveStreams* streams, const Clock* clock);
+  // The functions are called at each scrape. The pointers must outlive the collector.
+  struct Sources {
+    std::function<EngineStats()> stats;
+    std::function<std::vector<TenantStats>()> tenants;
+    const ServerCounters* counters = nullptr;
+    const LiveStreams* streams = nullptr;
+    const Logger* log = nullptr;
+    const GrpcMetrics* calls = nullptr;
+    const Clock* clock = nullptr;
+  };
+  // `vllm_names`: some families under the names of vLLM as well.
+  EngineCollector(MetricLabels labels, Sources sources, bool vllm_names);
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
@@ -27,11 +36,8 @@ class EngineCollector final : public prometheus::Collectable {
   MetricSnapshot TakeSnapshot() const;
 
   const MetricLabels labels_;
-  const std::function<EngineStats()> read_stats_;
-  const std::function<std::vector<TenantStats>()> read_tenants_;
-  const ServerCounters* const counters_;
-  const LiveStreams* const streams_;
-  const Clock* const clock_;
+  const Sources sources_;
+  const bool vllm_names_;
 };
 
 }  // namespace quire::server

@@ -1,7 +1,5 @@
 #include "server/metrics/metric_families.h"
 
-#include <array>
-#include <span>
 #include <utility>
 
 #include "server/metrics/metric_table.h"
@@ -12,30 +10,6 @@ namespace {
 using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
-
-// Turns per-bucket counts into the cumulative ones of the exposition format.
-ClientMetric Cumulative(std::span<const double> edges, std::span<const uint64_t> counts,
-                        double sum) {
-  ClientMetric metric;
-  uint64_t cumulative = 0;
-  for (size_t i = 0; i < edges.size(); ++i) {
-    cumulative += counts[i];
-    metric.histogram.bucket.push_back({cumulative, edges[i]});
-  }
-  metric.histogram.sample_count = cumulative + counts[edges.size()];
-  metric.histogram.sample_sum = sum;
-  return metric;
-}
-
-template <size_t kEdges>
-MetricFamily HistogramFamily(const char* name, const char* help, const std::string& model,
-                             const std::array<double, kEdges>& edges,
-                             const LatencyHistogram<kEdges>& histogram) {
-  MetricFamily family{name, help, MetricType::Histogram, {}};
-  family.metric.push_back(Cumulative(edges, histogram.counts, histogram.sum));
-  family.metric.back().label.push_back({"model", model});
-  return family;
-}
 
 MetricFamily InfoFamily(const char* name, const char* help,
                         std::vector<ClientMetric::Label> labels) {
@@ -84,25 +58,52 @@ void AddKvFamilies(const std::string& model, const KvSnapshot& kv,
   }
 }
 
-void AddTenantFamilies(const std::string& model, const std::vector<TenantStats>& tenants,
-                       std::vector<MetricFamily>* families) {
+// Those with series of their own, and the others, which are added up.
+struct TenantGroups {
   std::vector<const TenantStats*> named;
   std::vector<const TenantStats*> others;
+};
+
+TenantGroups GroupTenants(const std::vector<TenantStats>& tenants) {
+  TenantGroups groups;
   for (const TenantStats& tenant : tenants) {
-    const bool is_named = named.size() < kMaxTenantLabels && tenant.name != kOtherTenants;
-    (is_named ? named : others).push_back(&tenant);
+    const bool is_named = groups.named.size() < kMaxTenantLabels && tenant.name != kOtherTenants;
+    (is_named ? groups.named : groups.others).push_back(&tenant);
   }
+  return groups;
+}
+
+void AddTenantFamilies(const std::string& model, const TenantGroups& groups,
+                       std::vector<MetricFamily>* families) {
   for (const TenantMetricSeries& series : TenantMetricTable()) {
     const auto add = [&](const std::string& tenant, double value) {
       std::vector<ClientMetric::Label> labels = {{"model", model}, {"tenant", tenant}};
       if (series.reason != nullptr) labels.push_back({"reason", series.reason});
       AddValue(series, std::move(labels), value, families);
     };
-    for (const TenantStats* tenant : named) add(tenant->name, series.value(*tenant));
+    for (const TenantStats* tenant : groups.named) add(tenant->name, series.value(*tenant));
     double sum = 0;
-    for (const TenantStats* tenant : others) sum += series.value(*tenant);
-    if (!others.empty()) add(kOtherTenants, sum);
+    for (const TenantStats* tenant : groups.others) sum += series.value(*tenant);
+    if (!groups.others.empty()) add(kOtherTenants, sum);
   }
+}
+
+void AddTenantFirstTokens(const std::string& model, const TenantGroups& groups,
+                          std::vector<MetricFamily>* families) {
+  MetricFamily family{"quire_tenant_time_to_first_token_seconds",
+                      "From the arrival of a request of the tenant to its first token.",
+                      MetricType::Histogram,
+                      {}};
+  const auto add = [&](const std::string& tenant, const auto& histogram) {
+    ClientMetric& metric =
+        family.metric.emplace_back(ToMetric(View(kTenantFirstTokenEdges, histogram)));
+    metric.label = {{"model", model}, {"tenant", tenant}};
+  };
+  for (const TenantStats* tenant : groups.named) add(tenant->name, tenant->time_to_first_token);
+  Histogram<kTenantFirstTokenEdges.size()> sum;
+  for (const TenantStats* tenant : groups.others) sum += tenant->time_to_first_token;
+  if (!groups.others.empty()) add(kOtherTenants, sum);
+  families->push_back(std::move(family));
 }
 
 void AddKvInfo(const MetricLabels& labels, const KvSnapshot& kv,
@@ -132,23 +133,16 @@ void AddKvInfo(const MetricLabels& labels, const KvSnapshot& kv,
   }
 }
 
-void AddHistograms(const std::string& model, const EngineStats& stats,
+void AddHistograms(const std::string& model, const MetricSnapshot& snapshot,
                    std::vector<MetricFamily>* families) {
-  families->push_back(HistogramFamily("quire_time_to_first_token_seconds",
-                                      "From a request's arrival to its first token.", model,
-                                      kTimeToFirstTokenEdges, stats.time_to_first_token));
-  families->push_back(HistogramFamily("quire_request_queue_seconds",
-                                      "From a request's arrival to its first step.", model,
-                                      kTimeToFirstTokenEdges, stats.queue_time));
-  families->push_back(HistogramFamily("quire_inter_token_latency_seconds",
-                                      "Between two tokens of a request.", model, kInterTokenEdges,
-                                      stats.inter_token));
-  families->push_back(HistogramFamily("quire_request_duration_seconds",
-                                      "From a request's arrival to its end.", model,
-                                      kRequestDurationEdges, stats.request_duration));
-  families->push_back(HistogramFamily("quire_step_duration_seconds",
-                                      "From a step's launch to its completion.", model,
-                                      kStepDurationEdges, stats.step_duration));
+  for (const HistogramSeries& series : HistogramTable()) {
+    if (families->empty() || families->back().name != series.name) {
+      families->push_back({series.name, series.help, MetricType::Histogram, {}});
+    }
+    ClientMetric& metric = families->back().metric.emplace_back(ToMetric(series.value(snapshot)));
+    metric.label.push_back({"model", model});
+    if (series.label != nullptr) metric.label.push_back({series.label, series.label_value});
+  }
 }
 
 }  // namespace
@@ -157,13 +151,17 @@ std::vector<MetricFamily> BuildMetricFamilies(const MetricLabels& labels,
                                               const MetricSnapshot& snapshot) {
   std::vector<MetricFamily> families;
   AddPlainFamilies(labels.model, snapshot, &families);
-  AddHistograms(labels.model, snapshot.engine, &families);
+  AddHistograms(labels.model, snapshot, &families);
   AddKvFamilies(labels.model, snapshot.engine.kv, &families);
-  AddTenantFamilies(labels.model, snapshot.tenants, &families);
+  const TenantGroups tenants = GroupTenants(snapshot.tenants);
+  AddTenantFamilies(labels.model, tenants, &families);
+  AddTenantFirstTokens(labels.model, tenants, &families);
   AddKvInfo(labels, snapshot.engine.kv, &families);
-  families.push_back(InfoFamily(
-      "quire_build_info", "The running program; the value is 1.",
-      {{"model", labels.model}, {"version", labels.version}, {"backend", labels.device}}));
+  families.push_back(InfoFamily("quire_build_info", "The running program; the value is 1.",
+                                {{"model", labels.model},
+                                 {"version", labels.version},
+                                 {"commit", labels.commit},
+                                 {"backend", labels.device}}));
   return families;
 }
 

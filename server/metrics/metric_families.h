@@ -2,10 +2,13 @@
 
 #include <prometheus/metric_family.h>
 
+#include <array>
 #include <string>
 #include <vector>
 
 #include "core/engine/engine_stats.h"
+#include "server/log/log_line.h"
+#include "server/metrics/grpc_metrics.h"
 
 namespace quire::server {
 
@@ -18,6 +21,7 @@ struct MetricLabels {
   std::string kv_heads;  // KV groups of a layer; "varies" where layers differ
   std::string head_dim;
   std::string version;
+  std::string commit;  // that it was built from
 };
 
 // Everything one scrape reports, read once so that its numbers belong together. The tenants' may be
@@ -38,6 +42,8 @@ struct MetricSnapshot {
   uint64_t accept_failures = 0;
   int64_t open_streams = 0;
   double last_step_unix_seconds = 0;  // 0: no step yet
+  std::array<uint64_t, kNumLogLevels> log_messages{};
+  Histogram<kStreamWriteEdges.size()> stream_writes;
 };
 
 // Tenants with series of their own: the first by id, that is in the order in which they were
@@ -46,7 +52,8 @@ inline constexpr size_t kMaxTenantLabels = 100;
 // What the others are added up under, and a tenant of that name with them.
 inline constexpr char kOtherTenants[] = "other";
 
-// All quire_* families. Pure: names, help and meaning are in the tables of the .cc file.
+// All quire_* families of the engine and the server. Pure: names, help and meaning are in the
+// tables of metric_table.h.
 std::vector<prometheus::MetricFamily> BuildMetricFamilies(const MetricLabels& labels,
                                                           const MetricSnapshot& snapshot);
 

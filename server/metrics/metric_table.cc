@@ -11,6 +11,17 @@ double Finished(const MetricSnapshot& s) {
   return static_cast<double>(s.engine.finished[static_cast<size_t>(kReason)]);
 }
 
+template <typename Value>
+double Sum(const std::vector<TenantStats>& tenants, Value value) {
+  double sum = 0;
+  for (const TenantStats& tenant : tenants) sum += static_cast<double>(value(tenant.load));
+  return sum;
+}
+
+double Logged(const MetricSnapshot& s, LogLevel level) {
+  return static_cast<double>(s.log_messages[static_cast<size_t>(level)]);
+}
+
 using S = const MetricSnapshot&;
 
 const MetricSeries kTable[] = {
@@ -34,6 +45,17 @@ const MetricSeries kTable[] = {
     {"quire_requests_paused", kGauge,
      "Of both, those of which no more is computed until their clients read.", nullptr, nullptr,
      [](S s) { return double(s.engine.paused); }},
+    {"quire_requests_waiting_by_reason", kGauge,
+     "Waiting requests by what they wait for. turn: places or KV memory; tenant: limits or rate of "
+     "their own tenant; prefix: another request that computes what they begin with; reader: their "
+     "client, which does not read.",
+     "reason", "turn", [](S s) { return double(s.engine.waits.turn); }},
+    {"quire_requests_waiting_by_reason", kGauge, "", "reason", "tenant",
+     [](S s) { return double(s.engine.waits.tenant); }},
+    {"quire_requests_waiting_by_reason", kGauge, "", "reason", "prefix",
+     [](S s) { return double(s.engine.waits.prefix); }},
+    {"quire_requests_waiting_by_reason", kGauge, "", "reason", "reader",
+     [](S s) { return double(s.engine.waits.reader); }},
     {"quire_queued_tokens", kGauge, "Prompt tokens of waiting requests.", nullptr, nullptr,
      [](S s) { return double(s.engine.waiting_tokens); }},
     {"quire_requests_accepted_total", kCounter, "Requests that the engine has accepted.", nullptr,
@@ -95,6 +117,18 @@ const MetricSeries kTable[] = {
     {"quire_prefix_cache_hit_tokens_total", kCounter,
      "Of those, tokens whose keys and values were found and not computed.", nullptr, nullptr,
      [](S s) { return double(s.engine.kv.prefix_hit_tokens); }},
+    {"quire_preemptions_total", kCounter,
+     "Times a running request had to give up its place and its KV memory, to start again later. "
+     "recompute: what it had is computed again; swap: it is kept in host memory.",
+     "mode", "recompute",
+     [](S s) {
+       return Sum(s.tenants, [](const TenantLoad& t) { return t.preempted - t.swapped_out; });
+     }},
+    {"quire_preemptions_total", kCounter, "", "mode", "swap",
+     [](S s) { return Sum(s.tenants, [](const TenantLoad& t) { return t.swapped_out; }); }},
+    {"quire_recomputed_tokens_total", kCounter,
+     "Tokens computed again after preemptions, among quire_prompt_tokens_total.", nullptr, nullptr,
+     [](S s) { return Sum(s.tenants, [](const TenantLoad& t) { return t.recomputed_tokens; }); }},
     {"quire_kv_host_bytes", kGauge,
      "Host memory for the KV of preempted requests, 0 where none is swapped out. Always full: "
      "raise --swap-memory, or what is preempted is computed again.",
@@ -109,11 +143,11 @@ const MetricSeries kTable[] = {
      [](S s) { return double(s.engine.kv.swapped_in_bytes); }},
     {"quire_steps_total", kCounter,
      "Engine steps by content: prompt chunks, one token for each running request, or both.", "kind",
-     "prefill", [](S s) { return double(s.engine.prefill_steps); }},
+     "prefill", [](S s) { return double(s.engine.Steps(StepKind::kPrefill)); }},
     {"quire_steps_total", kCounter, "", "kind", "decode",
-     [](S s) { return double(s.engine.decode_steps); }},
+     [](S s) { return double(s.engine.Steps(StepKind::kDecode)); }},
     {"quire_steps_total", kCounter, "", "kind", "mixed",
-     [](S s) { return double(s.engine.mixed_steps); }},
+     [](S s) { return double(s.engine.Steps(StepKind::kMixed)); }},
     {"quire_engine_busy_seconds_total", kCounter,
      "Time of the engine thread in steps: forward is inside the model, schedule everything else.",
      "stage", "schedule", [](S s) { return s.engine.schedule_seconds; }},
@@ -133,6 +167,14 @@ const MetricSeries kTable[] = {
      "result", "answered", [](S s) { return double(s.self_probes_answered); }},
     {"quire_self_probes_total", kCounter, "", "result", "failed",
      [](S s) { return double(s.self_probes_failed); }},
+    {"quire_log_messages_total", kCounter,
+     "Lines of the log, those too that were left out because nobody read them or there were too "
+     "many.",
+     "level", "info", [](S s) { return Logged(s, LogLevel::kInfo); }},
+    {"quire_log_messages_total", kCounter, "", "level", "warning",
+     [](S s) { return Logged(s, LogLevel::kWarning); }},
+    {"quire_log_messages_total", kCounter, "", "level", "error",
+     [](S s) { return Logged(s, LogLevel::kError); }},
 };
 
 using K = const KvClassSnapshot&;
@@ -153,6 +195,9 @@ const KvMetricSeries kKvTable[] = {
     {"quire_kv_block_bytes", kGauge,
      "Bytes of one KV block: keys and values of all layers of its cache class.", nullptr,
      [](K k) { return double(k.block_bytes); }},
+    {"quire_kv_logical_blocks", kGauge,
+     "Entries of all block tables: beyond the active KV blocks, what requests share.", nullptr,
+     [](K k) { return double(k.table_entries); }},
     {"quire_kv_promised_blocks", kGauge, "KV blocks that running requests may still grow by.",
      nullptr, [](K k) { return double(k.promised_blocks); }},
     {"quire_kv_token_slots", kGauge,

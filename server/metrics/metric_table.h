@@ -1,7 +1,10 @@
 #pragma once
 
+#include <prometheus/client_metric.h>
 #include <prometheus/metric_type.h>
 
+#include <array>
+#include <cstdint>
 #include <span>
 
 #include "server/metrics/metric_families.h"
@@ -36,6 +39,32 @@ struct TenantMetricSeries {
   const char* reason;  // null: no such label
   double (*value)(const TenantStats&);
 };
+
+// Counts of a histogram by bucket, not cumulative, and the upper edges of all but the last one.
+struct HistogramView {
+  std::span<const double> edges;
+  std::span<const uint64_t> counts;
+  double sum = 0;
+};
+
+// As the exposition format has it, without labels.
+prometheus::ClientMetric ToMetric(const HistogramView& histogram);
+
+// One histogram. Rows of the same name are neighbours and make one family.
+struct HistogramSeries {
+  const char* name;
+  const char* help;   // as above
+  const char* label;  // null: none beyond `model`
+  const char* label_value;
+  HistogramView (*value)(const MetricSnapshot&);
+};
+
+template <size_t kEdges>
+HistogramView View(const std::array<double, kEdges>& edges, const Histogram<kEdges>& histogram) {
+  return {edges, histogram.counts, histogram.sum};
+}
+
+std::span<const HistogramSeries> HistogramTable();
 
 // Every counter and gauge that Quire exports, but for the *_info families.
 std::span<const MetricSeries> MetricTable();

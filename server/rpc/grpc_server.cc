@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "server/rpc/call_counter.h"
 
 namespace quire::server {
 namespace {
@@ -129,6 +130,11 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Listen(const ServerConfi
   result->connections_ = builder.experimental().AddExternalConnectionAcceptor(
       grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD,
       Credentials(config, place));
+  if (place.metrics != nullptr) {
+    std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> counters;
+    counters.push_back(std::make_unique<CallCounterFactory>(place.metrics));
+    builder.experimental().SetInterceptorCreators(std::move(counters));
+  }
   for (const Service& served : result->services_) {
     if (served.service != nullptr) builder.RegisterService(served.service.get());
   }

@@ -11,6 +11,7 @@
 #include "server/config.h"
 #include "server/connection_acceptor.h"
 #include "server/listen_address.h"
+#include "server/metrics/grpc_metrics.h"
 #include "server/metrics/server_counters.h"
 
 namespace grpc {
@@ -40,6 +41,7 @@ class GrpcServer {
     bool plaintext = false;  // even where TLS is configured
     int32_t max_connections = 0;
     ServerCounters* counters = nullptr;  // of those beyond; outlives the server
+    GrpcMetrics* metrics = nullptr;      // of its calls; outlives the server
   };
   // Listens and serves from then on. Errors say which address could not be bound.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Listen(const ServerConfig& config, Place place,

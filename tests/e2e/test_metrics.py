@@ -1,10 +1,20 @@
 """/metrics of a server that has worked."""
 
 import math
+import pathlib
+import sys
 import unittest
 
-from quire_server import Answer, QuireServer
+import grpc
+
+from certificates import SERVER_NAME, Authority
+from quire_server import Answer, QuireServer, pb
 from tenant_files import ConfigFile, as_tenant, with_keys
+
+DEPLOY = pathlib.Path(__file__).resolve().parents[2] / "deploy"
+sys.path.insert(0, str(DEPLOY / "tools"))
+
+import make_metrics_document  # noqa: E402
 
 
 class MetricsTest(unittest.TestCase):
@@ -46,18 +56,24 @@ class MetricsTest(unittest.TestCase):
         for name, kind in self.metrics.types.items():
             if kind != "histogram":
                 continue
-            buckets = sorted((float(dict(labels)["le"].replace("+Inf", "inf")), count)
-                             for labels, count in self.metrics.samples[name + "_bucket"].items())
-            counts = [count for _, count in buckets]
-            self.assertEqual(counts, sorted(counts), name)
-            self.assertEqual(buckets[-1][0], math.inf, name)
-            self.assertEqual(counts[-1], self.metrics.value(name + "_count"), name)
+            series = {}  # by its other labels
+            for labels, count in self.metrics.samples[name + "_bucket"].items():
+                edge = float(dict(labels)["le"].replace("+Inf", "inf"))
+                rest = frozenset(pair for pair in labels if pair[0] != "le")
+                series.setdefault(rest, []).append((edge, count))
+            for labels, buckets in series.items():
+                buckets.sort()
+                counts = [count for _, count in buckets]
+                self.assertEqual(counts, sorted(counts), name)
+                self.assertEqual(buckets[-1][0], math.inf, name)
+                self.assertEqual(counts[-1], self.metrics.samples[name + "_count"][labels], name)
         for name in ["quire_time_to_first_token_seconds", "quire_request_duration_seconds",
                      "quire_request_queue_seconds"]:
             self.assertEqual(self.metrics.value(name + "_count"), 5, name)
         self.assertEqual(self.metrics.value("quire_inter_token_latency_seconds_count"), 95)
-        self.assertEqual(self.metrics.value("quire_step_duration_seconds_count"),
+        self.assertEqual(self.metrics.total("quire_step_duration_seconds_count"),
                          self.metrics.total("quire_steps_total"))
+        self.assertEqual(self.metrics.value("quire_request_generated_tokens_sum"), 100)
 
 
 class TenantMetricsTest(unittest.TestCase):
@@ -118,6 +134,72 @@ class TenantMetricsTest(unittest.TestCase):
                    for labels, value in self.metrics.samples["quire_kv_blocks"].items()
                    if dict(labels)["state"] == "cached")
         self.assertEqual(total("quire_tenant_prefix_cache_bytes"), kept)
+
+
+class CallMetricsTest(unittest.TestCase):
+    """grpc_server_*: every call, with the code of its status."""
+
+    GENERATE = {"grpc_type": "server_stream", "grpc_service": "quire.v1.InferenceService",
+                "grpc_method": "Generate"}
+
+    def test_calls_are_counted_by_method_and_code(self):
+        with QuireServer() as server:
+            before = server.metrics()
+            self.assertEqual(before.value("grpc_server_started_total", **self.GENERATE), 0)
+            self.assertEqual(
+                before.value("grpc_server_handled_total", grpc_code="OK", **self.GENERATE), 0)
+            answers = [Answer(server.generate(max_tokens=5, ignore_eos=True)).read()
+                       for _ in range(3)]
+            Answer(server.generate(max_tokens=0)).read()
+            cancelled = server.generate(max_tokens=200, ignore_eos=True)
+            next(cancelled)
+            cancelled.cancel()
+            server.stub.ListModels(pb.ListModelsRequest())
+            with self.assertRaises(grpc.RpcError):
+                server.channel.unary_unary("/quire.v1.InferenceService/NoSuchMethod")(b"")
+            metrics = server.metrics_when(lambda metrics: metrics.value(
+                "grpc_server_handling_seconds_count", **self.GENERATE) == 5)
+        value = metrics.value
+        self.assertEqual(value("grpc_server_started_total", **self.GENERATE), 5)
+        for code, count in [("OK", 3), ("InvalidArgument", 1), ("Canceled", 1)]:
+            self.assertEqual(
+                value("grpc_server_handled_total", grpc_code=code, **self.GENERATE), count, code)
+        self.assertEqual(value("grpc_server_msg_received_total", **self.GENERATE), 5)
+        sent = value("grpc_server_msg_sent_total", **self.GENERATE)
+        self.assertGreater(sent, sum(len(answer.messages) for answer in answers))
+        self.assertEqual(value("quire_stream_write_seconds_count"),
+                         metrics.total("grpc_server_msg_sent_total"))
+        self.assertEqual(value("grpc_server_handled_total", grpc_method="ListModels",
+                               grpc_code="OK"), 1)
+
+    def test_no_call_is_begun_that_does_not_end(self):
+        with QuireServer("--admin-listen", "127.0.0.1:0") as server:
+            calls = [server.generate(max_tokens=200, ignore_eos=True) for _ in range(8)]
+            for call in calls[::2]:
+                call.cancel()
+            for call in calls[1::2]:
+                Answer(call).read()
+            metrics = server.metrics_when(lambda metrics: metrics.total(
+                "grpc_server_started_total") == metrics.total("grpc_server_handled_total"))
+        self.assertEqual(metrics.total("grpc_server_handled_total"),
+                         metrics.total("grpc_server_handling_seconds_count"))
+
+
+class DocumentTest(unittest.TestCase):
+    def test_it_says_what_a_server_with_everything_exports(self):
+        with Authority() as authority:
+            certificate, key = authority.issue("server", f"DNS:{SERVER_NAME}")
+            with QuireServer("--tls-cert", str(certificate), "--tls-key", str(key),
+                             "--admin-listen", "127.0.0.1:0", "--metrics-compat",
+                             "vllm") as server:
+                rendered = make_metrics_document.render(server.metrics_text())
+        self.maxDiff = None
+        self.assertEqual((DEPLOY / "METRICS.md").read_text(), rendered)
+
+    def test_what_fits_nowhere_is_an_error(self):
+        with self.assertRaises(ValueError):
+            make_metrics_document.render("# HELP new_thing It is.\n# TYPE new_thing gauge\n"
+                                         "new_thing 1\n")
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ struct Coverage {
     draining += stats.rejected_draining;
     too_long += stats.rejected_too_long;
     discarded += stats.discarded_tokens;
-    mixed_steps += stats.mixed_steps;
+    mixed_steps += stats.Steps(StepKind::kMixed);
     device_failures += failed ? 1 : 0;
     evicted_blocks += stats.kv.classes[0].evicted_total;
   }

@@ -14,7 +14,7 @@ namespace {
 
 using ::testing::StartsWith;
 
-MetricLabels Labels() { return {"demo", "cpu", "bf16", "4", "2", "64", "1.2.3"}; }
+MetricLabels Labels() { return {"demo", "cpu", "bf16", "4", "2", "64", "1.2.3", "abc123"}; }
 
 // As if the model had one cache class and one tenant, unless the snapshot says more.
 std::map<std::string, prometheus::MetricFamily> Families(MetricSnapshot snapshot) {
@@ -80,6 +80,22 @@ TEST(MetricFamiliesTest, EveryFamilyIsThere) {
                            "quire_inter_token_latency_seconds",
                            "quire_request_duration_seconds",
                            "quire_step_duration_seconds",
+                           "quire_request_prefill_seconds",
+                           "quire_request_decode_seconds",
+                           "quire_request_time_per_output_token_seconds",
+                           "quire_request_prompt_tokens",
+                           "quire_request_generated_tokens",
+                           "quire_request_preemptions",
+                           "quire_step_tokens",
+                           "quire_step_sequences",
+                           "quire_scheduler_duration_seconds",
+                           "quire_stream_write_seconds",
+                           "quire_requests_waiting_by_reason",
+                           "quire_preemptions_total",
+                           "quire_recomputed_tokens_total",
+                           "quire_log_messages_total",
+                           "quire_kv_logical_blocks",
+                           "quire_tenant_time_to_first_token_seconds",
                            "quire_build_info",
                            "quire_tenant_requests_running",
                            "quire_tenant_requests_waiting",
@@ -108,7 +124,7 @@ TEST(MetricFamiliesTest, EveryFamilyIsThere) {
                            "quire_kv_swapped_bytes_total"}) {
     EXPECT_EQ(families.count(name), 1u) << name;
   }
-  EXPECT_EQ(families.size(), 64u) << "a family is not in this list";
+  EXPECT_EQ(families.size(), 80u) << "a family is not in this list";
 }
 
 TEST(MetricFamiliesTest, EveryFamilyHasHelpTheModelLabelAndDistinctSeries) {
@@ -209,15 +225,19 @@ TEST(MetricFamiliesTest, EachCounterReachesItsOwnSeries) {
   snapshot.rejected_unauthenticated = 100000;
   snapshot.engine.rejected_tenant_queue_full = 2;
   snapshot.engine.rejected_deadline = 20;
-  snapshot.engine.prefill_steps = 1;
-  snapshot.engine.decode_steps = 10;
-  snapshot.engine.mixed_steps = 100;
+  snapshot.engine.step_duration[0].counts[3] = 1;
+  snapshot.engine.step_duration[1].counts[4] = 10;
+  snapshot.engine.step_duration[2].counts[5] = 100;
+  snapshot.engine.waits = {.turn = 1, .tenant = 2, .prefix = 3, .reader = 4};
+  snapshot.tenants.resize(2);
+  snapshot.tenants[0].load = {.preempted = 5, .swapped_out = 2, .recomputed_tokens = 7};
+  snapshot.tenants[1].load = {.preempted = 10, .swapped_out = 1, .recomputed_tokens = 70};
   snapshot.engine.schedule_seconds = 0.5;
   snapshot.engine.forward_seconds = 2;
   const auto families = Families(snapshot);
   const auto value = [&](const char* family, const char* label, const char* wanted) {
     for (const auto& metric : families.at(family).metric) {
-      if (LabelOf(metric, label) == wanted) return metric.counter.value;
+      if (LabelOf(metric, label) == wanted) return metric.counter.value + metric.gauge.value;
     }
     return -1.0;
   };
@@ -232,13 +252,20 @@ TEST(MetricFamiliesTest, EachCounterReachesItsOwnSeries) {
   EXPECT_EQ(value("quire_steps_total", "kind", "prefill"), 1);
   EXPECT_EQ(value("quire_steps_total", "kind", "decode"), 10);
   EXPECT_EQ(value("quire_steps_total", "kind", "mixed"), 100);
+  EXPECT_EQ(value("quire_requests_waiting_by_reason", "reason", "turn"), 1);
+  EXPECT_EQ(value("quire_requests_waiting_by_reason", "reason", "tenant"), 2);
+  EXPECT_EQ(value("quire_requests_waiting_by_reason", "reason", "prefix"), 3);
+  EXPECT_EQ(value("quire_requests_waiting_by_reason", "reason", "reader"), 4);
+  EXPECT_EQ(value("quire_preemptions_total", "mode", "recompute"), 12);
+  EXPECT_EQ(value("quire_preemptions_total", "mode", "swap"), 3);
+  EXPECT_EQ(value("quire_recomputed_tokens_total", "model", "demo"), 77);
   EXPECT_EQ(value("quire_engine_busy_seconds_total", "stage", "schedule"), 0.5);
   EXPECT_EQ(value("quire_engine_busy_seconds_total", "stage", "forward"), 2);
 }
 
 TEST(MetricFamiliesTest, HistogramsAreCumulativeAndCountEveryObservation) {
   MetricSnapshot snapshot;
-  auto& histogram = snapshot.engine.step_duration;
+  auto& histogram = snapshot.engine.step_duration[0];
   for (double value : {0.0001, 0.0005, 0.0015, 0.5, 99.0}) {
     histogram.Observe(kStepDurationEdges, value);
   }
@@ -270,6 +297,7 @@ TEST(MetricFamiliesTest, TheInfoFamiliesSayWhatIsRunning) {
   EXPECT_EQ(LabelOf(kv, "kv_heads"), "2");
   EXPECT_EQ(LabelOf(kv, "dtype"), "bf16");
   EXPECT_EQ(LabelOf(families.at("quire_build_info").metric.at(0), "version"), "1.2.3");
+  EXPECT_EQ(LabelOf(families.at("quire_build_info").metric.at(0), "commit"), "abc123");
 }
 
 }  // namespace

@@ -87,6 +87,7 @@ TEST(TenantMetricsTest, EachCounterReachesItsOwnSeries) {
   for (const MetricFamily& family : TenantFamilies({Distinct()})) {
     for (const ClientMetric& metric : family.metric) {
       EXPECT_EQ(LabelOf(metric, "tenant"), "a") << family.name;
+      if (family.type == prometheus::MetricType::Histogram) continue;
       const std::string reason = LabelOf(metric, "reason");
       values[absl::StrCat(family.name, reason.empty() ? "" : "/", reason)] =
           metric.counter.value + metric.gauge.value;
@@ -140,6 +141,32 @@ TEST(TenantMetricsTest, ThoseBeyondAreAddedUp) {
   EXPECT_EQ(values.at("t0"), 0);
   EXPECT_EQ(values.at("t99"), 99);
   EXPECT_EQ(values.at(kOtherTenants), 499500 - 4950);
+}
+
+TEST(TenantMetricsTest, FirstTokensOfThoseBeyondAreAddedUp) {
+  std::vector<TenantStats> tenants = Tenants(kMaxTenantLabels + 3);
+  for (TenantStats& tenant : tenants) {
+    tenant.time_to_first_token.Observe(kTenantFirstTokenEdges, 0.2);
+  }
+  tenants[1].time_to_first_token.Observe(kTenantFirstTokenEdges, 99);
+  std::map<std::string, std::pair<uint64_t, double>> found;
+  for (const MetricFamily& family : TenantFamilies(tenants)) {
+    if (family.name != "quire_tenant_time_to_first_token_seconds") continue;
+    for (const ClientMetric& metric : family.metric) {
+      const auto& histogram = metric.histogram;
+      ASSERT_EQ(histogram.bucket.size(), kTenantFirstTokenEdges.size());
+      EXPECT_EQ(histogram.bucket[0].cumulative_count, 0u) << "up to 0.1 s";
+      EXPECT_TRUE(found
+                      .emplace(LabelOf(metric, "tenant"),
+                               std::pair(histogram.sample_count, histogram.sample_sum))
+                      .second);
+    }
+  }
+  EXPECT_EQ(found.size(), kMaxTenantLabels + 1);
+  EXPECT_EQ(found.at("t0").first, 1u);
+  EXPECT_EQ(found.at("t1"), (std::pair<uint64_t, double>(2, 99.2)));
+  EXPECT_EQ(found.at(kOtherTenants).first, 3u);
+  EXPECT_DOUBLE_EQ(found.at(kOtherTenants).second, 0.6);
 }
 
 TEST(TenantMetricsTest, ATenantWithTheNameOfTheOthersIsOneOfThem) {

@@ -70,7 +70,7 @@ TEST_P(EngineDeadlineTest, OneThatHasPassedOnArrivalRunsNoStep) {
   const RequestId id = Submit(&h, 5, Duration::zero());
   EXPECT_FALSE(h.engine.Step());
   ExpectExpired(&h, id);
-  EXPECT_EQ(h.engine.Stats().prefill_steps, 0u);
+  EXPECT_EQ(h.engine.Stats().Steps(StepKind::kPrefill), 0u);
 }
 
 TEST_P(EngineDeadlineTest, DoesNotTouchRequestsWithTimeLeft) {

@@ -17,20 +17,15 @@ namespace {
 using std::chrono::milliseconds;
 using ::testing::ElementsAre;
 
-template <typename Histogram>
-uint64_t Observations(const Histogram& histogram) {
-  return std::accumulate(histogram.counts.begin(), histogram.counts.end(), uint64_t{0});
-}
-
-TEST(LatencyHistogramTest, AnEdgeBelongsToTheBucketBelowIt) {
+TEST(HistogramTest, AnEdgeBelongsToTheBucketBelowIt) {
   const std::array<double, 3> edges = {1, 2, 4};
-  LatencyHistogram<3> histogram;
+  Histogram<3> histogram;
   for (double value : {0.0, 1.0, 1.001, 2.0, 4.0, 4.001, 1e9}) histogram.Observe(edges, value);
   EXPECT_THAT(histogram.counts, ElementsAre(2, 2, 1, 2));
   EXPECT_DOUBLE_EQ(histogram.sum, 1 + 1.001 + 2 + 4 + 4.001 + 1e9);
 }
 
-TEST(LatencyHistogramTest, AllEdgesAscend) {
+TEST(HistogramTest, AllEdgesAscend) {
   const auto ascend = [](const auto& edges) {
     return std::adjacent_find(edges.begin(), edges.end(), std::greater_equal<>()) == edges.end();
   };
@@ -38,6 +33,11 @@ TEST(LatencyHistogramTest, AllEdgesAscend) {
   EXPECT_TRUE(ascend(kInterTokenEdges));
   EXPECT_TRUE(ascend(kRequestDurationEdges));
   EXPECT_TRUE(ascend(kStepDurationEdges));
+  EXPECT_TRUE(ascend(kSchedulerDurationEdges));
+  EXPECT_TRUE(ascend(kTenantFirstTokenEdges));
+  EXPECT_TRUE(ascend(kStepSizeEdges));
+  EXPECT_TRUE(ascend(kRequestTokensEdges));
+  EXPECT_TRUE(ascend(kPreemptionsEdges));
 }
 
 class EngineStatsTest : public ::testing::TestWithParam<int> {
@@ -79,7 +79,7 @@ TEST_P(EngineStatsTest, EveryAcceptedRequestIsWaitingRunningOrFinishedAfterEvery
     EXPECT_EQ(ended, h.sink.terminals());
     EXPECT_EQ(stats.waiting_tokens, 2 * stats.waiting);
     EXPECT_EQ(static_cast<uint64_t>(h.engine.live_requests()), stats.accepted - ended);
-    EXPECT_EQ(Observations(stats.request_duration), ended);
+    EXPECT_EQ(stats.request_duration.Count(), ended);
   }
 }
 
@@ -93,15 +93,15 @@ TEST_P(EngineStatsTest, StepsAreCountedByWhatTheyHold) {
   ASSERT_TRUE(h.engine.Submit(h.MakeRequest(std::vector<TokenId>(12, 2), 3)).ok());
   ASSERT_TRUE(h.RunUntilIdle());  // 1 + 9 tokens, 1 + 3 tokens, two decodes, one decode
   const EngineStats stats = h.engine.Stats();
-  EXPECT_EQ(stats.prefill_steps, 1u);
-  EXPECT_EQ(stats.mixed_steps, 2u);
-  EXPECT_EQ(stats.decode_steps, 2u);
+  EXPECT_EQ(stats.Steps(StepKind::kPrefill), 1u);
+  EXPECT_EQ(stats.Steps(StepKind::kMixed), 2u);
+  EXPECT_EQ(stats.Steps(StepKind::kDecode), 2u);
   EXPECT_EQ(h.engine.Progress().steps, 5u);
   EXPECT_EQ(h.engine.Progress().live_requests, 0);
   EXPECT_EQ(stats.prompt_tokens, 22u);
   EXPECT_EQ(stats.generated_tokens, 7u);
   EXPECT_EQ(stats.discarded_tokens, 0u);
-  EXPECT_EQ(Observations(stats.step_duration), 5u);
+  EXPECT_EQ(stats.step_tokens.Count(), 5u);
 }
 
 TEST_P(EngineStatsTest, AStepIsCountedAsPlannedEvenWhenItsRequestsEndedOnTheWay) {
@@ -115,16 +115,16 @@ TEST_P(EngineStatsTest, AStepIsCountedAsPlannedEvenWhenItsRequestsEndedOnTheWay)
   e.engine.Step();
   e.engine.Cancel(decoding);
   e.RunUntilIdle();
-  EXPECT_EQ(e.engine.Stats().prefill_steps, 1u);
-  EXPECT_EQ(e.engine.Stats().decode_steps, 1u);
+  EXPECT_EQ(e.engine.Stats().Steps(StepKind::kPrefill), 1u);
+  EXPECT_EQ(e.engine.Stats().Steps(StepKind::kDecode), 1u);
   EXPECT_EQ(e.engine.Stats().prompt_tokens, 1u);
   const RequestId prefilling = e.Submit(e.MakeRequest(std::vector<TokenId>(20, 2), 5));
   e.engine.Step();
   e.engine.Step();
   e.engine.Cancel(prefilling);
   e.RunUntilIdle();
-  EXPECT_EQ(e.engine.Stats().prefill_steps, 3u);
-  EXPECT_EQ(e.engine.Stats().decode_steps, 1u);
+  EXPECT_EQ(e.engine.Stats().Steps(StepKind::kPrefill), 3u);
+  EXPECT_EQ(e.engine.Stats().Steps(StepKind::kDecode), 1u);
   EXPECT_EQ(e.engine.Stats().prompt_tokens, 17u) << "computed, though nobody needs it";
 }
 
@@ -137,14 +137,74 @@ TEST_P(EngineStatsTest, LatenciesAreMeasuredFromArrivalAndBetweenTokens) {
     e.engine.Step();
   }
   const EngineStats stats = e.engine.Stats();
-  EXPECT_EQ(Observations(stats.queue_time), 1u);
+  EXPECT_EQ(stats.queue_time.Count(), 1u);
   EXPECT_NEAR(stats.queue_time.sum, .1, 1e-9);
-  EXPECT_EQ(Observations(stats.time_to_first_token), 1u);
+  EXPECT_EQ(stats.time_to_first_token.Count(), 1u);
   EXPECT_NEAR(stats.time_to_first_token.sum, .1 * (1 + GetParam()), 1e-9);
-  EXPECT_EQ(Observations(stats.inter_token), 2u);
+  EXPECT_EQ(stats.inter_token.Count(), 2u);
   EXPECT_NEAR(stats.inter_token.sum, .2, 1e-9);
   EXPECT_NEAR(stats.request_duration.sum, .1 * (3 + GetParam()), 1e-9);
   EXPECT_EQ(stats.last_step, e.clock.Now());
+  EXPECT_NEAR(stats.prefill_time.sum, .1 * GetParam(), 1e-9);
+  EXPECT_NEAR(stats.decode_time.sum, .2, 1e-9);
+  EXPECT_NEAR(stats.time_per_output_token.sum, .1, 1e-9);
+  EXPECT_EQ(stats.request_prompt_tokens.sum, 1);
+  EXPECT_EQ(stats.request_generated_tokens.sum, 3);
+  EXPECT_EQ(stats.request_preemptions.counts[0], 1u);
+  EXPECT_EQ(stats.step_sequences.sum, 3);
+  EXPECT_EQ(stats.step_tokens.sum, 3);
+  const TenantStats tenant = e.engine.Tenants()[0];
+  EXPECT_EQ(tenant.time_to_first_token.Count(), 1u);
+  EXPECT_NEAR(tenant.time_to_first_token.sum, .1 * (1 + GetParam()), 1e-9);
+}
+
+TEST_P(EngineStatsTest, AnAnswerOfOneTokenHasNoTimeBetweenTokens) {
+  EndlessRunner runner(GetParam());
+  BareEngine e(&runner);
+  e.Submit(e.MakeRequest({1}, 1));
+  e.RunUntilIdle();
+  EXPECT_EQ(e.engine.Stats().request_generated_tokens.Count(), 1u);
+  EXPECT_EQ(e.engine.Stats().decode_time.Count(), 0u);
+  EXPECT_EQ(e.engine.Stats().time_per_output_token.Count(), 0u);
+}
+
+TEST_P(EngineStatsTest, WhoWaitsIsCountedByWhatFor) {
+  EndlessRunner runner(GetParam());
+  EngineOptions engine = BareEngine::DefaultOptions();
+  engine.max_running_requests = 2;
+  engine.pause_grace = Duration::zero();
+  BareEngine e(&runner, engine);
+  TenantTable tenants(2);
+  tenants[0].name = "a";
+  tenants[1].name = "b";
+  tenants[1].max_running = 1;
+  ASSERT_TRUE(e.engine.SetTenants(tenants).ok());
+  const auto submit = [&](uint32_t tenant) {
+    Request request = e.MakeRequest({1}, 100);
+    request.tenant = TenantId(tenant);
+    return e.Submit(std::move(request));
+  };
+  submit(1);
+  submit(1);
+  e.engine.Step();
+  EXPECT_EQ(e.engine.Stats().waits.tenant, 1) << "b may run one";
+  const RequestId paused = submit(0);
+  submit(0);
+  e.engine.Step();
+  EXPECT_EQ(e.engine.Stats().waits.turn, 1) << "both places are taken";
+  EXPECT_EQ(e.engine.Stats().waits.tenant, 1);
+  e.engine.SetPaused(paused, true);
+  e.clock.Advance(milliseconds(1));
+  e.engine.Step();
+  const EngineStats stats = e.engine.Stats();
+  EXPECT_EQ(stats.waits.reader, 1);
+  EXPECT_EQ(stats.waits.turn, 0) << "it has its place";
+  EXPECT_EQ(stats.waits.turn + stats.waits.tenant + stats.waits.prefix + stats.waits.reader,
+            stats.waiting);
+  EXPECT_EQ(e.engine.Violations(), std::vector<std::string>());
+  e.engine.AbortAll();
+  e.RunUntilIdle();
+  EXPECT_EQ(e.engine.Stats().waits.tenant + e.engine.Stats().waits.reader, 0);
 }
 
 TEST_P(EngineStatsTest, TimeInsideTheRunnerIsToldFromTimeOutsideIt) {

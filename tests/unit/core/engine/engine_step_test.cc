@@ -40,9 +40,9 @@ TEST_P(EngineStepTest, APromptInChunksGivesTheAnswerOfTheWholePrompt) {
     EXPECT_THAT(h.runner.violations(), IsEmpty());
     EXPECT_EQ(h.runner.max_step_tokens_seen(), std::min(step_tokens, 100));
     EXPECT_EQ(h.engine.Stats().prompt_tokens, 100u);
-    EXPECT_EQ(h.engine.Stats().prefill_steps,
+    EXPECT_EQ(h.engine.Stats().Steps(StepKind::kPrefill),
               static_cast<uint64_t>((100 + step_tokens - 1) / step_tokens));
-    EXPECT_EQ(h.engine.Stats().decode_steps, 5u);
+    EXPECT_EQ(h.engine.Stats().Steps(StepKind::kDecode), 5u);
   }
 }
 
@@ -63,7 +63,7 @@ TEST_P(EngineStepTest, AFullBatchOfManyRequestsGivesEachItsOwnAnswer) {
   for (const auto& [id, first] : first_tokens) {
     EXPECT_EQ(h.sink.of(id).tokens, h.Expected({first, 3}, 8));
   }
-  EXPECT_GT(h.engine.Stats().mixed_steps, 0u);
+  EXPECT_GT(h.engine.Stats().Steps(StepKind::kMixed), 0u);
 }
 
 TEST_P(EngineStepTest, ResultsComeOutOnceDepthMoreStepsHaveBeenLaunched) {
