@@ -47,6 +47,8 @@ class ConnectionAcceptor {
   void Start(Handler handler);
   // Stops listening. The handler is not called any more once this has returned.
   void Stop();
+  // Then, at most once: ends the connections that were handed over and are still open.
+  void EndConnections() { open_.EndAll(); }
 
  private:
   ConnectionAcceptor(const ListenAddress& address, const Options& options);

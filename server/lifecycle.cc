@@ -38,6 +38,7 @@ void Drain(GrpcServer* server, ModelEngine* model, LiveStreams* streams, Duratio
       std::_Exit(1);
     }
   }
+  server->CutConnections();
   server->Shutdown();
 }
 

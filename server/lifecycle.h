@@ -18,7 +18,7 @@ absl::StatusOr<TenantChanges> ApplyTenants(const TenantsConfig& config, Engine* 
 //   1. readiness turns NOT_SERVING, new requests are refused with UNAVAILABLE
 //   2. running requests go on for up to `grace`; the engine ends the rest (EndGrace cuts this)
 //   3. every stream gets its status; those whose client does not read are aborted
-//   4. the gRPC server stops
+//   4. connections are closed and the gRPC server stops
 // Every call gets exactly one status, always from us: gRPC's own shutdown would wait for ever for a
 // reactor that has not finished. On the main thread, once.
 void Drain(GrpcServer* server, ModelEngine* model, LiveStreams* streams, Duration grace);

@@ -1,5 +1,6 @@
 #include "server/open_connections.h"
 
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <optional>
@@ -29,6 +30,11 @@ bool OpenConnections::Add(int fd, TimePoint now) {
   if (sockets_.size() >= limit_) return false;
   sockets_.emplace(fd, *socket);
   return true;
+}
+
+void OpenConnections::EndAll() {
+  RemoveClosed();
+  for (const auto& entry : sockets_) shutdown(entry.first, SHUT_RDWR);
 }
 
 void OpenConnections::RemoveClosed() {

@@ -19,6 +19,8 @@ class OpenConnections {
   // place is free again 20 ms after its connection was closed at the latest, since looking for such
   // places takes time in proportion to the limit.
   bool Add(int fd, TimePoint now);
+  // Ends those that are open for both sides, as if their clients had: who owns them closes them.
+  void EndAll();
 
  private:
   void RemoveClosed();

@@ -174,6 +174,11 @@ void GrpcServer::SetLive(bool live) {
   server_->GetHealthCheckService()->SetServingStatus(kLivenessName, live);
 }
 
+void GrpcServer::CutConnections() {
+  acceptor_->Stop();
+  acceptor_->EndConnections();
+}
+
 void GrpcServer::Shutdown() {
   // It would lose a connection that comes after its end.
   if (acceptor_ != nullptr) acceptor_->Stop();

@@ -57,6 +57,10 @@ class GrpcServer {
   void SetNotServing();
   // Tells them whether the process gets anywhere. Any thread.
   void SetLive(bool live);
+  // Stops listening and cuts all connections, once nothing is left to be sent. To those of gRPC's
+  // own shutdown clients may still send calls, which it then cancels: a status that nobody retries.
+  // A connection that is gone is UNAVAILABLE.
+  void CutConnections();
   // Stops listening and ends all calls; those that end by themselves get half a second. Every
   // Generate call must have ended before, as gRPC waits for reactors without limit.
   void Shutdown();

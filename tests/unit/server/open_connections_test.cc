@@ -35,6 +35,24 @@ TEST_F(OpenConnectionsTest, TheOneBeyondTheLimitIsRefusedUntilAnotherIsClosed) {
   EXPECT_FALSE(open_.Add(Socket(), now_ + kLater));
 }
 
+TEST_F(OpenConnectionsTest, EndingAllLeavesNoneThatCouldBeReadAndOthersAlone) {
+  int ours[2], others[2], closed[2];
+  for (int* pair : {ours, others, closed}) {
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+  }
+  EXPECT_TRUE(open_.Add(ours[0], now_));
+  EXPECT_TRUE(open_.Add(closed[0], now_));
+  close(closed[0]);
+  ASSERT_EQ(dup2(others[0], closed[0]), closed[0]);  // under its number now
+  ASSERT_EQ(write(ours[0], "x", 1), 1);
+  open_.EndAll();
+  char byte = 0;
+  EXPECT_EQ(read(ours[1], &byte, 1), 1) << "what was sent before still comes";
+  EXPECT_EQ(read(ours[1], &byte, 1), 0);
+  ASSERT_EQ(write(others[0], "y", 1), 1);
+  EXPECT_EQ(read(others[1], &byte, 1), 1);
+}
+
 TEST_F(OpenConnectionsTest, ADescriptorThatIsUsedAgainCountsOnce) {
   const int first = Socket();
   EXPECT_TRUE(open_.Add(first, now_));
