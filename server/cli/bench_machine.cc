@@ -6,10 +6,14 @@
 #include <cstddef>
 #include <cstdlib>
 #include <functional>
+#include <memory>
+#include <span>
 #include <thread>
 #include <vector>
 
 #include "core/base/clock.h"
+#include "kernels/api/device.h"
+#include "kernels/api/device_factory.h"
 #include "server/cli/bench_flops.h"
 
 namespace quire::cli {
@@ -22,7 +26,7 @@ constexpr int64_t kFlopsIterations = int64_t{1} << 20;
 constexpr size_t kSlices = 16;
 constexpr size_t kSliceBytes = size_t{16} << 20;
 
-using Slice = std::vector<uint64_t>;
+using Slice = std::span<uint64_t>;
 using Work = std::function<void(int32_t thread, int round)>;
 
 // Seconds until every one of `threads` copies of `work`, started together, is done.
@@ -51,7 +55,7 @@ double BestRound(int32_t threads, const Work& work) {
 
 // Several streams at once, each asked for some lines ahead: one stream alone is slower on most
 // machines than what the kernels read.
-uint64_t Sum(const Slice& values) {
+uint64_t Sum(Slice values) {
   constexpr size_t kStreams = 4;
   constexpr size_t kLine = 8;
   constexpr size_t kAhead = 16 * kLine;
@@ -69,15 +73,28 @@ uint64_t Sum(const Slice& values) {
   return total;
 }
 
+// Of memory as weights and KV have it: in huge pages where the system gives them, which are read
+// faster. 0 where there is not enough of it.
 double MeasureReads(int32_t threads) {
-  std::vector<std::vector<Slice>> memory(static_cast<size_t>(threads));
+  std::unique_ptr<kernels::Device> device;
+  kernels::DeviceBuffer memory;
+  const size_t bytes = static_cast<size_t>(threads) * kSlices * kSliceBytes;
+  if (!kernels::CreateDevice({.kind = "cpu", .threads = 1}, &device).ok() ||
+      !device->Allocate(bytes, &memory).ok()) {
+    return 0;
+  }
+  const auto slice = [&](int32_t thread, size_t index) {
+    const size_t begin = (static_cast<size_t>(thread) * kSlices + index) * kSliceBytes;
+    return Slice(reinterpret_cast<uint64_t*>(memory.data() + begin),
+                 kSliceBytes / sizeof(uint64_t));
+  };
   // Each thread touches its own memory first, so that it lies next to the thread's core.
   TimeTogether(threads, 0, [&](int32_t thread, int) {
-    memory[static_cast<size_t>(thread)].assign(kSlices, Slice(kSliceBytes / sizeof(uint64_t), 1));
+    for (size_t i = 0; i < kSlices; ++i) std::ranges::fill(slice(thread, i), uint64_t{1});
   });
   std::atomic<uint64_t> sink{0};
   const double seconds = BestRound(threads, [&](int32_t thread, int round) {
-    sink.fetch_add(Sum(memory[static_cast<size_t>(thread)][static_cast<size_t>(round) % kSlices]));
+    sink.fetch_add(Sum(slice(thread, static_cast<size_t>(round) % kSlices)));
   });
   return static_cast<double>(kSliceBytes) * threads / seconds;
 }

@@ -12,7 +12,7 @@ import llama_cpp
 import machine
 import quiet
 from quire import CHUNK, Quire
-from work import LONG, SHORT, Failure, progress
+from work import LONG, SHORT, Failure, Parser, positive, progress
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PRECISIONS = ("bf16", *llama_cpp.QUANTIZED)
@@ -35,19 +35,6 @@ other processes used over {100 * quiet.MOST_OTHERS:.0f} % of it, or tasks waited
 The ratios say little then: beside other work llama.cpp was seen to lose far more than its share."""
 
 
-class Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.print_usage(sys.stderr)
-        self.exit(1, f"{self.prog}: {message}\n")
-
-
-def positive(text):
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is less than 1")
-    return value
-
-
 def chosen(text, known):
     found = text.split(",")
     for each in found:
@@ -65,8 +52,7 @@ def names(text):
 
 
 def parse(arguments):
-    parser = Parser(prog="compare_llama_cpp.sh", description=ABOUT,
-                    formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
+    parser = Parser(prog="compare_llama_cpp.sh", description=ABOUT)
     parser.add_argument("--quire-bench", type=pathlib.Path, metavar="FILE",
                         default=ROOT / "build/release/bin/quire-bench",
                         help="default: build/release/bin/quire-bench")
@@ -171,7 +157,7 @@ def compare(options):
     for precision in options.precision:
         quire.check_precision(precision)
     peer = llama_cpp.LlamaCpp(options.cache_dir.resolve(), options.threads)
-    peer.prepare()
+    peer.prepare(*llama_cpp.BENCHMARKS)
     show_setting(options, load, pressure)
     works = SHORT + (LONG if options.long else ())
     if options.only:

@@ -16,10 +16,11 @@ from work import Decode, Failure, Prefill, progress, run
 
 VERSION = "0.3.36"
 SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
-TARGETS = ("llama-bench", "llama-batched-bench", "llama-quantize")
+BENCHMARKS = ("llama-bench", "llama-batched-bench", "llama-quantize")
+SERVER = "llama-server"
 CMAKE_OPTIONS = ("CMAKE_BUILD_TYPE=Release", "GGML_NATIVE=ON", "BUILD_SHARED_LIBS=OFF",
                  "LLAMA_OPENSSL=OFF", "LLAMA_BUILD_TESTS=OFF", "LLAMA_BUILD_EXAMPLES=OFF",
-                 "LLAMA_BUILD_SERVER=OFF", "LLAMA_BUILD_APP=OFF")
+                 "LLAMA_BUILD_APP=OFF", "LLAMA_USE_PREBUILT_UI=OFF")
 TILE_CONFIG = pathlib.Path(__file__).resolve().parent / "tile_config.h"
 QUANTIZED = {"int8": "Q8_0", "int4": "Q4_0"}
 
@@ -58,13 +59,14 @@ class LlamaCpp:
         # What was built for one processor does not run on another.
         self.build = cache / f"build-{VERSION}-{machine.fingerprint()}"
 
-    def prepare(self):
+    def prepare(self, *targets):
         """Fetches and builds what the cache lacks."""
         self.cache.mkdir(parents=True, exist_ok=True)
         if not self.source.exists():
             self._fetch()
-        if not (self.build / "complete").exists():
-            self._build()
+        missing = [target for target in targets if not (self.build / f"has-{target}").exists()]
+        if missing:
+            self._build(missing)
 
     def _fetch(self):
         archive = self.cache / f"llama_cpp_python-{VERSION}.tar.gz"
@@ -84,16 +86,17 @@ class LlamaCpp:
         (unpacked / folder.name).rename(folder)
         unpacked.rmdir()
 
-    def _build(self):
-        progress(f"building llama.cpp in {self.build}")
+    def _build(self, targets):
+        progress(f"building {', '.join(targets)} in {self.build}")
         run(["cmake", "-G", "Ninja", "-S", self.source, "-B", self.build,
              f'-DCMAKE_CXX_FLAGS=-include "{TILE_CONFIG}"',
              *(f"-D{option}" for option in CMAKE_OPTIONS)], "cmake")
         run(["cmake", "--build", self.build, "-j", len(os.sched_getaffinity(0)), "--target",
-             *TARGETS], "building llama.cpp")
-        (self.build / "complete").touch()
+             *targets], "building llama.cpp")
+        for target in targets:
+            (self.build / f"has-{target}").touch()
 
-    def _program(self, name):
+    def program(self, name):
         return self.build / "bin" / name
 
     def random_model(self):
@@ -123,7 +126,7 @@ class LlamaCpp:
             progress(f"writing {path}")
             part = path.with_suffix(".part")
             # As Quire has them, and about as llama.cpp's own mixtures: a table of 8 bits beside 4.
-            run([self._program("llama-quantize"), "--pure", "--token-embedding-type", "q8_0",
+            run([self.program("llama-quantize"), "--pure", "--token-embedding-type", "q8_0",
                  original, part, kind, self.threads], "llama-quantize")
             part.rename(path)
         return path
@@ -132,7 +135,7 @@ class LlamaCpp:
         options = [] if warm_up else ["--no-warmup"]
         words = lambda values: ",".join(dict.fromkeys(str(value) for value in values))
         return bench_rates(run(
-            [self._program("llama-bench"), "-m", model, "-t", self.threads, "-lm", "none", "-p",
+            [self.program("llama-bench"), "-m", model, "-t", self.threads, "-lm", "none", "-p",
              work.prompt, "-n", 0, "-b", max(512, *(c.ubatch for c in choices)), "-ub",
              words(c.ubatch for c in choices), "-fa", words(c.flash_attention for c in choices),
              "-r", samples, "-o", "json", *options], f"llama-bench, {work.name}"))
@@ -141,7 +144,7 @@ class LlamaCpp:
         # One prompt, copied to every sequence: the same steps as after prompts of their own.
         list_of = lambda values: ",".join(str(value) for value in values)
         context = max(batches) * (max(starts) + steps)
-        output = run([self._program("llama-batched-bench"), "-m", model, "-t", self.threads, "-lm",
+        output = run([self.program("llama-batched-bench"), "-m", model, "-t", self.threads, "-lm",
                       "none", "-no-kvu", "-c", context, "-ub", settings.ubatch, "-fa",
                       settings.flash_attention, "-pps", "-npp", list_of(starts), "-ntg", steps,
                       "-npl", list_of(batches), "--output-format", "jsonl"], "llama-batched-bench")

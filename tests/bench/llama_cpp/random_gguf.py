@@ -8,7 +8,8 @@ import random
 import struct
 import sys
 
-_UINT32, _FLOAT32, _STRING = 4, 6, 8
+_UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
+_NORMAL_TOKEN, _CONTROL_TOKEN = 1, 3
 _F32, _BF16 = 0, 30
 _ALIGNMENT = 32
 _DEVIATION = 0.02
@@ -52,6 +53,33 @@ def _string(text):
     return struct.pack("<Q", len(data)) + data
 
 
+def _byte_letters():
+    """The letter that stands for each byte in GPT-2's vocabularies."""
+    shown = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = iter(range(256, 512))
+    return [chr(byte if byte in shown else next(hidden)) for byte in range(256)]
+
+
+def _vocabulary(shape):
+    """A token for each byte and one that is merged of two; the rest no text has, but answers may.
+    The last ends a text."""
+    tokens = [*_byte_letters(), "ab"]
+    tokens += [f"_{id}" for id in range(len(tokens), shape.vocab)]
+    types = [_NORMAL_TOKEN] * (shape.vocab - 1) + [_CONTROL_TOKEN]
+    array_of = lambda kind, items: struct.pack("<IIQ", _ARRAY, kind, len(items)) + b"".join(items)
+    text = lambda value: struct.pack("<I", _STRING) + _string(value)
+    return {
+        "tokenizer.ggml.model": text("gpt2"),
+        "tokenizer.ggml.pre": text("llama-bpe"),
+        "tokenizer.ggml.tokens": array_of(_STRING, [_string(token) for token in tokens]),
+        "tokenizer.ggml.token_type": array_of(_INT32, [struct.pack("<i", kind) for kind in types]),
+        "tokenizer.ggml.merges": array_of(_STRING, [_string("a b")]),
+        "tokenizer.ggml.bos_token_id": struct.pack("<II", _UINT32, shape.vocab - 1),
+        "tokenizer.ggml.eos_token_id": struct.pack("<II", _UINT32, shape.vocab - 1),
+        "tokenizer.ggml.add_bos_token": struct.pack("<I?", _BOOL, False),
+    }
+
+
 def _metadata(shape):
     number = lambda value: struct.pack("<II", _UINT32, value)
     real = lambda value: struct.pack("<If", _FLOAT32, value)
@@ -70,7 +98,7 @@ def _metadata(shape):
         "llama.rope.freq_base": real(shape.rope_theta),
         "llama.rope.dimension_count": number(shape.head_dim),
         "llama.vocab_size": number(shape.vocab),
-        "tokenizer.ggml.model": text("none"),
+        **_vocabulary(shape),
     }
 
 

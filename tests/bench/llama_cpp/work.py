@@ -1,5 +1,6 @@
 """What both engines are to do, and how programs are run."""
 
+import argparse
 import dataclasses
 import subprocess
 import sys
@@ -9,6 +10,25 @@ TIMEOUT_SECONDS = 3600
 
 class Failure(Exception):
     """Something that the user should read; ends the program."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Shows its description as it is written; errors exit with 1."""
+
+    def __init__(self, **options):
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+                         **options)
+
+    def error(self, message):
+        self.print_usage(sys.stderr)
+        self.exit(1, f"{self.prog}: {message}\n")
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    return value
 
 
 @dataclasses.dataclass(frozen=True)
