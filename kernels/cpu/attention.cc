@@ -18,6 +18,9 @@ constexpr int64_t kMaxPartialRows = (int64_t{16} << 20) / (kPartialRowFloats * s
 static_assert(kSplitTokens == kAttentionSplit && kAttentionSplit % kAttentionChunk == 0);
 static_assert(kTierHeadDim == kMaxHeadDim);
 
+// That an item of so many rows in each may take.
+int32_t MostGroups(int32_t rows, int32_t groups) { return std::min(groups, kAttentionRows / rows); }
+
 void CheckShape(const PagedAttentionParams& params) {
   const KvLayerView& kv = params.kv;
   KERNELS_CHECK(kv.dtype == params.act || kv.dtype == DType::kInt8);
@@ -53,7 +56,7 @@ const CpuOps::AttentionPlan& CpuOps::PlanAttention(const BatchView& batch, int32
   plan.q_per_group = q_per_group;
   plan.groups = groups;
   plan.window = window;
-  plan.items.clear();
+  plan.tiles.clear();
   for (int32_t s = 0; s < batch.counts->sequences; ++s) {
     const int32_t q_len = batch.q_start[s + 1] - batch.q_start[s];
     const RowTiles tiles(q_len * q_per_group, kAttentionRows);
@@ -63,7 +66,7 @@ const CpuOps::AttentionPlan& CpuOps::PlanAttention(const BatchView& batch, int32
       const int32_t kv_end = batch.kv_len[s] - q_len + last_token + 1;
       const int32_t seen_by_first = kv_end - (last_token - tiles.Begin(tile) / q_per_group);
       const int32_t kv_begin = window == 0 ? 0 : std::max(0, seen_by_first - window);
-      plan.items.push_back({.cost = int64_t{kv_end - kv_begin} * rows,
+      plan.tiles.push_back({.cost = int64_t{kv_end - kv_begin} * rows,
                             .sequence = s,
                             .row_begin = tiles.Begin(tile),
                             .rows = rows,
@@ -71,27 +74,37 @@ const CpuOps::AttentionPlan& CpuOps::PlanAttention(const BatchView& batch, int32
                             .split_end = kv_end});
     }
   }
-  CutLongTiles(&plan);
+  const int64_t most = MostCost(plan);
+  CutLongTiles(most, &plan);
+  TakeGroups(plan.tiles, plan.groups, most, &plan.items);
+  TakeGroups(plan.cut, plan.groups, most, &plan.merges);
   std::sort(plan.items.begin(), plan.items.end(),
             [](const AttentionItem& a, const AttentionItem& b) { return a.cost > b.cost; });
   return plan;
 }
 
-// Where there are fewer tiles than keep all workers busy, as for one long sequence with few KV
-// groups, the long ones become pieces.
-void CpuOps::CutLongTiles(AttentionPlan* plan) {
-  plan->merges.clear();
+// Of an item, so that all workers are busy to the end.
+int64_t CpuOps::MostCost(const AttentionPlan& plan) const {
+  int64_t total = 0;
+  for (const AttentionItem& tile : plan.tiles) total += tile.cost;
+  total *= plan.groups;
+  if (pool_->size() == 1) return total;
+  return std::max<int64_t>(1, total / (pool_->size() * kPiecesPerWorker));
+}
+
+// An item takes as many groups as its working memory has room for: they lie side by side in a
+// block, which is read in one go then. Where that is too much for one item, long tiles become
+// pieces first, as for one long sequence.
+void CpuOps::CutLongTiles(int64_t most, AttentionPlan* plan) {
+  plan->cut.clear();
   plan->partial_rows = 0;
   if (pool_->size() == 1) return;
-  int64_t total = 0;
-  for (const AttentionItem& item : plan->items) total += item.cost;
-  const int64_t most =
-      std::max<int64_t>(1, total * plan->groups / (pool_->size() * kPiecesPerWorker));
-  const size_t tiles = plan->items.size();
+  const size_t tiles = plan->tiles.size();
   for (size_t i = 0; i < tiles; ++i) {
-    const AttentionItem tile = plan->items[i];
+    const AttentionItem tile = plan->tiles[i];
     const int32_t splits = (tile.split_end - tile.split_begin + kSplitTokens - 1) / kSplitTokens;
-    const auto pieces = static_cast<int32_t>(std::min<int64_t>(splits, tile.cost / most));
+    const int64_t cost = tile.cost * MostGroups(tile.rows, plan->groups);
+    const auto pieces = static_cast<int32_t>(std::min<int64_t>(splits, cost / most));
     const int64_t partial_rows = plan->partial_rows + int64_t{splits} * tile.rows;
     if (pieces < 2 || partial_rows * plan->groups > kMaxPartialRows) continue;
     if (!attention_partials_.Reserve(kMaxPartialRows * kPartialRowFloats * sizeof(float))) return;
@@ -100,15 +113,31 @@ void CpuOps::CutLongTiles(AttentionPlan* plan) {
     piece.splits = splits;
     piece.partial_rows = plan->partial_rows;
     plan->partial_rows = partial_rows;
-    plan->merges.push_back(piece);
+    plan->cut.push_back(piece);
     for (int32_t p = 0; p < pieces; ++p) {
       piece.split_begin = tile.split_begin + splits * p / pieces * kSplitTokens;
       piece.split_end = tile.split_begin + splits * (p + 1) / pieces * kSplitTokens;
       if (p == 0) {
-        plan->items[i] = piece;
+        plan->tiles[i] = piece;
       } else {
-        plan->items.push_back(piece);
+        plan->tiles.push_back(piece);
       }
+    }
+  }
+}
+
+// Items for all groups, of tiles for one.
+void CpuOps::TakeGroups(const std::vector<AttentionItem>& tiles, int32_t groups, int64_t most,
+                        std::vector<AttentionItem>* items) {
+  items->clear();
+  for (const AttentionItem& tile : tiles) {
+    const auto taken = static_cast<int32_t>(std::clamp<int64_t>(
+        most / std::max<int64_t>(tile.cost, 1), 1, MostGroups(tile.rows, groups)));
+    for (int32_t group = 0; group < groups; group += taken) {
+      AttentionItem& item = items->emplace_back(tile);
+      item.group_begin = group;
+      item.groups = std::min(taken, groups - group);
+      item.cost = tile.cost * item.groups;
     }
   }
 }
@@ -121,9 +150,8 @@ void CpuOps::PagedAttention(const PagedAttentionParams& params) {
   const ElementKernels& kernels = Kernels(params.act);
   const auto kernel = params.kv.dtype == DType::kInt8 ? kernels.attention_int8 : kernels.attention;
   const auto run = [&](const std::vector<AttentionItem>& items, AttentionPart cut) {
-    pool_->ParallelFor(static_cast<int64_t>(items.size()) * groups, [&](int64_t index, int worker) {
-      const AttentionItem& item = items[static_cast<size_t>(index / groups)];
-      kernel(TaskOf(params, item, static_cast<int32_t>(index % groups), cut),
+    pool_->ParallelFor(static_cast<int64_t>(items.size()), [&](int64_t index, int worker) {
+      kernel(TaskOf(params, items[static_cast<size_t>(index)], cut),
              *attention_scratch_[static_cast<size_t>(worker)]);
     });
   };
@@ -133,10 +161,11 @@ void CpuOps::PagedAttention(const PagedAttentionParams& params) {
 
 // `cut` is what is done where the item is a tile that has been cut.
 AttentionTask CpuOps::TaskOf(const PagedAttentionParams& params, const AttentionItem& item,
-                             int32_t group, AttentionPart cut) const {
+                             AttentionPart cut) const {
   const BatchView& batch = *params.batch;
   const KvLayerView& kv = params.kv;
   const int32_t q_per_group = params.num_heads / kv.kv_groups;
+  const int32_t group = item.group_begin;
   const BlockTablesView& tables = batch.tables[kv.cache_class];
   const size_t head_bytes = static_cast<size_t>(kv.head_dim) * DTypeBytes(params.act);
   const int32_t first_token = batch.q_start[item.sequence];
@@ -155,6 +184,7 @@ AttentionTask CpuOps::TaskOf(const PagedAttentionParams& params, const Attention
   task.head_dim = kv.head_dim;
   task.row_begin = item.row_begin;
   task.rows = item.rows;
+  task.groups = item.groups;
   task.first_position = batch.kv_len[item.sequence] - q_len;
   task.window = params.window;
   task.score_scale = capped ? params.scale / params.softcap : params.scale * kLog2E;
@@ -163,6 +193,7 @@ AttentionTask CpuOps::TaskOf(const PagedAttentionParams& params, const Attention
   task.offset_unit = kKvOffsetUnit;
   task.k = kv.KTile(0, group);
   task.v = kv.VTile(0, group);
+  task.group_stride = kv.TileBytes();
   if (KvScaleBytes(kv.dtype) > 0) {
     task.k_scales = kv.Scales(0, group);
     task.v_scales = kv.Scales(0, kv.kv_groups + group);

@@ -42,7 +42,9 @@ class CpuOps final : public Ops {
     int64_t cost = 0;
     int32_t sequence = 0;
     int32_t row_begin = 0;  // in rows of (query token x head in group)
-    int32_t rows = 0;
+    int32_t rows = 0;       // of each group
+    int32_t group_begin = 0;
+    int32_t groups = 0;
     int32_t split_begin = 0;  // the KV tokens of its splits
     int32_t split_end = 0;
     // Of a piece of a tile: where the tile's partial results begin, counted in rows of one group,
@@ -55,9 +57,11 @@ class CpuOps final : public Ops {
     int32_t q_per_group = 0;
     int32_t groups = 0;
     int32_t window = 0;
-    std::vector<AttentionItem> items;
-    std::vector<AttentionItem> merges;  // a tile that was cut each
-    int64_t partial_rows = 0;           // of one group
+    std::vector<AttentionItem> tiles;  // of one group: whole, or cut into pieces
+    std::vector<AttentionItem> cut;    // those that were cut, whole
+    int64_t partial_rows = 0;          // of one group
+    std::vector<AttentionItem> items;  // of both, for all groups
+    std::vector<AttentionItem> merges;
   };
 
   const ElementKernels& Kernels(DType act) const;
@@ -78,8 +82,11 @@ class CpuOps final : public Ops {
                                       const CpuPackedWeights& weights);
   const AttentionPlan& PlanAttention(const BatchView& batch, int32_t q_per_group, int32_t groups,
                                      int32_t window);
-  void CutLongTiles(AttentionPlan* plan);
-  AttentionTask TaskOf(const PagedAttentionParams& params, const AttentionItem& item, int32_t group,
+  int64_t MostCost(const AttentionPlan& plan) const;
+  void CutLongTiles(int64_t most, AttentionPlan* plan);
+  static void TakeGroups(const std::vector<AttentionItem>& tiles, int32_t groups, int64_t most,
+                         std::vector<AttentionItem>* items);
+  AttentionTask TaskOf(const PagedAttentionParams& params, const AttentionItem& item,
                        AttentionPart cut) const;
 
   ThreadPool* const pool_;

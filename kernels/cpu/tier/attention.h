@@ -75,109 +75,103 @@ class AttentionKernel {
   int64_t RowOffset(int32_t r) const {
     const int32_t row = t_.row_begin + r;
     const int64_t token = row / t_.q_per_group;
-    return (token * t_.num_heads + row % t_.q_per_group) * dim_;
+    const int32_t head = group_ * t_.q_per_group + row % t_.q_per_group;
+    return (token * t_.num_heads + head) * dim_;
   }
 
   void AllSplits() {
     for (int32_t r = 0; r < t_.rows; ++r) {
       limit_[r] = t_.first_position + (t_.row_begin + r) / t_.q_per_group + 1;
       first_[r] = t_.window == 0 ? 0 : Larger(0, limit_[r] - t_.window);
-      const auto* q = reinterpret_cast<const typename E::Storage*>(t_.q) + RowOffset(r);
-      s_.q_scale[r] = t_.score_scale * Kv::template LoadQuery<E>(q, dim_, s_.q + r * dim_words_);
     }
+    ForGroups([this] {
+      for (int32_t r = 0; r < t_.rows; ++r) {
+        const auto* q = reinterpret_cast<const typename E::Storage*>(t_.q) + RowOffset(r);
+        q_scale_[r] = t_.score_scale * Kv::template LoadQuery<E>(q, dim_, q_ + r * dim_words_);
+      }
+    });
     const int32_t first_split = first_[0] / kSplitTokens * kSplitTokens;
     const int32_t kv_end = limit_[t_.rows - 1];
     const bool some = t_.part == AttentionPart::kSplits;
     const int32_t begin = some ? Larger(first_split, t_.split_begin) : first_split;
     const int32_t end = some ? Smaller(kv_end, t_.split_end) : kv_end;
     if (t_.part != AttentionPart::kMerge) {
-      FindSpans(Larger(begin, first_[0] / kChunk * kChunk), kv_end, next_);
+      FindSpans(Larger(begin, first_[0] / kChunk * kChunk), kv_end, next_chunk_);
     }
     for (int32_t split = begin; split < end; split += kSplitTokens) {
       const Range rows = RowsThatSee(split, split + kSplitTokens);
       const int32_t index = (split - first_split) / kSplitTokens;
-      if (t_.part == AttentionPart::kMerge) {
-        LoadPartial(rows, index);
-      } else {
-        AddSplit(rows, split, kv_end);
-      }
-      if (some) {
-        StorePartial(rows, index);
-      } else {
-        Merge(rows, split);
-      }
+      if (t_.part != AttentionPart::kMerge) AddSplit(rows, split, kv_end);
+      ForGroups([&] {
+        if (t_.part == AttentionPart::kMerge) LoadPartial(rows, index);
+        if (some) {
+          StorePartial(rows, index);
+        } else {
+          Merge(rows, split);
+        }
+      });
     }
     if (some) return;
-    for (int32_t r = 0; r < t_.rows; ++r) StoreOut(r);
+    ForGroups([this] {
+      for (int32_t r = 0; r < t_.rows; ++r) StoreOut(r);
+    });
+  }
+
+  // The group whose rows and values are meant from now on.
+  void UseGroup(int32_t group) {
+    group_ = group;
+    const int32_t row = group * t_.rows;
+    q_ = s_.q + row * dim_words_;
+    q_scale_ = s_.q_scale + row;
+    out_ = s_.out + row * dim_;
+    merged_ = s_.merged + row * dim_;
+    sum_ = s_.sum + row * V::kLanes;
+    max_ = s_.max + row;
+    merged_sum_ = s_.merged_sum + row;
+    merged_max_ = s_.merged_max + row;
+  }
+  template <class Body>
+  void ForGroups(Body&& body) {
+    for (int32_t group = 0; group < t_.groups; ++group) {
+      UseGroup(group);
+      body();
+    }
   }
 
   void AddSplit(Range rows, int32_t split, int32_t kv_end) {
-    Restart(rows);
+    ForGroups([&] { Restart(rows); });
     const int32_t split_end = Smaller(split + kSplitTokens, kv_end);
     const int32_t first_chunk = first_[0] / kChunk * kChunk;
     for (int32_t kv = Larger(split, first_chunk); kv < split_end; kv += kChunk) Chunk(kv, kv_end);
   }
 
-  float* Partial(int32_t split) const {
-    return t_.partials + static_cast<int64_t>(split) * t_.rows * (dim_ + 2);
-  }
-  void StorePartial(Range rows, int32_t split) const {
-    float* partial = Partial(split);
-    for (int32_t r = rows.begin; r < rows.end; ++r) {
-      float* to = partial + r * (dim_ + 2);
-      __builtin_memcpy(to, s_.out + r * dim_, static_cast<size_t>(dim_) * sizeof(float));
-      to[dim_] = V::ReduceAdd(V::Load(s_.sum + r * V::kLanes));
-      to[dim_ + 1] = s_.max[r];
-    }
-  }
-  void LoadPartial(Range rows, int32_t split) {
-    const float* partial = Partial(split);
-    for (int32_t r = rows.begin; r < rows.end; ++r) {
-      const float* from = partial + r * (dim_ + 2);
-      __builtin_memcpy(s_.out + r * dim_, from, static_cast<size_t>(dim_) * sizeof(float));
-      V::Store(s_.sum + r * V::kLanes, V::FirstN(V::Set1(from[dim_]), 1, V::Zero()));
-      s_.max[r] = from[dim_ + 1];
-    }
-  }
+  // Where a tile is cut into pieces, how splits are merged, where a chunk lies: attention_splits.h.
+  float* Partial(int32_t split) const;
+  void StorePartial(Range rows, int32_t split) const;
+  void LoadPartial(Range rows, int32_t split);
+  void Restart(Range rows);
+  void Merge(Range rows, int32_t split);
+  void StoreOut(int32_t r);
 
-  void Restart(Range rows) {
-    for (int32_t r = rows.begin; r < rows.end; ++r) {
-      s_.max[r] = -__builtin_inff();
-      V::Store(s_.sum + r * V::kLanes, V::Zero());
-      for (int32_t d = 0; d < dim_; d += V::kLanes) V::Store(s_.out + r * dim_ + d, V::Zero());
-    }
-  }
-
-  void Merge(Range rows, int32_t split) {
-    for (int32_t r = rows.begin; r < rows.end; ++r) {
-      const bool first_split = first_[r] >= split;
-      const float sum = V::ReduceAdd(V::Load(s_.sum + r * V::kLanes));
-      const float old_max = first_split ? -__builtin_inff() : s_.merged_max[r];
-      const float new_max = Larger(old_max, s_.max[r]);
-      const F32 old_scale = Exp2<V>(V::Set1(old_max - new_max));
-      const F32 scale = Exp2<V>(V::Set1(s_.max[r] - new_max));
-      for (int32_t d = 0; d < dim_; d += V::kLanes) {
-        float* merged = s_.merged + r * dim_ + d;
-        const F32 x = V::Mul(V::Load(s_.out + r * dim_ + d), scale);
-        V::Store(merged, first_split ? x : V::MulAdd(V::Load(merged), old_scale, x));
-      }
-      const float old_sum = first_split ? 0.0f : s_.merged_sum[r] * V::Lane0(old_scale);
-      s_.merged_sum[r] = old_sum + sum * V::Lane0(scale);
-      s_.merged_max[r] = new_max;
-    }
-  }
-
-  void StoreOut(int32_t r) {
-    const F32 inverse = V::Set1(1.0f / s_.merged_sum[r]);
-    auto* out = reinterpret_cast<typename E::Storage*>(t_.out) + RowOffset(r);
-    for (int32_t d = 0; d < dim_; d += V::kLanes) {
-      E::StoreN(out + d, V::Mul(V::Load(s_.merged + r * dim_ + d), inverse), V::kLanes);
-    }
-  }
-
+  // Groups come one after the other, so that blocks, which have all of them, are read in one go.
   void Chunk(int32_t kv, int32_t kv_end) {
-    for (int32_t i = 0; i < kSpans; ++i) spans_[i] = next_[i];
-    FindSpans(kv + kChunk, kv_end, next_);
+    for (int32_t i = 0; i < kSpans; ++i) chunk_[i] = next_chunk_[i];
+    FindSpans(kv + kChunk, kv_end, next_chunk_);
+    for (int32_t group = 0; group < t_.groups; ++group) {
+      UseGroup(group);
+      const bool last = group + 1 == t_.groups;
+      for (int32_t i = 0; i < kSpans; ++i) {
+        spans_[i] = OfGroup(chunk_[i], group);
+        next_[i] = last ? next_chunk_[i] : OfGroup(chunk_[i], group + 1);
+      }
+      GroupChunk(kv, kv_end);
+    }
+  }
+
+  void FindSpans(int32_t kv, int32_t kv_end, Span* spans) const;
+  Span OfGroup(Span span, int32_t group) const;
+
+  void GroupChunk(int32_t kv, int32_t kv_end) {
     const Range seeing = RowsThatSee(kv, kv + kChunk);
     const RowTiles tiles(seeing.end - seeing.begin, kMaxRows);
     if constexpr (Kv::kInTiles) GatherValues(kv, kv_end);
@@ -249,23 +243,6 @@ class AttentionKernel {
     return {(tokens.begin + Kv::kTileTokens - 1) / Kv::kTileTokens, tokens.end / Kv::kTileTokens};
   }
 
-  // Where the chunk at `kv` lies; spans at or behind kv_end are left as they are. Those before all
-  // windows may lead anywhere, but nothing is read through them.
-  void FindSpans(int32_t kv, int32_t kv_end, Span* spans) const {
-    for (int32_t i = 0; i < kSpans && kv + i * kSpan < kv_end; ++i) {
-      const int32_t token = kv + i * kSpan;
-      const size_t block = t_.blocks[token / t_.block_tokens] * t_.offset_unit;
-      const int32_t slot = token % t_.block_tokens;
-      using Word = typename Kv::Word;
-      spans[i].k = reinterpret_cast<const Word*>(t_.k + block) + slot;
-      spans[i].v = reinterpret_cast<const Word*>(t_.v + block) + slot / Kv::kPerWord * dim_;
-      if constexpr (Kv::kScaled) {
-        spans[i].k_scales = reinterpret_cast<const float*>(t_.k_scales + block) + slot;
-        spans[i].v_scales = reinterpret_cast<const float*>(t_.v_scales + block) + slot;
-      }
-    }
-  }
-
   // scores[row][token] = scale * q . k for `tokens`, rounded up to whole vectors.
   template <int kRows>
   void ScoreRows(int32_t row, int32_t rows, Range tokens) {
@@ -297,7 +274,7 @@ class AttentionKernel {
       k[j] = spans_[first / kSpan].k + first % kSpan;
       for (int r = 0; r < kRows; ++r) acc[r][j] = Kv::Zero();
     }
-    const uint32_t* q = s_.q + row * dim_words_;
+    const uint32_t* q = q_ + row * dim_words_;
     for (int32_t word = 0; word < dim_words_; ++word) {
       typename V::Words keys[kTileVecs];
       for (int j = 0; j < kTileVecs; ++j) keys[j] = Kv::LoadWords(k[j] + word * t_.block_tokens);
@@ -310,7 +287,7 @@ class AttentionKernel {
     for (int j = 0; j < kTileVecs; ++j) {
       const int32_t first = token + j * V::kLanes;
       for (int r = 0; r < kRows; ++r) {
-        F32 score = V::Mul(Kv::ToF32(acc[r][j]), V::Set1(s_.q_scale[row + r]));
+        F32 score = V::Mul(Kv::ToF32(acc[r][j]), V::Set1(q_scale_[row + r]));
         if constexpr (Kv::kScaled) {
           score = V::Mul(score, V::Load(spans_[first / kSpan].k_scales + first % kSpan));
         }
@@ -354,11 +331,11 @@ class AttentionKernel {
     if (cut_begin) max = V::Max(max, SeenLanes(V::Load(scores + first), first, seen, lowest));
     for (int32_t t = begin; t < end; t += V::kLanes) max = V::Max(max, V::Load(scores + t));
     if (cut_end) max = V::Max(max, SeenLanes(V::Load(scores + end), end, seen, lowest));
-    const float old_max = s_.max[r];
+    const float old_max = max_[r];
     const float new_max = Larger(old_max, V::ReduceMax(max));
     // 2^0 is exactly 1: not to compute it changes nothing.
     const F32 rescale = new_max > old_max ? Exp2<V>(V::Set1(old_max - new_max)) : V::Set1(1.0f);
-    F32 sum = V::Mul(V::Load(s_.sum + r * V::kLanes), rescale);
+    F32 sum = V::Mul(V::Load(sum_ + r * V::kLanes), rescale);
     const auto cut = [&](int32_t t) {
       const F32 all = Exp2OfFinite<V>(V::Sub(V::Load(scores + t), V::Set1(new_max)));
       sum = V::Add(sum, SeenLanes(all, t, seen, V::Zero()));
@@ -371,8 +348,8 @@ class AttentionKernel {
       StoreProbs(i, t, Weighted(p, t));
     }
     if (cut_end) cut(end);
-    V::Store(s_.sum + r * V::kLanes, sum);
-    s_.max[r] = new_max;
+    V::Store(sum_ + r * V::kLanes, sum);
+    max_[r] = new_max;
     s_.rescale[i] = V::Lane0(rescale);
   }
 
@@ -395,7 +372,7 @@ class AttentionKernel {
   // out[row] = out[row] * rescale[row], once for a chunk: the scale becomes 1.
   void RescaleOut(int32_t r, int32_t i) {
     for (int32_t d = 0; d < dim_; d += V::kLanes) {
-      float* out = s_.out + r * dim_ + d;
+      float* out = out_ + r * dim_ + d;
       V::Store(out, V::Mul(V::Load(out), V::Set1(s_.rescale[i])));
     }
     s_.rescale[i] = 1;
@@ -452,12 +429,12 @@ class AttentionKernel {
         if constexpr (Kv::kScaled) {
           out = V::MulAdd(out, V::Set1(s_.p_scale[r]), RescaledOut(row, r, at));
         }
-        V::Store(s_.out + (row + r) * dim_ + at, out);
+        V::Store(out_ + (row + r) * dim_ + at, out);
       }
     }
   }
   F32 RescaledOut(int32_t row, int32_t i, int32_t d) const {
-    return V::Mul(V::Load(s_.out + (row + i) * dim_ + d), V::Set1(s_.rescale[i]));
+    return V::Mul(V::Load(out_ + (row + i) * dim_ + d), V::Set1(s_.rescale[i]));
   }
 
   // Words of values that row r, the i-th of its tile, sees, but not all rows of its tile; of a word
@@ -473,7 +450,7 @@ class AttentionKernel {
         typename V::Words values = V::LoadWords(v + d);
         if (no_high) values = V::LowHalves(values);
         if (no_low) values = V::HighHalves(values);
-        float* out = s_.out + r * dim_ + d;
+        float* out = out_ + r * dim_ + d;
         V::Store(out, E::Dot(V::Load(out), p, values));
       }
     }
@@ -485,13 +462,26 @@ class AttentionKernel {
   const int32_t dim_words_;
   int32_t limit_[kAttentionRows] = {};  // each row sees the KV tokens [first_, limit_)
   int32_t first_[kAttentionRows] = {};
-  Span spans_[kSpans] = {};  // of the chunk at hand
-  Span next_[kSpans] = {};   // of the chunk behind it
-  Range fetch_keys_ = {};    // words of head_dim
-  Range fetch_values_ = {};  // words of tokens
+  int32_t group_ = 0;  // of the task's, the one at hand; what follows is of that one
+  uint32_t* q_ = nullptr;
+  float* q_scale_ = nullptr;
+  float* out_ = nullptr;
+  float* merged_ = nullptr;
+  float* sum_ = nullptr;
+  float* max_ = nullptr;
+  float* merged_sum_ = nullptr;
+  float* merged_max_ = nullptr;
+  Span chunk_[kSpans] = {};       // of the chunk at hand, in the task's first group
+  Span next_chunk_[kSpans] = {};  // of the chunk behind it
+  Span spans_[kSpans] = {};       // of the chunk at hand
+  Span next_[kSpans] = {};        // of what comes after it: another group's, or the next chunk
+  Range fetch_keys_ = {};         // words of head_dim
+  Range fetch_values_ = {};       // words of tokens
   // In tiles: the values of each kTileTokens of the chunk at hand.
   const typename Kv::Word* values_[kSpans] = {};
 };
 
 }  // namespace
 }  // namespace quire::kernels
+
+#include "kernels/cpu/tier/attention_splits.h"

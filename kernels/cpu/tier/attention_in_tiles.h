@@ -21,11 +21,11 @@ void AttentionKernel<E, Kv, kMaxRows, kVecs>::ScoreInTiles(int32_t row, int32_t 
     next[i] = next_[first + i].k;
   }
   Kv::UseRows(rows);
-  Kv::Score(s_.q + row * dim_words_, dim_words_, keys, spans, t_.block_tokens,
-            fetch ? next : nullptr, s_.scores + first * kSpan);
+  Kv::Score(q_ + row * dim_words_, dim_words_, keys, spans, t_.block_tokens, fetch ? next : nullptr,
+            s_.scores + first * kSpan);
   for (int32_t i = 0; i < rows; ++i) {
     float* scores = s_.scores + i * kChunk;
-    const F32 scale = V::Set1(s_.q_scale[row + i]);
+    const F32 scale = V::Set1(q_scale_[row + i]);
     for (int32_t t = tokens.begin; t < tokens.end; t += V::kLanes) {
       V::Store(scores + t, V::Mul(V::Load(scores + t), scale));
     }
@@ -101,7 +101,7 @@ void AttentionKernel<E, Kv, kMaxRows, kVecs>::AddPieces(int32_t row, int32_t row
   int32_t begin = any.begin;
   for (int32_t b = any.begin; b < any.end; ++b) {
     if (common.Has(b) || Kv::AllFinite(values_[b], kPieceWords * dim_)) continue;
-    Kv::AddValues(s_.tile_probs, values_, begin, b, dim_, next, s_.out + row * dim_);
+    Kv::AddValues(s_.tile_probs, values_, begin, b, dim_, next, out_ + row * dim_);
     begin = b + 1;
     for (int32_t i = 0; i < rows; ++i) {
       const Range seen = TokensSeen(row + i, kv);
@@ -109,7 +109,7 @@ void AttentionKernel<E, Kv, kMaxRows, kVecs>::AddPieces(int32_t row, int32_t row
       AddEdgeValues(row + i, i, {b * kPieceWords, begin * kPieceWords}, seen);
     }
   }
-  Kv::AddValues(s_.tile_probs, values_, begin, any.end, dim_, next, s_.out + row * dim_);
+  Kv::AddValues(s_.tile_probs, values_, begin, any.end, dim_, next, out_ + row * dim_);
 }
 
 }  // namespace

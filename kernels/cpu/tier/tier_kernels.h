@@ -93,32 +93,36 @@ struct alignas(64) QuantScratch {
 // one more merges it, in the order and with the bits of a task that does the whole.
 enum class AttentionPart : uint8_t { kWhole, kSplits, kMerge };
 
-// Attention of rows [row_begin, row_begin + rows) of one sequence and KV group; row r is query
-// token r / q_per_group and head r % q_per_group of the group.
+// Attention of rows [row_begin, row_begin + rows) of one sequence in some KV groups that follow
+// each other; row r of a group is query token r / q_per_group and head r % q_per_group of the
+// group.
 struct AttentionTask {
-  const std::byte* q;  // act; row r at ((r / q_per_group) * num_heads + r % q_per_group) * head_dim
-  std::byte* out;      // the same places
+  // act; row r of the first group at ((r / q_per_group) * num_heads + r % q_per_group) * head_dim
+  const std::byte* q;
+  std::byte* out;  // the same places
   int32_t num_heads;
   int32_t q_per_group;
   int32_t head_dim;
   int32_t row_begin;
-  int32_t rows;            // at most kAttentionRows
+  int32_t rows;  // of each group; of all together at most kAttentionRows
+  int32_t groups;
   int32_t first_position;  // of the sequence's first query token
   int32_t window;          // row r sees this many tokens up to its own; 0: all of them
   float score_scale;       // of q . k: makes scores in units of log2(e), or of the cap where
   float cap_log2;          // this, cap * log2(e), is not 0
   const uint32_t* blocks;  // the sequence's block table, in units of offset_unit bytes
   size_t offset_unit;
-  const std::byte* k;  // K and V tile of this group in a block at offset 0
+  const std::byte* k;  // K and V tile of the first group in a block at offset 0
   const std::byte* v;
-  const std::byte* k_scales;  // of integers: those of this group in a block at offset 0
+  size_t group_stride;        // bytes from a tile to the next group's
+  const std::byte* k_scales;  // of integers: those of the first group in a block at offset 0
   const std::byte* v_scales;
   int32_t block_tokens;
   AttentionPart part;
   int32_t split_begin;  // kSplits: tokens, multiples of kSplitTokens
   int32_t split_end;
-  // Of all splits that a row of the task sees: [splits][rows][head_dim + 2], where the last two are
-  // the sum and the maximum.
+  // Of all splits that a row of the task sees: [splits][groups][rows][head_dim + 2], where the last
+  // two are the sum and the maximum.
   float* partials;
 };
 
