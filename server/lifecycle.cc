@@ -1,6 +1,8 @@
 #include "server/lifecycle.h"
 
+#include <chrono>
 #include <cstdlib>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +11,8 @@
 namespace quire::server {
 namespace {
 
+// How long who watches health is told before connections are cut.
+constexpr Duration kNoticeTime = std::chrono::milliseconds(200);
 // What clients get to take their last message, and gRPC to give up calls by force.
 constexpr Duration kFlushTime = std::chrono::seconds(3);
 constexpr Duration kAbortTime = std::chrono::seconds(10);
@@ -26,6 +30,7 @@ absl::StatusOr<TenantChanges> ApplyTenants(const TenantsConfig& config, Engine* 
 
 void Drain(GrpcServer* server, ModelEngine* model, LiveStreams* streams, Duration grace) {
   server->SetNotServing();
+  const TimePoint told_by = std::chrono::steady_clock::now() + kNoticeTime;
   model->loop().Drain(grace);
   if (!streams->AwaitEmpty(kFlushTime)) {
     ProcessLog().Log(LogLevel::kWarning, absl::StrCat("aborting ", streams->size(),
@@ -38,6 +43,7 @@ void Drain(GrpcServer* server, ModelEngine* model, LiveStreams* streams, Duratio
       std::_Exit(1);
     }
   }
+  std::this_thread::sleep_until(told_by);
   server->CutConnections();
   server->Shutdown();
 }

@@ -27,8 +27,8 @@ _SECTIONS = (
     ("Requests, tokens and latencies", r"quire_(request|time|inter|queued|admission|prompt|generated)",
      ""),
     ("Server", r"quire_", "`quire_tls_certificate_expiry_timestamp_seconds` is there only with TLS.\n"),
-    ("gRPC", r"grpc_", "Codes have a series once they have occurred, `OK` from the start. The admin "
-     "service is\ncounted where there is one.\n"),
+    ("gRPC", r"grpc_", "`OK` and codes of failures have series from the start, others once they have "
+     "occurred.\nThe admin service is counted where there is one.\n"),
     ("Process", r"process_", ""),
     ("Under the names of vLLM", r"vllm:", "With `--metrics-compat vllm` alone, for autoscalers, "
      "gateways and dashboards that know\nthese.\n"),

@@ -23,6 +23,12 @@ constexpr std::array<const char*, kNumGrpcCodes> kCodeNames = {
     "DataLoss", "Unauthenticated",
 };
 
+// Has a series before it has occurred, so that a rate sees the first: OK, and what is not a
+// client's own doing (Unknown, DeadlineExceeded, Internal, Unavailable, DataLoss).
+bool IsAlwaysShown(size_t code) {
+  return code == 0 || code == 2 || code == 4 || code == 13 || code == 14 || code == 15;
+}
+
 std::string TypeOf(const google::protobuf::MethodDescriptor& method) {
   if (method.client_streaming()) return method.server_streaming() ? "bidi_stream" : "client_stream";
   return method.server_streaming() ? "server_stream" : "unary";
@@ -98,7 +104,7 @@ std::vector<MetricFamily> GrpcMetrics::Collect() const {
     add(*method, static_cast<double>(method->received), &received);
     add(*method, static_cast<double>(method->sent), &sent);
     for (size_t code = 0; code < kNumGrpcCodes; ++code) {
-      if (code > 0 && method->handled[code] == 0) continue;
+      if (!IsAlwaysShown(code) && method->handled[code] == 0) continue;
       add(*method, static_cast<double>(method->handled[code]), &handled);
       handled.metric.back().label.push_back({"grpc_code", kCodeNames[code]});
     }

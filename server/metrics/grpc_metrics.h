@@ -52,8 +52,8 @@ struct GrpcMethodCounters {
 };
 
 // The grpc_server_* families under the names that dashboards know from go-grpc-prometheus. Methods
-// are known beforehand, so that a rate sees their first call; codes that have not occurred have no
-// series, but for OK.
+// are known beforehand, so that a rate sees their first call, and so are OK and the codes of
+// failures; others have series once they have occurred.
 class GrpcMetrics final : public prometheus::Collectable {
  public:
   // Full names of services whose descriptors the process has; others have no methods here.

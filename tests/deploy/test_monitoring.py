@@ -1,28 +1,24 @@
-"""deploy/monitoring: a Prometheus with its configuration scrapes a server that works, and every
-query of the dashboards finds something there."""
+"""deploy/monitoring: a Prometheus with its configuration and rules scrapes a server at work, and every query
+of the dashboards finds numbers there. The dashboards are what their script writes."""
 
-import json
+import copy
+import itertools
 import pathlib
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 import urllib.parse
-import urllib.request
 
 import yaml
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+import grafana
+from monitored_server import MonitoredServer
+from prometheus_server import CONFIG, MONITORING, ROOT, TARGET, TIMEOUT, Prometheus
 
-from quire_server import TIMEOUT, Answer, QuireServer  # noqa: E402
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-MONITORING = ROOT / "deploy/monitoring"
-CONFIG = MONITORING / "prometheus.yml"
 SERVICES = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]
-TARGET = "quire:9464"
+DASHBOARDS = grafana.dashboards()
 
 
 def provisioned(kind):
@@ -30,95 +26,109 @@ def provisioned(kind):
     return yaml.safe_load(path.read_text())
 
 
-def dashboards():
-    paths = sorted((MONITORING / "grafana/dashboards").glob("*.json"))
-    assert paths, "no dashboards"
-    return {path.name: json.loads(path.read_text()) for path in paths}
-
-
-def queries(dashboard):
-    for panel in dashboard["panels"]:
-        for target in panel["targets"]:
-            yield panel["title"], target["expr"]
-
-
-class Prometheus:
-    """A Prometheus of our configuration, but for where the server is and how often it looks."""
-
-    def __init__(self, target):
-        self.folder = tempfile.TemporaryDirectory()
-        config = CONFIG.read_text()
-        assert TARGET in config
-        config = config.replace(TARGET, target).replace("_interval: 5s", "_interval: 1s")
-        path = pathlib.Path(self.folder.name, "prometheus.yml")
-        path.write_text(config)
-        self.process = subprocess.Popen(
-            ["prometheus", f"--config.file={path}", f"--storage.tsdb.path={self.folder.name}/data",
-             "--web.listen-address=127.0.0.1:0"], stderr=subprocess.PIPE, text=True)
-        self.address = None
-        for line in self.process.stderr:
-            if "Listening on" in line:
-                self.address = line.rsplit("address=", 1)[1].split()[0]
-                break
-        assert self.address, "Prometheus did not start"
-
-    def query(self, expression):
-        """Waits until a query has a result with numbers in it, and returns that."""
-        address = f"http://{self.address}/api/v1/query?" + urllib.parse.urlencode(
-            {"query": expression})
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        give_up = time.monotonic() + TIMEOUT
-        while time.monotonic() < give_up:
-            try:
-                with opener.open(address, timeout=TIMEOUT) as reply:
-                    result = json.load(reply)["data"]["result"]
-            except urllib.error.HTTPError as error:
-                if error.code != 503:  # it is still starting
-                    raise AssertionError(f"{expression}: {error.read().decode()}") from error
-                continue
-            if result and all(row["value"][1] != "NaN" for row in result):
-                return result
-        raise AssertionError(f"never found anything: {expression}")
-
-    def stop(self):
-        self.process.terminate()
-        self.process.stderr.read()
-        self.process.stderr.close()
-        self.process.wait(TIMEOUT)
-        self.folder.cleanup()
-
-
 class ScrapeTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.server = QuireServer()
-        cls.addClassCleanup(cls.server.stop)
-        target = urllib.parse.urlparse(cls.server.metrics_address).netloc
-        cls.prometheus = Prometheus(target)
+        work = MonitoredServer()
+        cls.addClassCleanup(work.stop)
+        cls.server = work.server
+        cls.prometheus = Prometheus(urllib.parse.urlparse(cls.server.metrics_address).netloc)
         cls.addClassCleanup(cls.prometheus.stop)
+        cls.prometheus.wait_for("rate(quire_live[1m])")  # two scrapes
 
-    def test_every_query_of_the_dashboards_finds_something(self):
-        self.prometheus.query("up == 1")
-        # After the first scrape, so that rates are of something.
-        Answer(self.server.generate(max_tokens=20, ignore_eos=True)).read()
-        for name, dashboard in dashboards().items():
-            for title, expression in queries(dashboard):
-                with self.subTest(dashboard=name, panel=title, query=expression):
-                    self.prometheus.query(expression.replace("$__rate_interval", "1m"))
+    def test_every_query_of_the_dashboards_finds_numbers(self):
+        # There is something in each rate.
+        self.server.metrics_when(
+            lambda metrics: metrics.total("quire_preemptions_total") > 0 and
+            metrics.value("quire_admission_rejections_total", reason="tenant_queue_full") > 0 and
+            metrics.value("quire_requests_finished_total", reason="cancelled") > 0)
+        for name, dashboard in DASHBOARDS.items():
+            with self.subTest(dashboard=name):
+                self.assertEqual(grafana.problems(self.prometheus, dashboard), [])
 
-    def test_a_query_for_what_is_not_there_finds_nothing(self):
-        self.prometheus.query("up == 1")
-        address = f"http://{self.prometheus.address}"
-        done = subprocess.run(["promtool", "query", "instant", address, "quire_no_such_metric"],
-                              capture_output=True, text=True, timeout=TIMEOUT)
-        self.assertEqual((done.returncode, done.stdout.strip()), (0, ""))
+    def test_a_query_that_finds_nothing_is_found(self):
+        def panel(title, query):
+            return {"type": "stat", "title": title, "targets": [{"expr": query}]}
+
+        dashboard = {"templating": copy.deepcopy(DASHBOARDS["quire_overview.json"]["templating"]), "panels": [
+            panel("good", 'quire_live{job=~"$job", model=~"$model", instance=~"$instance"}'),
+            panel("broken", "sum(quire_live"), panel("no metric", "quire_no_such_metric"),
+            panel("no label", 'quire_requests_finished_total{reason="tired"}'),
+            panel("no number", "vector(0) / vector(0)"),
+            {"type": "row", "title": "closed", "panels": [panel("hidden", "quire_live == 2"),
+                                                          panel("good too", "rate(quire_live[$__range])")]}]}
+        found = {title: problem for title, _, problem in
+                 grafana.problems(self.prometheus, dashboard, patience=0)}
+        self.assertIn("unclosed left parenthesis", found.pop("broken"))
+        self.assertEqual(found, {"no metric": "nothing", "no label": "nothing", "no number": "not a number",
+                                 "hidden": "nothing"})
+        dashboard["templating"]["list"][1]["query"] = "label_values(quire_no_such_metric, job)"
+        with self.assertRaises(ValueError):
+            grafana.problems(self.prometheus, dashboard, patience=0)
+
+    def test_every_rule_can_be_evaluated(self):
+        def state():
+            groups = self.prometheus.get("rules")["groups"]
+            return [(rule["name"], rule["health"], rule.get("lastError"))
+                    for group in groups for rule in group["rules"]]
+
+        rules = state()
+        while any(health == "unknown" for _, health, _ in rules):
+            rules = state()
+        self.assertEqual([rule for rule in rules if rule[1] != "ok"], [])
 
     def test_the_health_check_of_compose_finds_it_healthy(self):
-        self.prometheus.query("up == 1")
         check = [word.replace("127.0.0.1:9090", self.prometheus.address)
                  for word in SERVICES["prometheus"]["healthcheck"]["test"][1:]]
         done = subprocess.run(check, capture_output=True, text=True, timeout=TIMEOUT)
         self.assertEqual(done.returncode, 0, done.stderr)
+
+
+class DashboardTest(unittest.TestCase):
+    def test_they_are_what_the_script_writes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run([sys.executable, "-B", ROOT / "deploy/tools/make_dashboards.py", "--out", folder],
+                           check=True, timeout=TIMEOUT)
+            written = {path.name: path.read_text() for path in pathlib.Path(folder).iterdir()}
+        committed = {path.name: path.read_text() for path in grafana.FOLDER.iterdir()}
+        self.assertEqual(sorted(written), sorted(committed))
+        for name, content in written.items():
+            self.assertTrue(content == committed[name],
+                            f"{name} is not what deploy/tools/make_dashboards.py writes: run it")
+
+    def test_ids_are_unique_and_uids_are_those_of_the_files(self):
+        for name, dashboard in DASHBOARDS.items():
+            self.assertEqual(dashboard["uid"].replace("-", "_") + ".json", name)
+            ids = [item["id"] for item in grafana.items(dashboard)]
+            self.assertEqual(len(ids), len(set(ids)), name)
+
+    def test_panels_say_what_they_mean_and_in_which_unit(self):
+        for name, dashboard in DASHBOARDS.items():
+            for panel in grafana.panels(dashboard):
+                with self.subTest(dashboard=name, panel=panel["title"]):
+                    text, _, metrics = panel["description"].partition("\n\nMetrics: ")
+                    self.assertTrue(text.endswith(".") and metrics.endswith("."))
+                    self.assertTrue(panel["fieldConfig"]["defaults"]["unit"])
+                    self.assertEqual(panel["datasource"], {"type": "prometheus", "uid": "${datasource}"})
+                    self.assertLessEqual(len(text), 250)
+
+    def test_no_panel_lies_on_another(self):
+        def cells(panel):
+            place = panel["gridPos"]
+            self.assertLessEqual(place["x"] + place["w"], 24)
+            return itertools.product(range(place["x"], place["x"] + place["w"]),
+                                     range(place["y"], place["y"] + place["h"]))
+
+        for name, dashboard in DASHBOARDS.items():
+            groups = [dashboard["panels"], *(panel.get("panels", []) for panel in dashboard["panels"])]
+            for group in groups:
+                taken = [cell for panel in group for cell in cells(panel)]
+                self.assertEqual(len(taken), len(set(taken)), name)
+
+    def test_each_has_the_same_variables_first(self):
+        for name, dashboard in DASHBOARDS.items():
+            names = [variable["name"] for variable in dashboard["templating"]["list"]]
+            self.assertEqual(names[:4], ["datasource", "job", "model", "instance"], name)
 
 
 class FilesTest(unittest.TestCase):
@@ -126,6 +136,7 @@ class FilesTest(unittest.TestCase):
         done = subprocess.run(["promtool", "check", "config", str(CONFIG)], capture_output=True,
                               text=True, timeout=TIMEOUT)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("1 rule files found", done.stdout)
 
     def test_services_find_each_other(self):
         """Names and ports that one file says and another means."""
@@ -135,18 +146,27 @@ class FilesTest(unittest.TestCase):
         self.assertEqual(source["url"], "http://prometheus:9090")
         self.assertEqual(source["jsonData"]["timeInterval"],
                          yaml.safe_load(CONFIG.read_text())["global"]["scrape_interval"])
-        for dashboard in dashboards().values():
-            for panel in dashboard["panels"]:
-                self.assertEqual(panel["datasource"]["uid"], source["uid"])
+        # Dashboards choose the data source by its type, the default one first.
+        self.assertEqual((source["type"], source["isDefault"]), ("prometheus", True))
+
+    def mounts(self, service):
+        """What lies where in the container."""
+        return {target: (ROOT / "deploy" / source).resolve() for source, target, *_ in
+                (volume.split(":") for volume in SERVICES[service]["volumes"])}
+
+    def test_prometheus_finds_its_rules(self):
+        mounts = self.mounts("prometheus")
+        config, = [path for path, source in mounts.items() if source == CONFIG]
+        for path in yaml.safe_load(CONFIG.read_text())["rule_files"]:
+            folder = pathlib.PurePosixPath(config).parent / pathlib.PurePosixPath(path).parent
+            self.assertTrue((mounts[str(folder)] / pathlib.PurePosixPath(path).name).is_file())
 
     def test_grafana_finds_the_dashboards(self):
         provider, = provisioned("dashboards")["providers"]
         folder = provider["options"]["path"]
-        mounts = dict(volume.split(":")[1::-1] for volume in SERVICES["grafana"]["volumes"])
-        self.assertEqual((ROOT / "deploy" / mounts[folder]).resolve(),
-                         (MONITORING / "grafana/dashboards").resolve())
+        self.assertEqual(self.mounts("grafana")[folder], grafana.FOLDER)
         home = SERVICES["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
-        self.assertIn(home, [f"{folder}/{name}" for name in dashboards()])
+        self.assertIn(home, [f"{folder}/{name}" for name in DASHBOARDS])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ import make_metrics_document  # noqa: E402
 class MetricsTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        with QuireServer() as server:
+        # Nothing is paused, or tokens behind a pause would not be timed.
+        with QuireServer("--max-unread-tokens", "0") as server:
             for _ in range(5):
                 Answer(server.generate(max_tokens=20, ignore_eos=True)).read()
             Answer(server.generate(max_tokens=0)).read()

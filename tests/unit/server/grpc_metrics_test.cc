@@ -45,8 +45,12 @@ TEST_F(GrpcMetricsTest, MethodsHaveSeriesBeforeTheirFirstCall) {
   EXPECT_EQ(started.count(absl::StrCat("/unary/", kService, "/ListModels")), 1u);
   EXPECT_EQ(started.count("/unknown/unknown/unknown"), 1u);
   const auto handled = Values(metrics, "grpc_server_handled_total");
-  EXPECT_EQ(handled.size(), started.size()) << "OK alone";
-  EXPECT_EQ(handled.count(absl::StrCat("/server_stream/", kService, "/Generate/OK")), 1u);
+  EXPECT_EQ(handled.size(), 6 * started.size());
+  for (const char* code :
+       {"OK", "Unknown", "DeadlineExceeded", "Internal", "Unavailable", "DataLoss"}) {
+    EXPECT_EQ(handled.count(absl::StrCat("/server_stream/", kService, "/Generate/", code)), 1u)
+        << code;
+  }
 }
 
 TEST_F(GrpcMetricsTest, CallsAreCountedUnderTheirMethodAndCode) {
@@ -63,7 +67,8 @@ TEST_F(GrpcMetricsTest, CallsAreCountedUnderTheirMethodAndCode) {
   EXPECT_EQ(Values(metrics, "grpc_server_msg_received_total")[labels], 4);
   EXPECT_EQ(Values(metrics, "grpc_server_handled_total")[labels + "/OK"], 3);
   EXPECT_EQ(Values(metrics, "grpc_server_handled_total")[labels + "/ResourceExhausted"], 2);
-  EXPECT_EQ(Values(metrics, "grpc_server_handled_total").count(labels + "/Internal"), 0u);
+  EXPECT_EQ(Values(metrics, "grpc_server_handled_total")[labels + "/Internal"], 0);
+  EXPECT_EQ(Values(metrics, "grpc_server_handled_total").count(labels + "/Canceled"), 0u);
 }
 
 TEST_F(GrpcMetricsTest, WhatIsNotKnownIsOneMethod) {
