@@ -1,4 +1,5 @@
 #include "absl/synchronization/mutex.h"
+#include "server/cli/bench_fleet_command.h"
 #include "server/cli/bench_groups_command.h"
 #include "server/cli/bench_kernels_command.h"
 #include "server/cli/bench_serve_command.h"
@@ -13,5 +14,6 @@ int main(int argc, char** argv) {
   const auto kernels = quire::cli::AddBenchKernelsCommand(&root);
   const auto serve = quire::cli::AddBenchServeCommand(&root);
   const auto groups = quire::cli::AddBenchGroupsCommand(&root);
-  return quire::cli::RunCommandLine(&root, {step, kernels, serve, groups}, argc, argv);
+  const auto fleet = quire::cli::AddBenchFleetCommand(&root);
+  return quire::cli::RunCommandLine(&root, {step, kernels, serve, groups, fleet}, argc, argv);
 }

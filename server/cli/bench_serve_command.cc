@@ -154,7 +154,7 @@ void ServeBenchmark::DescribeRun(const ServerLimits& limits) {
 }
 
 int RunServe(const ServeOptions& options) {
-  auto plan = MakeLoadPlan(options);
+  auto plan = MakeServePlan(options);
   if (!plan.ok()) {
     ReportError(kName, plan.status());
     return kExitUsage;

@@ -2,20 +2,18 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
-#include <optional>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
+#include "server/cli/bench_load_flags.h"
 #include "server/cli/load/load_client.h"
-#include "server/cli/load/load_results.h"
 #include "server/cli/load/load_runner.h"
 #include "server/cli/load/load_schedule.h"
 
 namespace quire::cli {
 
 // The command line of `quire-bench serve`. Times are in seconds unless the name says otherwise.
-struct ServeOptions {
+struct ServeOptions : LoadFlags {
   std::string api = "quire";
   std::string target = "127.0.0.1:50051";
   std::string model;
@@ -27,32 +25,17 @@ struct ServeOptions {
   int32_t context = 0;  // 0: what the server says
   int32_t vocabulary = 0;
 
-  TenantSpec defaults;  // of each tenant; the one tenant where none is named
-  std::vector<std::string> tenants;
   std::string tenant_header = "x-quire-tenant";
-  bool prefix_per_tenant = false;
-
-  uint64_t seed = 1;
-  double warmup = 2;
-  std::optional<double> duration;
-  int64_t requests = 0;
-  double drain = 60;
-  double retry_pause_ms = 100;
   int32_t max_in_flight = 10000;
   int32_t max_failures = 100;
-  int64_t max_samples = 4 << 20;
-
-  std::optional<double> slo_ttft_ms;
-  std::optional<double> slo_itl_ms;
   std::string json_file;
 };
 
 void AddServeOptions(CLI::App* app, ServeOptions* options);
 
 // What the options amount to; the error says what makes no sense.
-absl::StatusOr<LoadPlan> MakeLoadPlan(const ServeOptions& options);
+absl::StatusOr<LoadPlan> MakeServePlan(const ServeOptions& options);
 ClientOptions MakeClientOptions(const ServeOptions& options, const LoadPlan& plan);
 RunnerOptions MakeRunnerOptions(const ServeOptions& options);
-Slo MakeSlo(const ServeOptions& options);
 
 }  // namespace quire::cli

@@ -14,15 +14,24 @@ computes it (the default), or any of the usual size as it is. Eight minutes.
 
 import argparse
 import json
+import os
 import pathlib
 import re
+import resource
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 900
+QUIET_CORES = 0.1  # that others may use while something is measured
+STEADY_DRIFT = 0.03  # of the time of a step, from before a run to after it
+# What is compared, and whether it counts.
+RESULTS = {"ttft_seconds_p50": True, "ttft_seconds_p90": False, "per_token_seconds_p50": True,
+           "output_tokens_per_second": True, "prefix_hit_ratio": True, "step_seconds_mean": False}
 
 
 class Server:
@@ -49,11 +58,14 @@ class Server:
         self.process.communicate(timeout=TIMEOUT_SECONDS)
 
     def counters(self):
+        """A function: the sum of a metric's samples, those with a label or all."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(self.metrics, timeout=TIMEOUT_SECONDS) as reply:
             lines = reply.read().decode().splitlines()
-        return {name: float(value) for name, value in
-                (line.rsplit(" ", 1) for line in lines if line and not line.startswith("#"))}
+        samples = [line.rsplit(" ", 1) for line in lines if line and not line.startswith("#")]
+        return lambda name, label="": sum(
+            float(value) for series, value in samples
+            if series.split("{")[0] == name and label in series)
 
 
 def run(command):
@@ -67,6 +79,39 @@ def run(command):
         return json.loads(report.read_text())
 
 
+def progress(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def busy_seconds():
+    """Of all cores and processes since the machine began, and what its host took from it."""
+    with open("/proc/stat", encoding="ascii") as stat:
+        fields = [int(value) / os.sysconf("SC_CLK_TCK") for value in stat.readline().split()[1:9]]
+    user, nice, system, _, _, irq, soft_irq, steal = fields
+    return user + nice + system + irq + soft_irq + steal
+
+
+def own_seconds(pid):
+    """Of that process, and of the children that have ended."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + children.ru_utime +
+            children.ru_stime)
+
+
+class Neighbours:
+    """What others took of the machine since this was made, in cores."""
+
+    def __init__(self, pid):
+        self.pid, self.began = pid, time.monotonic()
+        self.busy, self.own = busy_seconds(), own_seconds(pid)
+
+    def cores(self):
+        others = busy_seconds() - self.busy - (own_seconds(self.pid) - self.own)
+        return others / (time.monotonic() - self.began)
+
+
 class Comparison:
     def __init__(self, arguments):
         self.arguments = arguments
@@ -74,7 +119,7 @@ class Comparison:
         self.engine = ["--max-running", arguments.max_running, "--kv-memory", arguments.kv_memory]
         self.run = ["--seed", 7, "--warmup", 2, "--duration", arguments.seconds]
         self.folder = tempfile.TemporaryDirectory()
-        self.times = pathlib.Path(self.folder.name) / "times.json"
+        self.times = [pathlib.Path(self.folder.name) / f"times_{when}.json" for when in (0, 1)]
 
     def lengths(self, prefix):
         return ["--prompt-tokens", self.arguments.prompt_tokens, "--prompt-sigma", 0.6,
@@ -85,66 +130,91 @@ class Comparison:
         return run([self.arguments.quire_bench, "fleet", *self.model, *self.engine, "--replicas", 1,
                     "--policy", "round-robin", *options])
 
-    def measure_steps(self):
-        report = self.fleet("--write-step-times", self.times, "--fit-seconds",
-                            self.arguments.fit_seconds, "--concurrency", 1, "--duration", 1,
+    def measure_steps(self, file):
+        report = self.fleet("--write-step-times", file, "--fit-seconds", self.arguments.fit_seconds,
+                            "--concurrency", 1, "--duration", 1,
                             *self.lengths(self.arguments.prefix_tokens))
-        fit = report["step_times"]["fit"]
-        print(f"steps    {fit['steps']} fitted: off by {100 * fit['error_median']:.1f} % at the "
-              f"median, {100 * fit['error_p90']:.1f} % at p90")
+        return report["step_times"]["fit"]
 
-    def predict(self, load):
-        report = self.fleet("--step-times", self.times, *self.run, *load)
+    def predict(self, times, load):
+        report = self.fleet("--step-times", times, *self.run, *load)
         return report["results"][0]["mean"]
 
-    def measure(self, load):
+    def serve(self, load):
         with Server(self.arguments.quire_server, [*self.model, *self.engine]) as server:
+            neighbours = Neighbours(server.process.pid)
             report = run([self.arguments.quire_bench, "serve", "--target", server.address, *self.run,
                           *load])
-            counters = server.counters()
-        total = report["total"]
-        queried = counters["quire_prefix_cache_queried_tokens_total"]
-        steps = sum(value for name, value in counters.items() if name.startswith("quire_steps_total"))
-        busy = {stage: counters[f'quire_engine_busy_seconds_total{{stage="{stage}"}}']
-                for stage in ("forward", "schedule")}
-        print(f"         server: {steps:.0f} steps, {1e6 * busy['schedule'] / steps:.0f} us of each "
-              f"outside the model; client: {report['client']['cores_used']:.2f} cores, late by "
-              f"{1e3 * report['client']['lag_seconds']['p99']:.1f} ms")
+            return neighbours.cores(), report, server.counters()
+
+    def measure(self, name, load):
+        """A run with the steps measured before it and after it, since the machine's speed drifts."""
+        best = None
+        for _ in range(self.arguments.tries):
+            fits = [self.measure_steps(self.times[0])]
+            others, report, counters = self.serve(load)
+            fits.append(self.measure_steps(self.times[1]))
+            predicted = [self.predict(times, load) for times in self.times]
+            drift = abs(predicted[0]["step_seconds_mean"] / predicted[1]["step_seconds_mean"] - 1)
+            disturbed = max(others / QUIET_CORES, drift / STEADY_DRIFT)
+            if best is None or disturbed < best[0]:
+                best = (disturbed, others, drift, report, counters, predicted, fits)
+            if disturbed <= 1:
+                break
+            progress(f"{name}: others used {others:.2f} cores, steps differ by {100 * drift:.1f} %")
+        return best
+
+    def compare(self, name, load):
+        _, others, drift, report, counters, predictions, fits = self.measure(name, load)
+        predicted = {key: statistics.mean(each[key] for each in predictions)
+                     for key in predictions[0]}
+        measured = self.results(report["total"], counters)
+        client = report["client"]
+        print(f"{name}\n  client {client['cores_used']:.2f} cores, late by "
+              f"{1e3 * client['lag_seconds']['p99']:.1f} ms; others {others:.2f} cores; steps before "
+              f"and after differ by {100 * drift:.1f} %, the fit by "
+              f"{100 * statistics.mean(fit['error_median'] for fit in fits):.1f} % at the median")
+        worst = 0
+        for key, judged in RESULTS.items():
+            if measured[key] == predicted[key] == 0:
+                continue
+            ratio = predicted[key] / measured[key] if measured[key] else float("inf")
+            if judged:
+                worst = max(worst, abs(ratio - 1))
+            print(f"  {key:<26} predicted {predicted[key]:9.4g}  measured {measured[key]:9.4g}  "
+                  f"ratio {ratio:.3f}{'' if judged else '  (not judged)'}", flush=True)
+        return worst
+
+    @staticmethod
+    def results(total, counters):
+        queried = counters("quire_prefix_cache_queried_tokens_total")
+        hits = counters("quire_prefix_cache_hit_tokens_total")
         return {"ttft_seconds_p50": total["ttft_seconds"]["p50"],
                 "ttft_seconds_p90": total["ttft_seconds"]["p90"],
                 "per_token_seconds_p50": total["per_token_seconds"]["p50"],
                 "output_tokens_per_second": total["output_tokens_per_second"],
-                "prefix_hit_ratio":
-                    counters["quire_prefix_cache_hit_tokens_total"] / queried if queried else 0}
-
-    def compare(self, name, load):
-        measured, predicted = self.measure(load), self.predict(load)
-        worst = 0
-        cells = []
-        for key in measured:
-            if measured[key] == predicted[key] == 0:
-                continue
-            ratio = predicted[key] / measured[key] if measured[key] else float("inf")
-            if key != "ttft_seconds_p90":
-                worst = max(worst, abs(ratio - 1))
-            cells.append(f"{key} {predicted[key]:.4g}/{measured[key]:.4g} = {ratio:.3f}")
-        print(f"{name:<28} {'; '.join(cells)}", flush=True)
-        return worst
+                "prefix_hit_ratio": hits / queried if queried else 0,
+                "step_seconds_mean": counters("quire_engine_busy_seconds_total") /
+                                     counters("quire_steps_total")}
 
 
 def compare_all(comparison, arguments):
-    comparison.measure_steps()
-    worst = []
+    comparison.measure_steps(comparison.times[0])
+    worst = [0]
+
+    def compare(name, load):
+        if arguments.only in name:
+            worst.append(comparison.compare(name, load))
+
     for prefix in (0, arguments.prefix_tokens):
         lengths = comparison.lengths(prefix)
         streams = ["--concurrency", arguments.streams]
-        most = comparison.predict([*streams, *lengths])["ok_per_second"]
+        most = comparison.predict(comparison.times[0], [*streams, *lengths])["ok_per_second"]
         suffix = f", prefix {prefix}"
         for share in (0.5, 0.9):
-            worst.append(comparison.compare(f"open, {share:.0%} of {most:.1f}/s{suffix}",
-                                            ["--rate", f"{share * most:.3f}", *lengths]))
-        worst.append(comparison.compare(f"closed, {arguments.streams} streams{suffix}",
-                                        [*streams, *lengths]))
+            compare(f"open, {share:.0%} of {most:.1f}/s{suffix}",
+                    ["--rate", f"{share * most:.3f}", *lengths])
+        compare(f"closed, {arguments.streams} streams{suffix}", [*streams, *lengths])
     print(f"worst    {100 * max(worst):.1f} % (median of the first token, of a later one, tokens a "
           "second, hits)")
     return max(worst)
@@ -167,6 +237,9 @@ def parse():
     parser.add_argument("--prefix-tokens", type=int, default=512, metavar="N", help="default: 512")
     parser.add_argument("--seconds", type=int, default=30, metavar="S",
                         help="measured of each load; default: 30")
+    parser.add_argument("--only", default="", metavar="TEXT", help="loads with this in their name")
+    parser.add_argument("--tries", type=int, default=4, metavar="N",
+                        help="of each measurement, until others leave the machine alone; default: 4")
     parser.add_argument("--fit-seconds", type=int, default=20, metavar="S",
                         help="that steps are measured for; default: 20")
     return parser.parse_args()

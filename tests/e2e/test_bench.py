@@ -1,4 +1,4 @@
-"""`quire-bench serve` against a server of ours, and against one that speaks OpenAI's protocol."""
+"""`quire-bench`: its benchmarks, and `serve` against a server of ours and one of OpenAI's protocol."""
 
 import http.server
 import json
@@ -147,6 +147,61 @@ class StepTest(unittest.TestCase):
         self.assertEqual(done.returncode, 2)
         for part in ("--cpu-tier", "sse9", "portable"):
             self.assertIn(part, done.stderr)
+
+
+class FleetTest(unittest.TestCase):
+    LOAD = ["--rate", "20", "--duration", "2", "--prompt-tokens", "40", "--output-tokens", "4",
+            "--shared-prefix-tokens", "32", "--kv-memory", "4M"]
+
+    def run_fleet(self, *flags):
+        line = [BENCH, "fleet", *flags]
+        return subprocess.run(line, capture_output=True, text=True, timeout=TIMEOUT)
+
+    def test_measures_steps_and_compares_policies_by_them(self):
+        with tempfile.TemporaryDirectory() as folder:
+            def name(file):
+                return os.path.join(folder, file)
+
+            def load(file):
+                with open(name(file), encoding="utf-8") as text:
+                    return json.load(text)
+
+            done = self.run_fleet("--model", MODEL, "--threads", "1", "--fit-seconds", "0",
+                                  "--max-running", "4", "--max-step-tokens", "64", "--replicas",
+                                  "1,3", "--seeds", "2", "--write-step-times", name("times.json"),
+                                  "--json", name("first.json"), "--svg", name("first.svg"),
+                                  *self.LOAD)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            first = load("first.json")
+            with open(name("first.svg"), encoding="utf-8") as svg:
+                self.assertIn("prefix-affinity", svg.read())
+            times = load("times.json")
+            done = self.run_fleet("--shape", "qwen2.5-0.5b", "--step-times", name("times.json"),
+                                  "--replicas", "2", "--policy", "least-kv", "--json",
+                                  name("second.json"), *self.LOAD)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            second = load("second.json")
+        self.assertGreater(times["fit"]["steps"], 10)
+        self.assertEqual(second["step_times"]["seconds"], times["seconds"])
+        self.assertEqual([(r["replicas"], r["policy"]) for r in first["results"]],
+                         [(replicas, policy) for replicas in (1, 3) for policy in
+                          ("round-robin", "least-kv", "prefix-affinity", "tenant-aware")])
+        for result in first["results"] + second["results"]:
+            self.assertGreater(result["mean"]["ttft_seconds_p50"], 0)
+            self.assertGreater(result["mean"]["prefix_hit_ratio"], 0)
+            self.assertEqual(result["mean"]["failed"], 0)
+        self.assertEqual(len(first["results"][0]["seeds"]), 2)
+
+    def test_says_what_makes_no_sense(self):
+        for flags, code, message in (
+                ([], 2, "--model"),
+                (["--shape", "llama-3.2-1b"], 1, "neither a rate"),
+                (["--shape", "llama-3.2-1b", "--rate", "1", "--policy", "best"], 2, "best"),
+                (["--shape", "llama-3.2-1b", "--rate", "1", "--step-times", __file__], 1,
+                 "no JSON object")):
+            done = self.run_fleet(*flags)
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.assertIn(message, done.stderr)
 
 
 class QuireTest(BenchCase):

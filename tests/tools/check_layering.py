@@ -43,6 +43,14 @@ ALLOWED = {
         "server/file_limit.h",
         "server/metadata_text.h",
     ),
+    # Replicas of the engine in virtual time, which compute nothing.
+    "server/cli/fleet": (
+        "core/base",
+        "core/engine",
+        "core/kv",
+        "core/model/model_runner.h",
+        "server/cli/load",
+    ),
     "server": (
         "server",
         "core/base",

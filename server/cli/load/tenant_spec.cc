@@ -58,10 +58,11 @@ absl::Status SetField(std::string_view key, std::string_view value, TenantSpec* 
   if (key == "output-sigma") return Read(key, value, &tenant->output.sigma);
   if (key == "prefix") return Read(key, value, &tenant->prefix_tokens);
   if (key == "priority") return Read(key, value, &tenant->priority.emplace());
+  if (key == "weight") return Read(key, value, &tenant->weight.emplace());
   return absl::InvalidArgumentError(absl::StrCat(
       "'", std::string(key),
       "' is not known: name, rate, burstiness, concurrency, prompt, prompt-sigma, output, "
-      "output-sigma, prefix, key and priority are"));
+      "output-sigma, prefix, key, priority and weight are"));
 }
 
 bool InRange(double value, double low, double high) { return value >= low && value <= high; }
@@ -107,6 +108,12 @@ absl::Status CheckLoad(const TenantSpec& tenant) {
   return absl::OkStatus();
 }
 
+absl::Status CheckWeight(const TenantSpec& tenant) {
+  if (!tenant.weight.has_value() || InRange(*tenant.weight, 1e-3, 1e3)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("a weight of ", *tenant.weight, " is not within 0.001 to 1000"));
+}
+
 absl::Status About(const std::string& tenant, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat("tenant '", tenant, "': ", status.message()));
 }
@@ -147,7 +154,8 @@ absl::Status ValidateTenant(const TenantSpec& tenant) {
     return About(tenant.name,
                  absl::InvalidArgumentError("its key has characters that a header cannot carry"));
   }
-  for (const absl::Status& status : {CheckLoad(tenant), CheckLengths(tenant)}) {
+  for (const absl::Status& status :
+       {CheckLoad(tenant), CheckLengths(tenant), CheckWeight(tenant)}) {
     if (!status.ok()) return About(tenant.name, status);
   }
   return absl::OkStatus();

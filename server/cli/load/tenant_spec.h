@@ -21,11 +21,12 @@ struct TenantSpec {
   int32_t prefix_tokens = 0;
   std::string key = {};  // sent as a bearer token; empty: none
   std::optional<int32_t> priority = {};
+  std::optional<double> weight = {};  // its share beside others, where there is no server to say it
 };
 
 // Reads "name=a,rate=2,burstiness=0.5,concurrency=8,prompt=128,prompt-sigma=1,output=32,
-// output-sigma=1,prefix=0,key=...,priority=..."; what is left out is as in `defaults`, except that
-// a rate replaces a concurrency and the other way round. Only the name is required.
+// output-sigma=1,prefix=0,key=...,priority=...,weight=..."; what is left out is as in `defaults`,
+// except that a rate replaces a concurrency and the other way round. Only the name is required.
 absl::StatusOr<TenantSpec> ParseTenant(std::string_view text, const TenantSpec& defaults);
 
 // What makes no sense on its own: a load that never sends, a length out of range.

@@ -26,13 +26,13 @@ ServeOptions Parse(std::vector<std::string> arguments) {
 }
 
 std::string PlanError(std::vector<std::string> arguments) {
-  const auto plan = MakeLoadPlan(Parse(std::move(arguments)));
+  const auto plan = MakeServePlan(Parse(std::move(arguments)));
   return plan.ok() ? "" : std::string(plan.status().message());
 }
 
 TEST(ServeOptionsTest, WithoutATenantThereIsOneThatSaysNothingOfItself) {
   const ServeOptions options = Parse({"--rate", "5", "--prompt-tokens", "99", "--warmup", "1"});
-  const auto plan = MakeLoadPlan(options);
+  const auto plan = MakeServePlan(options);
   ASSERT_TRUE(plan.ok()) << plan.status();
   ASSERT_EQ(plan->tenants.size(), 1u);
   EXPECT_EQ(plan->tenants[0].rate, 5);
@@ -45,7 +45,7 @@ TEST(ServeOptionsTest, WithoutATenantThereIsOneThatSaysNothingOfItself) {
 TEST(ServeOptionsTest, ATenantsNameAndKeyTravelAsHeaders) {
   const ServeOptions options =
       Parse({"--tenant", "name=a,rate=1,key=k,priority=2", "--tenant", "name=b,concurrency=2"});
-  const auto plan = MakeLoadPlan(options);
+  const auto plan = MakeServePlan(options);
   ASSERT_TRUE(plan.ok()) << plan.status();
   const ClientOptions client = MakeClientOptions(options, *plan);
   const ClientOptions::Headers first = {{"x-quire-tenant", "a"}, {"authorization", "Bearer k"}};
@@ -55,9 +55,9 @@ TEST(ServeOptionsTest, ATenantsNameAndKeyTravelAsHeaders) {
 }
 
 TEST(ServeOptionsTest, ANumberOfRequestsNeedsNoDuration) {
-  EXPECT_EQ(MakeLoadPlan(Parse({"--rate", "1", "--requests", "10"}))->duration,
+  EXPECT_EQ(MakeServePlan(Parse({"--rate", "1", "--requests", "10"}))->duration,
             std::chrono::hours(24));
-  const auto both = MakeLoadPlan(Parse({"--rate", "1", "--requests", "10", "--duration", "2"}));
+  const auto both = MakeServePlan(Parse({"--rate", "1", "--requests", "10", "--duration", "2"}));
   EXPECT_EQ(both->duration, std::chrono::seconds(2));
 }
 
@@ -74,6 +74,8 @@ TEST(ServeOptionsTest, WhatMakesNoSenseIsNamed) {
               HasSubstr("is no header's name"));
   EXPECT_THAT(PlanError({"--rate", "1", "--tenant", "name=a,priority=-1"}),
               HasSubstr("a priority of -1 is not 0 or more"));
+  EXPECT_THAT(PlanError({"--rate", "1", "--tenant", "name=a,weight=2"}),
+              HasSubstr("tenant 'a': its weight is the server's to say"));
   EXPECT_EQ(PlanError({"--api", "openai", "--rate", "1", "--tenant", "name=a,priority=-1"}), "");
   EXPECT_THROW(Parse({"--rate", "1", "--concurrency", "1"}), CLI::ParseError);
   EXPECT_THROW(Parse({"--api", "http"}), CLI::ParseError);

@@ -13,7 +13,7 @@ using ::testing::HasSubstr;
 TEST(TenantSpecTest, EveryFieldIsRead) {
   const auto tenant = ParseTenant(
       "name=a,rate=2.5,burstiness=0.5,prompt=100,prompt-sigma=1.5,output=20,output-sigma=0.5,"
-      "prefix=64,key=abc=,priority=-3",
+      "prefix=64,key=abc=,priority=-3,weight=1.5",
       TenantSpec());
   ASSERT_TRUE(tenant.ok()) << tenant.status();
   EXPECT_EQ(tenant->name, "a");
@@ -27,6 +27,7 @@ TEST(TenantSpecTest, EveryFieldIsRead) {
   EXPECT_EQ(tenant->prefix_tokens, 64);
   EXPECT_EQ(tenant->key, "abc=");
   EXPECT_EQ(tenant->priority, -3);
+  EXPECT_EQ(tenant->weight, 1.5);
   EXPECT_TRUE(ValidateTenant(*tenant).ok());
 }
 
@@ -81,6 +82,7 @@ TEST(TenantSpecTest, WhatMakesNoSenseIsNamedWithTheTenant) {
   EXPECT_THAT(message([](T* t) { t->prompt.median = 0; }), HasSubstr("a length of 0"));
   EXPECT_THAT(message([](T* t) { t->output.sigma = -1; }), HasSubstr("a sigma of -1"));
   EXPECT_THAT(message([](T* t) { t->prefix_tokens = -1; }), HasSubstr("prefix of -1"));
+  EXPECT_THAT(message([](T* t) { t->weight = 0; }), HasSubstr("a weight of 0"));
   EXPECT_THAT(message([](T* t) { t->key = "a\r\nb: c"; }), HasSubstr("a header cannot carry"));
   EXPECT_THAT(message([](T* t) { t->name = "a b"; }), HasSubstr("name is printable"));
 }
