@@ -59,14 +59,21 @@ BenchSizes SizesOf(const std::vector<StepRows>& steps, const FitOptions& options
   return sizes;
 }
 
-// In serving some steps come after one of another kind, which has left other things in the caches,
-// and some after one like them: each is run twice in a row, and counts with the mean of both. Turns
-// are shuffled.
+// A step that comes after one of another kind finds other things in the caches. In serving a
+// prompt's chunk always does. Of steps with R decode rows one does for each answer that began, one
+// of so many tokens: the others come after one like them. So many are run in a row, and count with
+// their mean.
+int RunsOf(const StepRows& rows) {
+  constexpr int kAnswerTokens = 64, kMostRuns = 16;
+  if (rows.back().tokens > 1) return 1;
+  return std::clamp(kAnswerTokens / static_cast<int>(rows.size()), 1, kMostRuns);
+}
+
+// In shuffled turns.
 absl::StatusOr<std::vector<std::vector<double>>> TimeInTurns(BenchModel* model,
                                                              const std::vector<StepRows>& steps,
                                                              double enough) {
   constexpr uint64_t kSeed = 1;
-  constexpr int kRuns = 2;
   const SteadyClock clock;
   std::vector<size_t> turns(steps.size());
   std::iota(turns.begin(), turns.end(), size_t{0});
@@ -79,8 +86,9 @@ absl::StatusOr<std::vector<std::vector<double>>> TimeInTurns(BenchModel* model,
     std::shuffle(turns.begin(), turns.end(), random);
     for (const size_t turn : turns) {
       const TimePoint start = clock.Now();
-      for (int run = 0; run < kRuns; ++run) QUIRE_RETURN_IF_ERROR(model->RunStep(steps[turn]));
-      seconds[turn].push_back(ToSeconds(clock.Now() - start) / kRuns);
+      const int runs = RunsOf(steps[turn]);
+      for (int run = 0; run < runs; ++run) QUIRE_RETURN_IF_ERROR(model->RunStep(steps[turn]));
+      seconds[turn].push_back(ToSeconds(clock.Now() - start) / runs);
     }
   }
   return seconds;

@@ -28,7 +28,7 @@ Replica::Replica(const ReplicaOptions& options, TimePoint now)
     : options_(options),
       block_bytes_(static_cast<int64_t>(options.layouts[0].BlockBytes())),
       clock_(now),
-      runner_(&options.times, options.overhead, &clock_),
+      runner_(&options.times, options.layouts[0].block_tokens, options.overhead, &clock_),
       arena_(static_cast<size_t>(options.kv_bytes),
              KvCacheManager::SlabBytes(options.layouts, static_cast<size_t>(options.kv_bytes))),
       kv_(options.layouts, &arena_, options.engine.InFlightTokens(runner_.in_flight_depth())),

@@ -44,7 +44,7 @@ struct Bends {
 Terms TermsOf(const StepWork& work, const Bends& bends) {
   return {1, std::max(bends.tokens, work.prompt_tokens + bends.row * work.decode_rows),
           work.decode_kv, work.prompt_kv,
-          bends.kv > 0 ? std::max(0.0, work.decode_kv - bends.kv) : 0};
+          bends.kv > 0 ? std::max(0.0, work.decode_kv - work.shared_kv - bends.kv) : 0};
 }
 
 // Least squares with no unknown below 0, one unknown at a time (Franc, Hlavac and Navara,
@@ -153,7 +153,7 @@ void StepWork::Add(int32_t start, int32_t tokens) {
 double StepTimeModel::Seconds(const StepWork& work) const {
   return step + std::max(weights, token * work.prompt_tokens + decode_row * work.decode_rows) +
          decode_kv_token * work.decode_kv + prompt_kv_token * work.prompt_kv +
-         far_kv_token * std::max(0.0, work.decode_kv - cached_kv_tokens);
+         far_kv_token * std::max(0.0, work.decode_kv - work.shared_kv - cached_kv_tokens);
 }
 
 StepTimeModel FitStepTimes(std::span<const StepSample> samples) {

@@ -15,6 +15,7 @@ struct StepWork {
   double prompt_tokens = 0;  // query tokens of prompts' chunks
   double decode_rows = 0;    // sequences with one query token
   double decode_kv = 0;      // tokens of KV that those look at
+  double shared_kv = 0;      // of which another of them looks at the same
   double prompt_kv = 0;      // the same, summed over the query tokens of the chunks
 
   // A sequence's `tokens` query tokens behind `start` tokens of KV. One token alone costs what a
@@ -35,8 +36,10 @@ struct StepTimeModel {
   double decode_row = 0;       // and with a decode row's, and to draw the next
   double decode_kv_token = 0;  // as in StepWork
   double prompt_kv_token = 0;
-  double cached_kv_tokens = 0;  // not seconds: of decode rows, that stay in the caches
-  double far_kv_token = 0;      // for each of the others besides
+  // Not seconds: of what decode rows look at, counting once what they share, so much stays in the
+  // caches.
+  double cached_kv_tokens = 0;
+  double far_kv_token = 0;  // for each of the others besides
 
   double Seconds(const StepWork& work) const;
 };

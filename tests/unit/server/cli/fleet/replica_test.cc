@@ -80,6 +80,19 @@ TEST(ReplicaTest, APrefixThatWasComputedIsFound) {
   }
 }
 
+TEST(ReplicaTest, WhatDecodeRowsShareIsCountedOnce) {
+  BatchInput input;
+  input.q_start = {0, 1, 2, 3, 7};
+  input.kv_len = {40, 36, 20, 36};
+  input.tables[0].start = {0, 3, 6, 8, 11};
+  input.tables[0].offsets = {7, 8, 9, 7, 8, 4, 5, 8, 7, 8, 6};
+  const StepWork work = WorkOf(input, 16);
+  EXPECT_EQ(work.decode_rows, 3);
+  EXPECT_EQ(work.decode_kv, 40 + 36 + 20);
+  EXPECT_EQ(work.shared_kv, 2 * 16);  // of the second row with the first
+  EXPECT_EQ(work.prompt_tokens, 4);
+}
+
 TEST(ReplicaTest, TheStateIsWhatIsPromisedAndQueued) {
   ReplicaOptions options = SmallReplica();
   options.engine.max_running_requests = 1;

@@ -64,6 +64,8 @@ TEST(StepTimeModelTest, KvThatIsInNoCacheCostsMore) {
   EXPECT_DOUBLE_EQ(kModel.Seconds(work), 1e-3 + 8e-3 + 2000 * 2e-6);
   work.Add(99, 1);
   EXPECT_DOUBLE_EQ(kModel.Seconds(work), 1e-3 + 8e-3 + 2100 * 2e-6 + 100 * 3e-6);
+  work.shared_kv = 64;
+  EXPECT_DOUBLE_EQ(kModel.Seconds(work), 1e-3 + 8e-3 + 2100 * 2e-6 + 36 * 3e-6);
 }
 
 TEST(StepTimeModelTest, AFitFindsTheTimesThatItIsShown) {
