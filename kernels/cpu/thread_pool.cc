@@ -1,6 +1,10 @@
 #include "kernels/cpu/thread_pool.h"
 
-#include <chrono>
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <ctime>
 
 #include "kernels/api/types.h"
 
@@ -15,6 +19,9 @@ constexpr uint32_t kLoopStep = 0x10000;
 constexpr auto kSpinTime = std::chrono::microseconds(50);
 constexpr int kPausesPerClockRead = 32;
 
+using Clock = std::chrono::steady_clock;
+constexpr auto kNever = Clock::time_point::max();
+
 inline void Pause() {
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_ia32_pause();
@@ -26,20 +33,51 @@ inline void Pause() {
 // Spins until `done`, at most kSpinTime. True when it is done.
 template <typename Done>
 bool SpinUntil(Done done) {
-  const auto give_up = std::chrono::steady_clock::now() + kSpinTime;
+  const auto give_up = Clock::now() + kSpinTime;
   do {
     for (int i = 0; i < kPausesPerClockRead; ++i) {
       if (done()) return true;
       Pause();
     }
-  } while (std::chrono::steady_clock::now() < give_up);
+  } while (Clock::now() < give_up);
   return done();
 }
+
+// For how long another thread had this one's core while this one was ready to run. What a
+// hypervisor takes is left out: no break can prevent that.
+class StallMeter {
+ public:
+  void Restart() { *this = StallMeter(); }
+
+  Clock::duration Stalled() const {
+    const StallMeter now;
+    if (now.preemptions_ == preemptions_) return Clock::duration::zero();
+    return now.wall_ - wall_ - (now.cpu_ - cpu_);
+  }
+
+ private:
+  // Not getrusage's, which lags behind by up to a tick.
+  static Clock::duration CpuTime() {
+    timespec time = {};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+  }
+  static int64_t Preemptions() {
+    rusage usage = {};
+    getrusage(RUSAGE_THREAD, &usage);
+    return usage.ru_nivcsw;
+  }
+
+  Clock::time_point wall_ = Clock::now();
+  Clock::duration cpu_ = CpuTime();
+  int64_t preemptions_ = Preemptions();
+};
 
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
   KERNELS_CHECK(threads >= 1 && threads <= static_cast<int>(kInsideMask));
+  cores_ = std::vector<Core>(static_cast<size_t>(threads));
   threads_.reserve(static_cast<size_t>(threads) - 1);
   try {
     for (int worker = 1; worker < threads; ++worker) {
@@ -54,7 +92,11 @@ ThreadPool::ThreadPool(int threads) {
 ThreadPool::~ThreadPool() { StopAll(); }
 
 void ThreadPool::StopAll() {
-  stopping_.store(true, std::memory_order_relaxed);
+  {
+    const std::scoped_lock lock(break_mutex_);
+    stopping_.store(true, std::memory_order_relaxed);
+  }
+  stop_.notify_all();
   state_.fetch_add(kLoopStep, std::memory_order_release);
   state_.notify_all();
   for (std::thread& thread : threads_) thread.join();
@@ -66,6 +108,7 @@ void ThreadPool::Run(int64_t items, ItemFn fn, const void* context) {
     for (int64_t item = 0; item < items; ++item) fn(context, item, 0);
     return;
   }
+  NoteCore(0);
   fn_ = fn;
   context_ = context;
   items_ = items;
@@ -75,7 +118,7 @@ void ThreadPool::Run(int64_t items, ItemFn fn, const void* context) {
   state_.store((loop + kLoopStep) | kOpen, std::memory_order_release);
   state_.notify_all();
 
-  TakeItems(0);
+  TakeItems(0, kNever);
 
   state_.fetch_and(~kOpen, std::memory_order_acq_rel);
   const auto empty = [this] { return (state_.load(std::memory_order_acquire) & kInsideMask) == 0; };
@@ -86,12 +129,14 @@ void ThreadPool::Run(int64_t items, ItemFn fn, const void* context) {
   }
 }
 
-void ThreadPool::TakeItems(int worker) {
-  for (;;) {
+// Until none is left, or `end` has come. True in the latter case.
+bool ThreadPool::TakeItems(int worker, Clock::time_point end) {
+  while (end == kNever || Clock::now() < end) {
     const int64_t item = next_item_.fetch_add(1, std::memory_order_relaxed);
-    if (item >= items_) return;
+    if (item >= items_) return false;
     fn_(context_, item, worker);
   }
+  return true;
 }
 
 bool ThreadPool::TryJoin(uint32_t seen) {
@@ -111,28 +156,83 @@ uint32_t ThreadPool::Leave() {
   return left;
 }
 
-// Returns the word once it differs from `value` by more than the number of workers inside.
-uint32_t ThreadPool::WaitForChange(uint32_t value) const {
-  const auto changed = [this, value] {
-    return ((state_.load(std::memory_order_acquire) ^ value) & ~kInsideMask) != 0;
+// Sets `*value` to the word once it differs from that by more than the number of workers inside.
+// True when it slept until then.
+bool ThreadPool::WaitForChange(uint32_t* value) const {
+  const uint32_t old = *value;
+  const auto changed = [&] {
+    *value = state_.load(std::memory_order_acquire);
+    return ((*value ^ old) & ~kInsideMask) != 0;
   };
-  if (!SpinUntil(changed)) {
-    for (uint32_t seen = state_.load(std::memory_order_acquire);
-         ((seen ^ value) & ~kInsideMask) == 0; seen = state_.load(std::memory_order_acquire)) {
-      state_.wait(seen, std::memory_order_acquire);
-    }
+  if (SpinUntil(changed)) return false;
+  while (!changed()) state_.wait(*value, std::memory_order_acquire);
+  return true;
+}
+
+void ThreadPool::NoteCore(int worker) {
+  std::atomic<int>& number = cores_[static_cast<size_t>(worker)].number;
+  const int core = sched_getcpu();
+  if (number.load(std::memory_order_relaxed) != core) {
+    number.store(core, std::memory_order_relaxed);
   }
-  return state_.load(std::memory_order_acquire);
+}
+
+// Where another process takes a core, the system tends to leave that one to it and puts two workers
+// on one core: moves this one to a core without any.
+void ThreadPool::LeaveSharedCore(int worker) {
+  cpu_set_t all;
+  if (sched_getaffinity(0, sizeof(all), &all) != 0) return;
+  cpu_set_t free = all;
+  for (size_t other = 0; other < cores_.size(); ++other) {
+    const int core = cores_[other].number.load(std::memory_order_relaxed);
+    if (other != static_cast<size_t>(worker) && core >= 0) CPU_CLR(core, &free);
+  }
+  if (CPU_COUNT(&free) == 0 || CPU_ISSET(sched_getcpu(), &free)) return;
+  sched_setaffinity(0, sizeof(free), &free);
+  sched_setaffinity(0, sizeof(all), &all);
+}
+
+void ThreadPool::TakeBreak(Clock::duration time) {
+  std::unique_lock lock(break_mutex_);
+  stop_.wait_for(lock, time, [this] { return stopping_.load(std::memory_order_relaxed); });
 }
 
 void ThreadPool::WorkerMain(int worker) {
   uint32_t state = 0;
+  StallBackoff backoff;
+  StallMeter meter;
+  Clock::time_point running_since = Clock::now();
   while (true) {
-    state = WaitForChange(state);
-    if (stopping_.load(std::memory_order_relaxed)) return;
-    if (!TryJoin(state)) continue;
-    TakeItems(worker);
-    state = Leave();
+    if (WaitForChange(&state)) {
+      meter.Restart();
+      running_since = Clock::now();
+    }
+    bool more = true;
+    while (more) {
+      if (stopping_.load(std::memory_order_relaxed)) return;
+      if (!TryJoin(state)) break;
+      NoteCore(worker);
+      const Clock::time_point joined = Clock::now();
+      more = TakeItems(worker, backoff.active() ? running_since + StallBackoff::kRun : kNever);
+      state = Leave();
+      const Clock::time_point left = Clock::now();
+      // Most loops are shorter: the meter makes system calls.
+      if (left - joined >= StallBackoff::kStall) {
+        if (std::min(meter.Stalled(), left - joined) >= StallBackoff::kStall) {
+          backoff.Stalled(left);
+          running_since = left;
+        }
+        meter.Restart();
+      }
+      if (backoff.active() && left - running_since >= StallBackoff::kRun) {
+        LeaveSharedCore(worker);
+        TakeBreak(backoff.NextBreak());
+        meter.Restart();
+        running_since = Clock::now();
+        state = state_.load(std::memory_order_acquire);
+        more = true;
+      }
+    }
   }
 }
 

@@ -1,18 +1,25 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
+#include <mutex>
 #include <thread>
 #include <type_traits>
 #include <vector>
+
+#include "kernels/cpu/stall_backoff.h"
 
 namespace quire::kernels {
 
 // A fixed set of threads that share out the items of one loop at a time. The thread that calls
 // ParallelFor is worker 0 and always takes part; it must be the same one at a time.
 // A worker joins a loop only if it arrives before the items run out, so a thread that the system
-// has not scheduled (a neighbour holds its core) delays nobody. Whoever waits spins for some
-// microseconds, then sleeps. No allocation and no lock in a loop.
+// has not scheduled (a neighbour holds its core) delays nobody; and one that lost its core in the
+// midst of an item takes breaks between items from then on, on a core where no other worker is
+// (StallBackoff). Whoever waits spins for some microseconds, then sleeps. No allocation and no lock
+// in a loop.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);  // throws std::system_error when the system has no thread left
@@ -36,14 +43,18 @@ class ThreadPool {
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
   using ItemFn = void (*)(const void* context, int64_t item, int worker);
 
   void Run(int64_t items, ItemFn fn, const void* context);
   void WorkerMain(int worker);
   bool TryJoin(uint32_t seen);
   uint32_t Leave();
-  void TakeItems(int worker);
-  uint32_t WaitForChange(uint32_t value) const;
+  bool TakeItems(int worker, Clock::time_point end);
+  bool WaitForChange(uint32_t* value) const;
+  void NoteCore(int worker);
+  void LeaveSharedCore(int worker);
+  void TakeBreak(Clock::duration time);
   void StopAll();
 
   // One word says all: bits 0-14 workers inside the loop, bit 15 loop open for joining, the rest
@@ -55,6 +66,12 @@ class ThreadPool {
   int64_t items_ = 0;
   alignas(64) std::atomic<int64_t> next_item_{0};
   alignas(64) std::atomic<bool> stopping_{false};
+  struct alignas(64) Core {
+    std::atomic<int> number{-1};
+  };
+  std::vector<Core> cores_;  // where each worker was last seen
+  std::mutex break_mutex_;
+  std::condition_variable stop_;
   std::vector<std::thread> threads_;
 };
 

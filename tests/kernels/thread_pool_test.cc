@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <vector>
 
 namespace quire::kernels {
@@ -68,6 +70,45 @@ TEST(ThreadPoolOverlapTest, WorkersJoinALoopThatWaitsForThem) {
     for (int seen = arrived.load(); seen < 3; seen = arrived.load()) arrived.wait(seen);
   });
   EXPECT_EQ(arrived.load(), 3);
+}
+
+constexpr StallBackoff::TimePoint kStart{std::chrono::hours(1)};
+
+TEST(StallBackoffTest, StallsFarApartMakeNoBreaks) {
+  StallBackoff backoff;
+  for (int stalls = 0; stalls < 10; ++stalls) {
+    backoff.Stalled(kStart + stalls * 2 * StallBackoff::kAgain);
+    EXPECT_FALSE(backoff.active());
+  }
+}
+
+TEST(StallBackoffTest, IsActiveFromTheSecondStallUntilBreaksHaveShrunk) {
+  StallBackoff backoff;
+  backoff.Stalled(kStart);
+  EXPECT_FALSE(backoff.active());
+  backoff.Stalled(kStart + StallBackoff::kAgain);
+  EXPECT_TRUE(backoff.active());
+  StallBackoff::Duration last = 2 * StallBackoff::kFirstBreak;
+  for (int breaks = 0; breaks < 1000 && backoff.active(); ++breaks) {
+    const StallBackoff::Duration next = backoff.NextBreak();
+    EXPECT_LT(next, last);
+    EXPECT_GE(next, StallBackoff::kShortestBreak);
+    last = next;
+  }
+  EXPECT_FALSE(backoff.active());
+}
+
+TEST(StallBackoffTest, BreaksGrowWithEachStallUpToTheLongest) {
+  StallBackoff backoff;
+  backoff.Stalled(kStart);
+  StallBackoff::Duration expected = StallBackoff::kFirstBreak;
+  for (int stalls = 0; stalls < 10; ++stalls) {
+    backoff.Stalled(kStart);
+    StallBackoff copy = backoff;
+    EXPECT_EQ(copy.NextBreak(), expected);
+    expected = std::min(2 * expected, StallBackoff::kLongestBreak);
+  }
+  EXPECT_EQ(expected, StallBackoff::kLongestBreak);
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolTest, testing::Values(1, 2, 3, 8));
