@@ -1,12 +1,14 @@
 #include "server/cli/bench_step_time.h"
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "core/capacity/capacity_planner.h"
 #include "core/capacity/model_kv_layout.h"
+#include "core/model/device_memory.h"
 #include "kernels/api/device_factory.h"
 #include "server/cli/bench_measure.h"
 
@@ -27,6 +29,17 @@ int32_t AffordableContext(const KvLayout& layout, int32_t batch, int32_t longest
 }
 
 }  // namespace
+
+absl::StatusOr<StepDevice> FindStepDevice(const BenchModelOptions& options,
+                                          const ModelConfig& model) {
+  std::unique_ptr<kernels::Device> device;
+  QUIRE_RETURN_IF_ERROR(FromDevice(
+      kernels::CreateDevice({.kind = options.device, .threads = options.threads}, &device),
+      "creating the device"));
+  return StepDevice{.description = device->Description(),
+                    .compute = device->DefaultCompute(model.checkpoint_dtype),
+                    .narrow_kv = device->NarrowKv()};
+}
 
 absl::StatusOr<DecodeStepPredictor> DecodeStepPredictor::Create(const ModelConfig& model,
                                                                 const BenchModelOptions& options,

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -11,14 +12,25 @@
 
 namespace quire::cli {
 
-// Predicts how long a decode step takes on this machine's CPU, without the model's weights. A model
-// of the same layers, but of a fraction of the depth and of the vocabulary, is run on random
+// What a device would make of a model unless told otherwise.
+struct StepDevice {
+  std::string description;
+  kernels::DType compute = kernels::DType::kBF16;
+  kernels::DType narrow_kv = kernels::DType::kInt8;  // that keys and values may have besides
+};
+
+// `options`: device and threads. An error where there is no such device.
+absl::StatusOr<StepDevice> FindStepDevice(const BenchModelOptions& options,
+                                          const ModelConfig& model);
+
+// Predicts how long a decode step takes on a device of this machine, without the model's weights. A
+// model of the same layers, but of a fraction of the depth and of the vocabulary, is run on random
 // weights: a step without context tells what the weights cost, one with a long context what a token
 // of KV costs, and both grow in proportion to the depth. The fraction is large enough to be read
 // from memory, as the model will be, and not from a cache. One thread.
 class DecodeStepPredictor {
  public:
-  // `options`: threads, type and block size; `longest_context`: that will be asked for.
+  // `options`: device, threads, types and block size; `longest_context`: that will be asked for.
   // Unimplemented for a model whose layers differ in more than groups and windows.
   static absl::StatusOr<DecodeStepPredictor> Create(const ModelConfig& model,
                                                     const BenchModelOptions& options,

@@ -33,6 +33,7 @@ struct PlanOptions {
   int32_t steps_in_flight = 1;
   std::vector<std::string> budgets;
   std::vector<std::string> steps;
+  std::string device = "auto";
   int32_t threads = 0;
   bool json = false;
 };
@@ -70,18 +71,17 @@ absl::StatusOr<std::vector<PlanStep>> ParseSteps(const std::vector<std::string>&
   return steps;
 }
 
-// Only where the CPU has KV of that type.
-absl::Status PredictSteps(const PlanOptions& options, Plan* plan) {
+// Only where the device has KV of that type.
+absl::Status PredictSteps(const BenchModelOptions& options, const StepDevice& device, Plan* plan) {
   int32_t longest = 1;
   for (const PlanStep& step : plan->steps) longest = std::max(longest, step.context);
-  const kernels::DType compute = plan->config.DefaultComputeType();
   std::map<std::pair<int32_t, kernels::DType>, DecodeStepPredictor> predictors;
   for (const CapacityRow& row : plan->rows) {
     std::vector<double>& seconds = plan->step_seconds.emplace_back(plan->steps.size(), 0.0);
     const KvLayout& layout = row.classes[0];
-    if (layout.dtype != compute && layout.dtype != kernels::DType::kInt8) continue;
-    BenchModelOptions model;
-    model.threads = options.threads;
+    if (layout.dtype != device.compute && layout.dtype != device.narrow_kv) continue;
+    BenchModelOptions model = options;
+    model.compute = device.compute;
     model.weights = plan->question.weights;
     model.block_tokens = layout.block_tokens;
     model.kv = layout.dtype;
@@ -113,8 +113,17 @@ absl::StatusOr<Plan> MakePlan(const PlanOptions& options) {
   question.weights_included = options.total_memory > 0;
   question.memory_bytes = question.weights_included ? options.total_memory : options.kv_memory;
   QUIRE_ASSIGN_OR_RETURN(question.kv_groups, ParseGroups(options.groups, config));
+  BenchModelOptions model;
+  model.device = options.device;
+  model.threads = options.threads;
+  StepDevice device;
+  device.compute = config.DefaultComputeType();
+  if (!plan.steps.empty()) {
+    QUIRE_ASSIGN_OR_RETURN(device, FindStepDevice(model, config));
+    plan.device = device.description;
+  }
   for (const std::string& name : options.kv_dtypes) {
-    question.kv_dtypes.push_back(ChooseKvDType(name, config));
+    question.kv_dtypes.push_back(kernels::DTypeOf(name).value_or(device.compute));
   }
   question.weights = kernels::WeightFormatOf(options.weights).value();
   question.block_tokens = options.block_tokens;
@@ -126,7 +135,7 @@ absl::StatusOr<Plan> MakePlan(const PlanOptions& options) {
   }
   question.in_flight_tokens = int64_t{options.max_step_tokens} * options.steps_in_flight;
   QUIRE_ASSIGN_OR_RETURN(plan.rows, PlanCapacity(config, question));
-  if (!plan.steps.empty()) QUIRE_RETURN_IF_ERROR(PredictSteps(options, &plan));
+  if (!plan.steps.empty()) QUIRE_RETURN_IF_ERROR(PredictSteps(model, device, &plan));
   return plan;
 }
 
@@ -138,6 +147,23 @@ absl::Status RunPlan(const PlanOptions& options) {
     PrintPlan(plan, std::cout);
   }
   return absl::OkStatus();
+}
+
+void AddDecodeOptions(CLI::App* app, PlanOptions* options) {
+  CLI::Option* const decode =
+      app->add_option(
+             "--decode", options->steps,
+             "Predict decode steps of so many sequences by so many tokens of context on "
+             "this machine, such as 1x512,16x2048; takes seconds for each number of groups")
+          ->delimiter(',')
+          ->allow_extra_args(false);
+  app->add_option("--device", options->device,
+                  "Where those would run; auto: cuda where there is a usable GPU, else cpu")
+      ->check(CLI::IsMember({"auto", "cpu", "cuda"}))
+      ->needs(decode)
+      ->capture_default_str();
+  app->add_option("--threads", options->threads, "CPU threads of those (default: all cores)")
+      ->check(CLI::Range(1, 1024));
 }
 
 }  // namespace
@@ -193,13 +219,7 @@ Command AddPlanCommand(CLI::App* root) {
   app->add_option("--budget", options->budgets,
                   "A tenant's kv_reserved or kv_limit, such as gold=2GiB; may be repeated")
       ->allow_extra_args(false);
-  app->add_option("--decode", options->steps,
-                  "Predict decode steps of so many sequences by so many tokens of context on this "
-                  "machine's CPU, such as 1x512,16x2048; takes seconds for each number of groups")
-      ->delimiter(',')
-      ->allow_extra_args(false);
-  app->add_option("--threads", options->threads, "CPU threads of those (default: all cores)")
-      ->check(CLI::Range(1, 1024));
+  AddDecodeOptions(app, options.get());
   app->add_flag("--json", options->json, "Print one JSON object");
   return {app, [options] {
             const absl::Status status = RunPlan(*options);

@@ -110,8 +110,8 @@ void PrintPlan(const Plan& plan, std::ostream& out) {
       << FormatBytes(OwnRow(plan.rows).weight_bytes)
       << "; sequences at once, by tokens of prompt and answer together\n";
   if (!plan.steps.empty()) {
-    out << "Decode steps of so many sequences by so many tokens of context, predicted for this "
-           "machine's CPU\n";
+    out << "Decode steps of so many sequences by so many tokens of context, predicted for "
+        << plan.device << '\n';
   }
   out << '\n';
   std::vector<PlanRow> rows;
@@ -174,6 +174,7 @@ Json PlanJson(const Plan& plan) {
           {"query_heads", plan.config.num_heads},
           {"memory_bytes", question.memory_bytes},
           {"weights_included", question.weights_included},
+          {"decode_device", plan.device.empty() ? Json(nullptr) : Json(plan.device)},
           {"rows", std::move(row_list)},
           {"budgets", std::move(budget_list)}};
 }

@@ -62,6 +62,7 @@ struct Plan {
   std::vector<CapacityRow> rows;
   std::vector<PlanBudget> budgets;
   std::vector<PlanStep> steps;
+  std::string device;                             // that they would run on, in words
   std::vector<std::vector<double>> step_seconds;  // by row and step; 0: not known
 };
 

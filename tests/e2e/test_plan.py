@@ -110,7 +110,8 @@ class PlanTest(unittest.TestCase):
 
     def test_decode_steps_are_predicted_where_the_cpu_can_take_them(self):
         plan = json.loads(quire("plan", self.model(4), "--decode", "2x256", "--groups", "4,1",
-                                "--kv-dtype", "bf16,int8,fp8_e4m3", "--json"))
+                                "--kv-dtype", "bf16,int8,fp8_e4m3", "--device", "cpu", "--json"))
+        self.assertTrue(plan["decode_device"].startswith("cpu, "), plan["decode_device"])
         seconds = {(row["kv_groups"][0], row["kv_dtype"]): row["decode_steps"][0]["seconds"]
                    for row in plan["rows"]}
         for groups, dtype in [(4, "bf16"), (1, "bf16"), (4, "int8"), (1, "int8")]:
