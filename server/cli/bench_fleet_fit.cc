@@ -35,13 +35,12 @@ StepRows DecodeRows(int32_t batch, int32_t context) {
   return StepRows(static_cast<size_t>(batch), {.start = context - 1, .tokens = 1, .sample = true});
 }
 
-// Other work on the machine only ever slows a step down, so the lower quartile.
-StepSample SampleOf(const StepRows& rows, std::vector<double> seconds) {
+// The mean: what disturbs a step here disturbs a server's as well.
+StepSample SampleOf(const StepRows& rows, const std::vector<double>& seconds) {
   StepSample sample;
   for (const BenchRow& row : rows) sample.work.Add(row.start, row.tokens);
-  const auto quartile = seconds.begin() + static_cast<ptrdiff_t>((seconds.size() - 1) / 4);
-  std::nth_element(seconds.begin(), quartile, seconds.end());
-  sample.seconds = *quartile;
+  sample.seconds =
+      std::accumulate(seconds.begin(), seconds.end(), 0.0) / static_cast<double>(seconds.size());
   return sample;
 }
 
@@ -101,7 +100,8 @@ std::vector<StepRows> StepsToFit(const FitOptions& options, const KvLayout& layo
   const int32_t rows = std::min(options.max_running, kMostDecodeRows);
   const int32_t chunk = std::min(options.max_step_tokens, longest);
   std::vector<StepRows> steps;
-  for (const int32_t context : {std::min(kShortContext, longest), (longest + 1) / 2, longest}) {
+  for (const int32_t context :
+       {std::min(kShortContext, longest), (longest + 3) / 4, (longest + 1) / 2, longest}) {
     for (const int32_t batch : Doubling(1, rows)) steps.push_back(DecodeRows(batch, context));
   }
   for (const int32_t tokens : Doubling(std::min(2, chunk), chunk)) {

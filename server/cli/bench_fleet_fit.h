@@ -37,7 +37,7 @@ using StepRows = std::vector<BenchRow>;
 std::vector<StepRows> StepsToFit(const FitOptions& options, const KvLayout& layout);
 
 // Measures these steps in turns, so that a slow moment of the machine does not fall on one alone,
-// and fits the model to the lower quartile of each. One thread.
+// and fits the model to the mean of each. One thread.
 absl::StatusOr<MeasuredStepTimes> MeasureStepTimes(const FitOptions& options,
                                                    const ModelConfig& config);
 

@@ -35,7 +35,7 @@ struct FleetFlags : LoadFlags {
   EngineOptions engine;
   int64_t kv_memory = int64_t{1} << 30;
   bool prefix_cache = true;
-  double overhead_us = 50;
+  double overhead_us = 20;
   double round_trip_us = 500;
 
   std::string json_file;

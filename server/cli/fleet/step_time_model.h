@@ -15,8 +15,8 @@ struct StepWork {
   double prompt_tokens = 0;  // query tokens of prompts' chunks
   double decode_rows = 0;    // sequences with one query token
   double decode_kv = 0;      // tokens of KV that those look at
-  double shared_kv = 0;      // of which another of them looks at the same
-  double prompt_kv = 0;      // the same, summed over the query tokens of the chunks
+  double shared_kv = 0;      // of which an earlier one of them looks at the same
+  double prompt_kv = 0;      // tokens of KV that the chunks' query tokens look at, each counted
 
   // A sequence's `tokens` query tokens behind `start` tokens of KV. One token alone costs what a
   // decode row does.
