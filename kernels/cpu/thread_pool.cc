@@ -43,8 +43,8 @@ bool SpinUntil(Done done) {
   return done();
 }
 
-// For how long another thread had this one's core while this one was ready to run. What a
-// hypervisor takes is left out: no break can prevent that.
+// For how long another thread had this one's core while this one was ready to run. 0 where none had
+// it: no break can prevent what a hypervisor takes.
 class StallMeter {
  public:
   void Restart() { *this = StallMeter(); }

@@ -15,7 +15,7 @@ The server computes with one thread and the steps are measured with one, before 
 so the client, gRPC and what hands tokens out have the other core. A message costs them about 30 us,
 so a model is to be measured whose steps bring less than some 10,000 tokens a second: a tiny one as
 --cpu-tier portable computes it (the default), or any of the usual size as it is. What disturbs a
-run is told, and the run repeated. Six minutes on a machine with nothing else to do.
+run is told, and the run repeated. Ten minutes or more.
 """
 
 import argparse
