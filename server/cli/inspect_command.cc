@@ -20,8 +20,8 @@ struct InspectOptions {
 absl::Status Inspect(const InspectOptions& options) {
   QUIRE_ASSIGN_OR_RETURN(const ModelConfig config, FindModel(options.model));
   QUIRE_RETURN_IF_ERROR(ValidateBlockTokens(options.block_tokens));
-  const KvLayouts classes =
-      MakeKvLayouts(config, options.block_tokens, ChooseKvDType(options.kv_dtype, config));
+  const KvLayouts classes = MakeKvLayouts(
+      config, options.block_tokens, ChooseKvDType(options.kv_dtype, config.DefaultComputeType()));
   if (options.json) {
     std::cout << ModelJson(config, classes).dump(2) << '\n';
   } else {

@@ -46,8 +46,8 @@ std::vector<std::string> KvDTypeNames() {
   return names;
 }
 
-kernels::DType ChooseKvDType(const std::string& name, const ModelConfig& config) {
-  return kernels::DTypeOf(name).value_or(config.DefaultComputeType());
+kernels::DType ChooseKvDType(const std::string& name, kernels::DType compute) {
+  return kernels::DTypeOf(name).value_or(compute);
 }
 
 }  // namespace quire::cli

@@ -21,7 +21,7 @@ absl::StatusOr<std::vector<int32_t>> ParseGroups(const std::vector<std::string>&
 
 // "f32", "f16", "bf16", "fp8_e4m3" and "int8".
 std::vector<std::string> KvDTypeNames();
-// One of those; any other text: what the server would choose, the type that it computes in.
-kernels::DType ChooseKvDType(const std::string& name, const ModelConfig& config);
+// One of those; any other text: `compute`, as the server chooses.
+kernels::DType ChooseKvDType(const std::string& name, kernels::DType compute);
 
 }  // namespace quire::cli

@@ -123,7 +123,7 @@ absl::StatusOr<Plan> MakePlan(const PlanOptions& options) {
     plan.device = device.description;
   }
   for (const std::string& name : options.kv_dtypes) {
-    question.kv_dtypes.push_back(kernels::DTypeOf(name).value_or(device.compute));
+    question.kv_dtypes.push_back(ChooseKvDType(name, device.compute));
   }
   question.weights = kernels::WeightFormatOf(options.weights).value();
   question.block_tokens = options.block_tokens;
