@@ -1,10 +1,6 @@
 #include "kernels/cpu/thread_pool.h"
 
 #include <sched.h>
-#include <sys/resource.h>
-
-#include <algorithm>
-#include <ctime>
 
 #include "kernels/api/types.h"
 
@@ -19,8 +15,12 @@ constexpr uint32_t kLoopStep = 0x10000;
 constexpr auto kSpinTime = std::chrono::microseconds(50);
 constexpr int kPausesPerClockRead = 32;
 
+// Less than a time slice, by the time of an item. Linux (EEVDF) gives 1.4 ms where there are two
+// cores, more where there are more. Much less would leave the neighbour more than its share, since
+// who offers a core that is waited for has his slice counted as used up.
+constexpr auto kOfferEvery = std::chrono::microseconds(1200);
+
 using Clock = std::chrono::steady_clock;
-constexpr auto kNever = Clock::time_point::max();
 
 inline void Pause() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -43,41 +43,11 @@ bool SpinUntil(Done done) {
   return done();
 }
 
-// For how long another thread had this one's core while this one was ready to run. 0 where none had
-// it: no break can prevent what a hypervisor takes.
-class StallMeter {
- public:
-  void Restart() { *this = StallMeter(); }
-
-  Clock::duration Stalled() const {
-    const StallMeter now;
-    if (now.preemptions_ == preemptions_) return Clock::duration::zero();
-    return now.wall_ - wall_ - (now.cpu_ - cpu_);
-  }
-
- private:
-  // Not getrusage's, which lags behind by up to a tick.
-  static Clock::duration CpuTime() {
-    timespec time = {};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
-  }
-  static int64_t Preemptions() {
-    rusage usage = {};
-    getrusage(RUSAGE_THREAD, &usage);
-    return usage.ru_nivcsw;
-  }
-
-  Clock::time_point wall_ = Clock::now();
-  Clock::duration cpu_ = CpuTime();
-  int64_t preemptions_ = Preemptions();
-};
-
 }  // namespace
 
 ThreadPool::ThreadPool(int threads) {
   KERNELS_CHECK(threads >= 1 && threads <= static_cast<int>(kInsideMask));
-  cores_ = std::vector<Core>(static_cast<size_t>(threads));
+  workers_ = std::vector<Worker>(static_cast<size_t>(threads));
   threads_.reserve(static_cast<size_t>(threads) - 1);
   try {
     for (int worker = 1; worker < threads; ++worker) {
@@ -92,11 +62,7 @@ ThreadPool::ThreadPool(int threads) {
 ThreadPool::~ThreadPool() { StopAll(); }
 
 void ThreadPool::StopAll() {
-  {
-    const std::scoped_lock lock(break_mutex_);
-    stopping_.store(true, std::memory_order_relaxed);
-  }
-  stop_.notify_all();
+  stopping_.store(true, std::memory_order_relaxed);
   state_.fetch_add(kLoopStep, std::memory_order_release);
   state_.notify_all();
   for (std::thread& thread : threads_) thread.join();
@@ -118,7 +84,7 @@ void ThreadPool::Run(int64_t items, ItemFn fn, const void* context) {
   state_.store((loop + kLoopStep) | kOpen, std::memory_order_release);
   state_.notify_all();
 
-  TakeItems(0, kNever);
+  while (!TakeItems(0)) OfferCore(0);
 
   state_.fetch_and(~kOpen, std::memory_order_acq_rel);
   const auto empty = [this] { return (state_.load(std::memory_order_acquire) & kInsideMask) == 0; };
@@ -129,14 +95,15 @@ void ThreadPool::Run(int64_t items, ItemFn fn, const void* context) {
   }
 }
 
-// Until none is left, or `end` has come. True in the latter case.
-bool ThreadPool::TakeItems(int worker, Clock::time_point end) {
-  while (end == kNever || Clock::now() < end) {
+// Until none is left. False before that: the worker is to offer its core and come back.
+bool ThreadPool::TakeItems(int worker) {
+  const auto end = workers_[static_cast<size_t>(worker)].running_since + kOfferEvery;
+  while (Clock::now() < end) {
     const int64_t item = next_item_.fetch_add(1, std::memory_order_relaxed);
-    if (item >= items_) return false;
+    if (item >= items_) return true;
     fn_(context_, item, worker);
   }
-  return true;
+  return false;
 }
 
 bool ThreadPool::TryJoin(uint32_t seen) {
@@ -170,68 +137,49 @@ bool ThreadPool::WaitForChange(uint32_t* value) const {
 }
 
 void ThreadPool::NoteCore(int worker) {
-  std::atomic<int>& number = cores_[static_cast<size_t>(worker)].number;
+  std::atomic<int>& noted = workers_[static_cast<size_t>(worker)].core;
   const int core = sched_getcpu();
-  if (number.load(std::memory_order_relaxed) != core) {
-    number.store(core, std::memory_order_relaxed);
-  }
+  if (noted.load(std::memory_order_relaxed) != core) noted.store(core, std::memory_order_relaxed);
 }
 
-// Where another process takes a core, the system tends to leave that one to it and puts two workers
-// on one core: moves this one to a core without any.
+// A core that nobody else waits for comes back at once. Only then a look at where this worker is:
+// meanwhile the system may have put it elsewhere.
+void ThreadPool::OfferCore(int worker) {
+  sched_yield();
+  workers_[static_cast<size_t>(worker)].running_since = Clock::now();
+  if (worker != 0) LeaveSharedCore(worker);
+}
+
+// Where a neighbour takes a core, the system tends to leave that one to it and puts two workers on
+// one core: moves this one to a core without any.
 void ThreadPool::LeaveSharedCore(int worker) {
   cpu_set_t all;
   if (sched_getaffinity(0, sizeof(all), &all) != 0) return;
   cpu_set_t free = all;
-  for (size_t other = 0; other < cores_.size(); ++other) {
-    const int core = cores_[other].number.load(std::memory_order_relaxed);
+  for (size_t other = 0; other < workers_.size(); ++other) {
+    const int core = workers_[other].core.load(std::memory_order_relaxed);
     if (other != static_cast<size_t>(worker) && core >= 0) CPU_CLR(core, &free);
   }
   if (CPU_COUNT(&free) == 0 || CPU_ISSET(sched_getcpu(), &free)) return;
   sched_setaffinity(0, sizeof(free), &free);
   sched_setaffinity(0, sizeof(all), &all);
-}
-
-void ThreadPool::TakeBreak(Clock::duration time) {
-  std::unique_lock lock(break_mutex_);
-  stop_.wait_for(lock, time, [this] { return stopping_.load(std::memory_order_relaxed); });
+  NoteCore(worker);
 }
 
 void ThreadPool::WorkerMain(int worker) {
+  Worker& self = workers_[static_cast<size_t>(worker)];
   uint32_t state = 0;
-  StallBackoff backoff;
-  StallMeter meter;
-  Clock::time_point running_since = Clock::now();
   while (true) {
-    if (WaitForChange(&state)) {
-      meter.Restart();
-      running_since = Clock::now();
-    }
-    bool more = true;
-    while (more) {
+    if (WaitForChange(&state)) self.running_since = Clock::now();
+    while (true) {
       if (stopping_.load(std::memory_order_relaxed)) return;
       if (!TryJoin(state)) break;
       NoteCore(worker);
-      const Clock::time_point joined = Clock::now();
-      more = TakeItems(worker, backoff.active() ? running_since + StallBackoff::kRun : kNever);
+      const bool finished = TakeItems(worker);
       state = Leave();
-      const Clock::time_point left = Clock::now();
-      // Most loops are shorter: the meter makes system calls.
-      if (left - joined >= StallBackoff::kStall) {
-        if (std::min(meter.Stalled(), left - joined) >= StallBackoff::kStall) {
-          backoff.Stalled(left);
-          running_since = left;
-        }
-        meter.Restart();
-      }
-      if (backoff.active() && left - running_since >= StallBackoff::kRun) {
-        LeaveSharedCore(worker);
-        TakeBreak(backoff.NextBreak());
-        meter.Restart();
-        running_since = Clock::now();
-        state = state_.load(std::memory_order_acquire);
-        more = true;
-      }
+      if (finished) break;
+      OfferCore(worker);
+      state = state_.load(std::memory_order_acquire);
     }
   }
 }

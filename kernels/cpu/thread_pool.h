@@ -2,23 +2,19 @@
 
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <thread>
 #include <type_traits>
 #include <vector>
-
-#include "kernels/cpu/stall_backoff.h"
 
 namespace quire::kernels {
 
 // A fixed set of threads that share out the items of one loop at a time. The thread that calls
 // ParallelFor is worker 0 and always takes part; it must be the same one at a time.
 // A worker joins a loop only if it arrives before the items run out, so a thread that the system
-// has not scheduled (a neighbour holds its core) delays nobody; and one that lost its core in the
-// midst of an item takes breaks between items from then on, on a core where no other worker is
-// (StallBackoff). Whoever waits spins for some microseconds, then sleeps. No allocation and no lock
+// has not scheduled (a neighbour holds its core) delays nobody; and workers offer their core to
+// whoever waits for it between items, often enough not to lose it in the midst of one, for which
+// all would wait. Whoever waits spins for some microseconds, then sleeps. No allocation and no lock
 // in a loop.
 class ThreadPool {
  public:
@@ -50,11 +46,11 @@ class ThreadPool {
   void WorkerMain(int worker);
   bool TryJoin(uint32_t seen);
   uint32_t Leave();
-  bool TakeItems(int worker, Clock::time_point end);
+  bool TakeItems(int worker);
   bool WaitForChange(uint32_t* value) const;
   void NoteCore(int worker);
+  void OfferCore(int worker);
   void LeaveSharedCore(int worker);
-  void TakeBreak(Clock::duration time);
   void StopAll();
 
   // One word says all: bits 0-14 workers inside the loop, bit 15 loop open for joining, the rest
@@ -66,12 +62,11 @@ class ThreadPool {
   int64_t items_ = 0;
   alignas(64) std::atomic<int64_t> next_item_{0};
   alignas(64) std::atomic<bool> stopping_{false};
-  struct alignas(64) Core {
-    std::atomic<int> number{-1};
+  struct alignas(64) Worker {
+    std::atomic<int> core{-1};        // where it was last seen
+    Clock::time_point running_since;  // its own: since it slept, or offered its core
   };
-  std::vector<Core> cores_;  // where each worker was last seen
-  std::mutex break_mutex_;
-  std::condition_variable stop_;
+  std::vector<Worker> workers_;
   std::vector<std::thread> threads_;
 };
 

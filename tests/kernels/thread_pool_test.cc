@@ -2,13 +2,20 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <thread>
 #include <vector>
 
 namespace quire::kernels {
 namespace {
+
+// A tenth of a millisecond of computing.
+void Spin() {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(100);
+  while (std::chrono::steady_clock::now() < end) {
+  }
+}
 
 class ThreadPoolTest : public testing::TestWithParam<int> {};
 
@@ -57,6 +64,26 @@ TEST_P(ThreadPoolTest, AWorkerIsNeverInTwoItemsAtOnce) {
   EXPECT_EQ(clashes.load(), 0);
 }
 
+// Longer than a worker keeps its core without offering it, and with more workers than cores.
+TEST_P(ThreadPoolTest, LongLoopsRunEveryItemOnceBesideAnotherPool) {
+  ThreadPool neighbour(GetParam());
+  std::atomic<bool> finished{false};
+  std::thread busy([&] {
+    while (!finished.load()) neighbour.ParallelFor(GetParam(), [](int64_t, int) { Spin(); });
+  });
+  ThreadPool pool(GetParam());
+  std::vector<int> runs(200);
+  for (int loop = 1; loop <= 3; ++loop) {
+    pool.ParallelFor(static_cast<int64_t>(runs.size()), [&](int64_t item, int) {
+      Spin();
+      ++runs[static_cast<size_t>(item)];
+    });
+    for (int run : runs) EXPECT_EQ(run, loop);
+  }
+  finished.store(true);
+  busy.join();
+}
+
 TEST_P(ThreadPoolTest, StopsWithoutEverHavingWorked) {
   for (int i = 0; i < 50; ++i) ThreadPool pool(GetParam());
 }
@@ -70,45 +97,6 @@ TEST(ThreadPoolOverlapTest, WorkersJoinALoopThatWaitsForThem) {
     for (int seen = arrived.load(); seen < 3; seen = arrived.load()) arrived.wait(seen);
   });
   EXPECT_EQ(arrived.load(), 3);
-}
-
-constexpr StallBackoff::TimePoint kStart{std::chrono::hours(1)};
-
-TEST(StallBackoffTest, StallsFarApartMakeNoBreaks) {
-  StallBackoff backoff;
-  for (int stalls = 0; stalls < 10; ++stalls) {
-    backoff.Stalled(kStart + stalls * 2 * StallBackoff::kAgain);
-    EXPECT_FALSE(backoff.active());
-  }
-}
-
-TEST(StallBackoffTest, IsActiveFromTheSecondStallUntilBreaksHaveShrunk) {
-  StallBackoff backoff;
-  backoff.Stalled(kStart);
-  EXPECT_FALSE(backoff.active());
-  backoff.Stalled(kStart + StallBackoff::kAgain);
-  EXPECT_TRUE(backoff.active());
-  StallBackoff::Duration last = 2 * StallBackoff::kFirstBreak;
-  for (int breaks = 0; breaks < 1000 && backoff.active(); ++breaks) {
-    const StallBackoff::Duration next = backoff.NextBreak();
-    EXPECT_LT(next, last);
-    EXPECT_GE(next, StallBackoff::kShortestBreak);
-    last = next;
-  }
-  EXPECT_FALSE(backoff.active());
-}
-
-TEST(StallBackoffTest, BreaksGrowWithEachStallUpToTheLongest) {
-  StallBackoff backoff;
-  backoff.Stalled(kStart);
-  StallBackoff::Duration expected = StallBackoff::kFirstBreak;
-  for (int stalls = 0; stalls < 10; ++stalls) {
-    backoff.Stalled(kStart);
-    StallBackoff copy = backoff;
-    EXPECT_EQ(copy.NextBreak(), expected);
-    expected = std::min(2 * expected, StallBackoff::kLongestBreak);
-  }
-  EXPECT_EQ(expected, StallBackoff::kLongestBreak);
 }
 
 INSTANTIATE_TEST_SUITE_P(Threads, ThreadPoolTest, testing::Values(1, 2, 3, 8));
