@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from model import DemoModel
+from precision import HAS_BF16
+
+
+def _orthogonal(grad: Tensor, coefficients: tuple[float, float, float], steps: int,
+                eps: float) -> Tensor:
+  """The Newton-Schulz iteration of torch.optim.Muon, in the gradient's own type."""
+  a, b, c = coefficients
+  x = grad / grad.norm().clamp(min=eps)
+  tall = x.shape[0] > x.shape[1]
+  x = x.T if tall else x
+  for _ in range(steps):
+    gram = x @ x.T
+    x = a * x + (b * gram + c * gram @ gram) @ x
+  return x.T if tall else x
+
+
+if not HAS_BF16:
+  torch.optim._muon._zeropower_via_newtonschulz = _orthogonal  # which is BF16 whatever the gradient
 
 
 class MuonAdamW:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from documents import Encode, Prompt
 from model import DemoModel
+from precision import autocast
 from tokenizer import END_ID
 
 BATCH = 16
@@ -56,7 +57,7 @@ def score(model: DemoModel, encode: Encode, prompts: Sequence[Prompt]) -> Score:
     part = order[first:first + BATCH]
     texts = [rows[i][0] + rows[i][1][:-1] for i in part]
     longest = max(map(len, texts))
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with autocast():
       hidden = model(torch.tensor([text + [END_ID] * (longest - len(text)) for text in texts]))
     for i, states in zip(part, hidden):
       _add(result, i, rows[i], states @ model.embed_tokens.t())

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from documents import Mixture, evaluation_prompts, training_document
 from model import DemoModel, ModelShape
 from optimizer import MuonAdamW
+from precision import autocast
 from priming import prime
 from scoring import score, share_by_kind
 from tokenizer import StoryEncoder
@@ -76,7 +77,7 @@ class Trainer:
     mtok = self._curriculum_mtok()
     length = self._rng.choice(next(lengths for until, lengths in LENGTHS if mtok < until))
     inputs, targets, is_answer = self._batch(length, mtok)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with autocast():
       logits = F.linear(self.model(inputs), self.model.embed_tokens)
     losses = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
     weights = is_answer * (1 - STORY_WEIGHT) + STORY_WEIGHT
