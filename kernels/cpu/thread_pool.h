@@ -13,7 +13,7 @@ namespace quire::kernels {
 // ParallelFor is worker 0 and always takes part; it must be the same one at a time.
 // A worker joins a loop only if it arrives before the items run out, so a thread that the system
 // has not scheduled (a neighbour holds its core) delays nobody; and workers offer their core to
-// whoever waits for it between items, often enough not to lose it in the midst of one, for which
+// whoever waits for it between items, so as to lose it less often in the midst of one, for which
 // all would wait. Whoever waits spins for some microseconds, then sleeps. No allocation and no lock
 // in a loop.
 class ThreadPool {
