@@ -33,6 +33,7 @@ FleetNumbers NumbersOf(const FleetResult& result, const LoadPlan& load) {
   numbers.ttft_p90 = first.p90;
   numbers.ttft_p99 = first.p99;
   numbers.per_token_p50 = later.p50;
+  numbers.per_token_mean = later.mean;
   numbers.per_token_p99 = later.p99;
   numbers.requests_per_second = rate(static_cast<double>(total.completed_in_window));
   numbers.goodput_per_second = rate(static_cast<double>(total.good_in_window));

@@ -24,7 +24,7 @@ struct FleetTenant {
 // measured part.
 struct FleetNumbers {
   double ttft_p50 = 0, ttft_p90 = 0, ttft_p99 = 0;
-  double per_token_p50 = 0, per_token_p99 = 0;
+  double per_token_p50 = 0, per_token_mean = 0, per_token_p99 = 0;
   double requests_per_second = 0;
   double tokens_per_second = 0;  // generated
   double goodput_per_second = 0;

@@ -14,7 +14,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct FleetMetric {
-  const char* title;
+  const char* title;  // empty: in JSON alone
   const char* json_name;
   double FleetNumbers::*value;
   double scale = 1;  // from what it is to what the table shows
@@ -27,6 +27,7 @@ constexpr FleetMetric kMetrics[] = {
     {"p90", "ttft_seconds_p90", &FleetNumbers::ttft_p90, 1e3, 1},
     {"p99", "ttft_seconds_p99", &FleetNumbers::ttft_p99, 1e3, 1},
     {"a token ms", "per_token_seconds_p50", &FleetNumbers::per_token_p50, 1e3, 2},
+    {"", "per_token_seconds_mean", &FleetNumbers::per_token_mean},
     {"p99", "per_token_seconds_p99", &FleetNumbers::per_token_p99, 1e3, 2},
     {"ok/s", "ok_per_second", &FleetNumbers::requests_per_second, 1, 2},
     {"goodput/s", "goodput_per_second", &FleetNumbers::goodput_per_second, 1, 2, true},
@@ -58,6 +59,7 @@ std::string Cell(const FleetSpread& spread, double scale, int digits, bool devia
 }
 
 bool IsShown(const FleetMetric& metric, const FleetReport& report) {
+  if (metric.title[0] == '\0') return false;
   if (metric.goodput && !report.slo.any()) return false;
   if (metric.tenants && report.load.tenants.size() < 2) return false;
   return !IsRare(metric) ||

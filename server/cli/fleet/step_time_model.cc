@@ -47,18 +47,25 @@ Terms TermsOf(const StepWork& work, const Bends& bends) {
           bends.kv > 0 ? std::max(0.0, work.decode_kv - work.shared_kv - bends.kv) : 0};
 }
 
+// One equation: so much of each unknown is to sum to `right`.
+struct Equation {
+  Terms left{};
+  double right = 1;
+};
+
 // Least squares with no unknown below 0, one unknown at a time (Franc, Hlavac and Navara,
 // "Sequential Coordinate-Wise Algorithm for the Non-negative Least Squares Problem", 2005). A term
 // that no row has gets 0.
-Terms SolveNonNegative(const std::vector<Terms>& rows) {
+Terms SolveNonNegative(const std::vector<Equation>& equations) {
   constexpr int kMostRounds = 20000;
   constexpr double kClose = 1e-10;
   std::array<Terms, kTerms> products{};
-  Terms right{};  // every row is to sum to 1
-  for (const Terms& row : rows) {
+  Terms right{};
+  for (const Equation& equation : equations) {
+    const Terms& left = equation.left;
     for (size_t i = 0; i < kTerms; ++i) {
-      right[i] += row[i];
-      for (size_t j = 0; j < kTerms; ++j) products[i][j] += row[i] * row[j];
+      right[i] += left[i] * equation.right;
+      for (size_t j = 0; j < kTerms; ++j) products[i][j] += left[i] * left[j];
     }
   }
   Terms solution{};
@@ -83,14 +90,17 @@ StepTimeModel FitWithBends(std::span<const StepSample> samples, const Bends& ben
     const Terms terms = TermsOf(sample.work, bends);
     for (size_t i = 0; i < kTerms; ++i) scale[i] = std::max(scale[i], terms[i] / sample.seconds);
   }
-  std::vector<Terms> rows;
+  std::vector<Equation> equations;
   for (const StepSample& sample : samples) {
-    Terms& row = rows.emplace_back(TermsOf(sample.work, bends));
+    const double weight = std::sqrt(sample.weight);
+    Equation& equation =
+        equations.emplace_back(Equation{.left = TermsOf(sample.work, bends), .right = weight});
     for (size_t i = 0; i < kTerms; ++i) {
-      row[i] = scale[i] > 0 ? row[i] / sample.seconds / scale[i] : 0;
+      double& term = equation.left[i];
+      term = scale[i] > 0 ? weight * term / sample.seconds / scale[i] : 0;
     }
   }
-  Terms found = SolveNonNegative(rows);
+  Terms found = SolveNonNegative(equations);
   for (size_t i = 0; i < kTerms; ++i) found[i] = scale[i] > 0 ? found[i] / scale[i] : 0;
   return {.step = found[0],
           .weights = found[1] * bends.tokens,
@@ -106,7 +116,7 @@ double SquaredError(const StepTimeModel& model, std::span<const StepSample> samp
   double sum = 0;
   for (const StepSample& sample : samples) {
     const double error = model.Seconds(sample.work) / sample.seconds - 1;
-    sum += error * error;
+    sum += sample.weight * error * error;
   }
   return sum;
 }

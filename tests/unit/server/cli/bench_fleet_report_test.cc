@@ -108,23 +108,26 @@ TEST(FleetReportTest, NumbersAreOfTheMeasuredPart) {
   const TimePoint begin = TimePoint(std::chrono::hours(1));
   FleetResult result(
       LoadCollector(load.tenants, {}, {begin, begin + std::chrono::seconds(10)}, 9, 1));
-  RequestRecord record;
-  record.tenant = 1;
-  record.measured = true;
-  record.scheduled = begin;
-  record.result.messages = {{begin + std::chrono::seconds(1), 1},
-                            {begin + std::chrono::seconds(2), 1}};
-  record.result.output_tokens = 2;
-  record.result.ended = begin + std::chrono::seconds(2);
-  result.load.Add(record);
+  for (const int per_token : {1, 1, 4}) {
+    RequestRecord record;
+    record.tenant = 1;
+    record.measured = true;
+    record.scheduled = begin;
+    const TimePoint first = begin + std::chrono::seconds(1);
+    record.result.messages = {{first, 1}, {first + std::chrono::seconds(per_token), 1}};
+    record.result.output_tokens = 2;
+    record.result.ended = record.result.messages.back().at;
+    result.load.Add(record);
+  }
   result.window_seconds = 10;
   result.fairness = {{.due = 0.75, .share = 0.6}, {.due = 0.25, .share = 0.4}};
   result.contended_seconds = 5;
   const FleetNumbers numbers = NumbersOf(result, load);
   EXPECT_DOUBLE_EQ(numbers.ttft_p50, 1);
   EXPECT_DOUBLE_EQ(numbers.per_token_p50, 1);
-  EXPECT_DOUBLE_EQ(numbers.requests_per_second, 0.1);
-  EXPECT_DOUBLE_EQ(numbers.tokens_per_second, 0.2);
+  EXPECT_DOUBLE_EQ(numbers.per_token_mean, 2);
+  EXPECT_DOUBLE_EQ(numbers.requests_per_second, 0.3);
+  EXPECT_DOUBLE_EQ(numbers.tokens_per_second, 0.6);
   EXPECT_DOUBLE_EQ(numbers.least_share, 0.8);
   EXPECT_DOUBLE_EQ(numbers.contended, 0.5);
   EXPECT_DOUBLE_EQ(numbers.tenants[1].ttft_p50, 1);

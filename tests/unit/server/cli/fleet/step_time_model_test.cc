@@ -108,6 +108,17 @@ TEST(StepTimeModelTest, OneSampleIsMet) {
   EXPECT_NEAR(FitStepTimes({&sample, 1}).Seconds(sample.work), 0.25, 1e-6);
 }
 
+// The least of a (x - 1)^2 + b (x / 2 - 1)^2 is at (a + b / 2) / (a + b / 4).
+TEST(StepTimeModelTest, SamplesThatContradictCountByTheirWeight) {
+  StepSample samples[2];
+  for (StepSample& sample : samples) sample.work.Add(0, 64);
+  samples[0].seconds = 1;
+  samples[1].seconds = 2;
+  EXPECT_NEAR(FitStepTimes(samples).Seconds(samples[0].work), 1.2, 1e-6);
+  samples[1].weight = 12;
+  EXPECT_NEAR(FitStepTimes(samples).Seconds(samples[0].work), 1.75, 1e-6);
+}
+
 TEST(StepTimeModelTest, ErrorsAreOfWhatWasMeasured) {
   std::vector<StepSample> samples(10);
   for (size_t i = 0; i < samples.size(); ++i) {
