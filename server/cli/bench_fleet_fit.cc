@@ -36,13 +36,9 @@ StepRows DecodeRows(int32_t batch, int32_t context) {
 }
 
 // The mean: what disturbs a step here disturbs a server's as well.
-// A prompt's chunk counts by its tokens, since of shorter ones a prompt has so many more; one of
-// the usual length as much as a step with decode rows alone.
 StepSample SampleOf(const StepRows& rows, const std::vector<double>& seconds) {
-  constexpr double kUsualChunk = 128;
   StepSample sample;
   for (const BenchRow& row : rows) sample.work.Add(row.start, row.tokens);
-  if (sample.work.prompt_tokens > 0) sample.weight = sample.work.prompt_tokens / kUsualChunk;
   sample.seconds =
       std::accumulate(seconds.begin(), seconds.end(), 0.0) / static_cast<double>(seconds.size());
   return sample;

@@ -47,6 +47,13 @@ Terms TermsOf(const StepWork& work, const Bends& bends) {
           bends.kv > 0 ? std::max(0.0, work.decode_kv - work.shared_kv - bends.kv) : 0};
 }
 
+// Of a squared error. Of shorter chunks a prompt has so many more, so they count by their tokens;
+// one of the usual length as much as a step with decode rows alone.
+double WeightOf(const StepWork& work) {
+  constexpr double kUsualChunk = 128;
+  return work.prompt_tokens > 0 ? work.prompt_tokens / kUsualChunk : 1;
+}
+
 // One equation: so much of each unknown is to sum to `right`.
 struct Equation {
   Terms left{};
@@ -92,7 +99,7 @@ StepTimeModel FitWithBends(std::span<const StepSample> samples, const Bends& ben
   }
   std::vector<Equation> equations;
   for (const StepSample& sample : samples) {
-    const double weight = std::sqrt(sample.weight);
+    const double weight = std::sqrt(WeightOf(sample.work));
     Equation& equation =
         equations.emplace_back(Equation{.left = TermsOf(sample.work, bends), .right = weight});
     for (size_t i = 0; i < kTerms; ++i) {
@@ -116,7 +123,7 @@ double SquaredError(const StepTimeModel& model, std::span<const StepSample> samp
   double sum = 0;
   for (const StepSample& sample : samples) {
     const double error = model.Seconds(sample.work) / sample.seconds - 1;
-    sum += sample.weight * error * error;
+    sum += WeightOf(sample.work) * error * error;
   }
   return sum;
 }
@@ -174,14 +181,15 @@ StepTimeModel FitStepTimes(std::span<const StepSample> samples) {
     most_kv = std::max(most_kv, sample.work.decode_kv);
   }
   constexpr double kCoarse = 1.15, kFine = 1.01;
+  constexpr int kRounds = 4;  // 2 leave a bend where the others had it before they moved
   const Search searches[] = {{&Bends::tokens, 1, most_tokens, kCoarse, 0},
                              {&Bends::row, 0.5, 5, kCoarse, 1},
                              {&Bends::kv, 16, most_kv, kCoarse, 0}};
   Bends bends;
-  for (int round = 0; round < 2; ++round) {
+  for (int round = 0; round < kRounds; ++round) {
     for (const Search& search : searches) Improve(samples, search, &bends);
   }
-  for (int round = 0; round < 2; ++round) {
+  for (int round = 0; round < kRounds; ++round) {
     for (const Search& search : searches) {
       const double found = bends.*search.bend;
       Improve(samples, {search.bend, found / kCoarse, found * kCoarse, kFine, search.none}, &bends);

@@ -47,7 +47,6 @@ struct StepTimeModel {
 struct StepSample {
   StepWork work;
   double seconds = 0;  // > 0
-  double weight = 1;   // > 0, of its squared error in a fit
 };
 
 // Of predictions, as a share of what was measured.
@@ -57,8 +56,8 @@ struct StepTimeError {
   double max = 0;
 };
 
-// The model that is closest to the samples: least squares of the relative errors, each by its
-// weight, no coefficient below 0. At least one sample.
+// The model that is closest to the samples: least squares of the relative errors, no coefficient
+// below 0. A prompt's chunk counts by its tokens. At least one sample.
 StepTimeModel FitStepTimes(std::span<const StepSample> samples);
 StepTimeError ErrorOf(const StepTimeModel& model, std::span<const StepSample> samples);
 

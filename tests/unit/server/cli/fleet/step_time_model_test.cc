@@ -108,15 +108,14 @@ TEST(StepTimeModelTest, OneSampleIsMet) {
   EXPECT_NEAR(FitStepTimes({&sample, 1}).Seconds(sample.work), 0.25, 1e-6);
 }
 
-// The least of a (x - 1)^2 + b (x / 2 - 1)^2 is at (a + b / 2) / (a + b / 4).
-TEST(StepTimeModelTest, SamplesThatContradictCountByTheirWeight) {
+// No model has a token cost more in a longer chunk. Were both to count alike, it would be 10 % off.
+TEST(StepTimeModelTest, LongChunksCountMoreThanShortOnes) {
   StepSample samples[2];
-  for (StepSample& sample : samples) sample.work.Add(0, 64);
-  samples[0].seconds = 1;
-  samples[1].seconds = 2;
-  EXPECT_NEAR(FitStepTimes(samples).Seconds(samples[0].work), 1.2, 1e-6);
-  samples[1].weight = 12;
-  EXPECT_NEAR(FitStepTimes(samples).Seconds(samples[0].work), 1.75, 1e-6);
+  samples[0].work.prompt_tokens = 8;
+  samples[0].seconds = 8;
+  samples[1].work.prompt_tokens = 512;
+  samples[1].seconds = 512 * 1.2;
+  EXPECT_NEAR(FitStepTimes(samples).Seconds(samples[1].work) / samples[1].seconds, 1, 0.01);
 }
 
 TEST(StepTimeModelTest, ErrorsAreOfWhatWasMeasured) {
