@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/container/flat_hash_map.h"
+#include "absl/container/btree_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -34,7 +34,8 @@ class EngineInbox {
     std::optional<TenantTable> tenants;
     std::vector<Request> submits;
     std::vector<RequestId> cancels;
-    absl::flat_hash_map<RequestId, bool> pauses;   // or resumed: the last word on each
+    // Or resumed: the last word on each. Sorted, so that a seed of the simulation replays.
+    absl::btree_map<RequestId, bool> pauses;
     std::vector<std::optional<TenantId>> flushes;  // of one tenant or of all
     std::vector<CheckDone> checks;
     bool abort_all = false;

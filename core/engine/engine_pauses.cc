@@ -33,7 +33,7 @@ void Engine::Resume(LiveRequest* live) {
 void Engine::SetAsidePaused() {
   // A drain waits for nobody who does not read.
   if (paused_requests_.load(std::memory_order_relaxed) > 0 && !accepting()) {
-    for (auto& entry : live_) Resume(&entry.second);
+    for (const Sequence* sequence : scheduler_.Live()) Resume(&live_.at(sequence->request().id));
   }
   std::vector<RequestId> arriving;
   while (!pauses_.empty() && pauses_.begin()->first <= now_) {
