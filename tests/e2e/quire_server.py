@@ -153,6 +153,15 @@ class QuireServer:
             request.text = text
         return (stub or self.stub).Generate(request, timeout=timeout, metadata=metadata)
 
+    def hold_place(self):
+        """A request that runs and whose client reads one message alone: with a --pause-grace it keeps
+        its place until it is cancelled. Its channel, and its answer."""
+        channel, stub = self.connect(NARROW)
+        answer = Answer(self.generate(stub=stub, max_tokens=1900, ignore_eos=True, logprobs=True))
+        answer.read(at_most=1)
+        self.metrics_when(lambda metrics: metrics.value("quire_requests_paused") == 1)
+        return channel, answer
+
     def health(self, service):
         stub = health_pb2_grpc.HealthStub(self.channel)
         return stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=TIMEOUT).status

@@ -18,7 +18,7 @@ from quire_server import TIMEOUT, QuireServer, inference_pb2_grpc, pb
 HAPROXY = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 RETRYING = json.dumps({"methodConfig": [{
     "name": [{"service": "quire.v1.InferenceService"}],
-    "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.05s", "maxBackoff": "1s",
+    "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.2s", "maxBackoff": "1s",
                     "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]})
 PREFIX_HEADER = "x-prefix-hash"
 BALANCE = {"round robin": "balance roundrobin",
@@ -70,11 +70,13 @@ class Proxy:
 
 
 class ReplicaSet:
-    """Servers with the same flags. As a context manager all that live are ended."""
+    """Servers with the same flags, each at a loopback address of its own: nobody else is given the
+    port of one that is to be replaced. As a context manager all that live are ended."""
 
     def __init__(self, count, *flags):
         self.flags = flags
-        self.servers = [QuireServer(*flags) for _ in range(count)]
+        self.servers = [QuireServer(*flags, "--listen", f"127.0.0.{number + 2}:0")
+                        for number in range(count)]
 
     def __enter__(self):
         return self

@@ -180,7 +180,7 @@ class AdminTest(unittest.TestCase):
     def test_a_drain_lets_what_runs_finish_and_ends_the_server(self):
         server = QuireServer(*ADMIN, "--drain-timeout", "100s")
         admin = self.connect(server)
-        answers = [Answer(server.generate(max_tokens=1900, ignore_eos=True)) for _ in range(4)]
+        answers = [Answer(server.generate(max_tokens=1900, ignore_eos=True)) for _ in range(16)]
         for answer in answers:
             answer.read(at_most=1)
         self.assertEqual(quire_admin(server, "drain"), "")

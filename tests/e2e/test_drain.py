@@ -10,7 +10,7 @@ import unittest
 
 import grpc
 
-from quire_server import NARROW, SERVICE, TIMEOUT, Answer, QuireServer, health_pb2, pb
+from quire_server import SERVICE, TIMEOUT, Answer, QuireServer, health_pb2, pb
 
 def begin(server, streams=32, **fields):
     """Starts streams and reads one message of each."""
@@ -47,7 +47,7 @@ class DrainTest(unittest.TestCase):
 
     def test_with_grace_running_requests_finish_and_new_ones_are_refused(self):
         server = QuireServer("--drain-timeout", "100s")
-        answers = begin(server, streams=8, max_tokens=1000, ignore_eos=True)
+        answers = begin(server, streams=16, max_tokens=1900, ignore_eos=True)
         server.signal()
         while server.health(SERVICE) != health_pb2.HealthCheckResponse.NOT_SERVING:
             pass  # each check is a round trip; its deadline ends the test
@@ -58,7 +58,7 @@ class DrainTest(unittest.TestCase):
         for answer in answers:
             answer.read()
             self.assertEqual(answer.code, grpc.StatusCode.OK)
-            self.assertEqual(len(answer.ids), 1000)
+            self.assertEqual(len(answer.ids), 1900)
         self.assertEqual(server.wait(), 0)
 
     def test_a_second_signal_cuts_the_grace(self):
@@ -93,12 +93,9 @@ class DrainTest(unittest.TestCase):
     def test_a_reader_that_stands_still_does_not_hold_the_drain(self):
         # What is paused is computed on in a drain: it ends long before the grace.
         for grace in ("0", "10m"):
-            server = QuireServer("--drain-timeout", grace)
-            channel, stub = server.connect(NARROW)
-            call = server.generate(stub=stub, max_tokens=1900, ignore_eos=True, logprobs=True)
-            Answer(call).read(at_most=1)
-            metrics = server.metrics_when(lambda m: m.value("quire_requests_paused") == 1)
-            self.assertEqual(metrics.value("quire_streams_open"), 1)
+            server = QuireServer("--drain-timeout", grace, "--write-stall-timeout", "0")
+            channel, _ = server.hold_place()
+            self.assertEqual(server.metrics().value("quire_streams_open"), 1)
             server.signal()
             self.assertEqual(server.wait(), 0)
             self.assertIn("aborting 1 streams", "".join(server.log))

@@ -26,19 +26,17 @@ class DeadlineTest(unittest.TestCase):
             self.assertEqual(unused_blocks(metrics), metrics.value("quire_kv_capacity_blocks"))
 
     def test_the_clients_deadline_is_honoured(self):
-        with QuireServer("--max-running", "1", "--pause-grace", "1h") as server:
-            # One after the other: calls that wait for the connection go out in any order.
-            running = server.generate(max_tokens=1900, ignore_eos=True)
-            Answer(running).read(at_most=1)
-            waiting = [server.generate(max_tokens=1900, ignore_eos=True) for _ in range(40)]
-            late = Answer(server.generate(max_tokens=1, timeout=0.05)).read()
+        with QuireServer("--max-running", "1", "--pause-grace", "1h", "--write-stall-timeout",
+                         "0") as server:
+            channel, held = server.hold_place()
+            late = Answer(server.generate(max_tokens=1, timeout=1)).read()
             self.assertEqual(late.code, grpc.StatusCode.DEADLINE_EXCEEDED)
             # The client gives up by itself; the server has to have ended the request as well.
             server.metrics_when(
                 lambda m: m.value("quire_requests_finished_total", reason="deadline") +
                 m.value("quire_requests_finished_total", reason="cancelled") == 1)
-            for call in [running, *waiting]:
-                call.cancel()
+            held.call.cancel()
+            channel.close()
 
 
 class QueueTest(unittest.TestCase):

@@ -36,7 +36,7 @@ class QuietTest(unittest.TestCase):
         addresses = [server.address, server.health_address, server.admin_address]
         for address in addresses:
             self.assertEqual(health_at(address, "liveness"), SERVING)
-        answers = [Answer(server.generate(max_tokens=1000, ignore_eos=True)) for _ in range(8)]
+        answers = [Answer(server.generate(max_tokens=1900, ignore_eos=True)) for _ in range(16)]
         for answer in answers:
             answer.read(at_most=1)
         for address in addresses:
@@ -48,7 +48,7 @@ class QuietTest(unittest.TestCase):
         for address in addresses:
             self.assertEqual(health_at(address, "liveness"), SERVING)
         for answer in answers:
-            self.assertEqual(len(answer.read().ids), 1000)
+            self.assertEqual(len(answer.read().ids), 1900)
         self.assertEqual(server.wait(), 0)
         self.assert_quiet(server)
 

@@ -105,8 +105,9 @@ class StatusesTest(unittest.TestCase):
         tenants = [{"name": "narrow", "max_queued": 1, "api_keys": api_keys("narrow")}]
         with ConfigFile({"tenants": tenants, "default_tenant": {}}) as file, QuireServer(
                 "--config", file.path, "--max-running", "1", "--max-queued", "8",
-                "--pause-grace", "1h") as server:  # who does not read holds the one place
-            running = self.ask(server, **FOREVER).read(at_most=1)
+                "--pause-grace", "1h", "--write-stall-timeout", "0") as server:
+            channel, running = server.hold_place()
+            self.addCleanup(channel.close)
             first = self.ask(server, "narrow", **FOREVER)
             server.metrics_when(lambda m: m.value("quire_requests_waiting") == 1)
             found = self.saw(self.ask(server, "narrow", max_tokens=1).read().call,
@@ -140,8 +141,8 @@ class StatusesTest(unittest.TestCase):
                 answer.call.cancel()
 
     def test_too_many_streams(self):
-        with QuireServer("--max-running", "1", "--max-queued", "1",
-                         "--max-unread-tokens", "0") as server:
+        with QuireServer("--max-running", "1", "--max-queued", "1", "--max-unread-tokens", "0",
+                         "--write-stall-timeout", "0") as server:
             stuck = []
             for _ in range(3):  # each has ended for the engine, and its client reads nothing
                 channel, stub = server.connect(NARROW)
@@ -157,7 +158,7 @@ class StatusesTest(unittest.TestCase):
                 self.assertIn("reads too slowly", answer.call.details())
 
     def test_a_drain(self):
-        server = QuireServer("--drain-timeout", "1s")
+        server = QuireServer("--drain-timeout", "100s")
         watch = health_pb2_grpc.HealthStub(server.channel).Watch(
             health_pb2.HealthCheckRequest(service="quire.v1.InferenceService"), timeout=TIMEOUT)
         next(watch)
@@ -165,6 +166,7 @@ class StatusesTest(unittest.TestCase):
         server.signal()
         self.assertEqual(next(watch).status, health_pb2.HealthCheckResponse.NOT_SERVING)
         self.saw(self.ask(server, max_tokens=1).read().call, Code.UNAVAILABLE, "DRAINING")
+        server.signal()  # cuts the grace
         for answer in running:
             if answer.read().code != Code.OK:
                 self.saw(answer.call, Code.UNAVAILABLE, "DRAINING")

@@ -124,7 +124,7 @@ class VllmEngineTest(unittest.TestCase):
 
     def test_abort_ends_the_callers_own_calls_alone(self):
         free = unused_blocks(self.server.metrics_at_rest())
-        call = self.generate(name="same", max_tokens=400, ignore_eos=True)
+        call = self.generate(name="same", max_tokens=1900, ignore_eos=True)
         next(call)
         self.stub.Abort(vllm.AbortRequest(request_ids=["same", "unknown"]), timeout=TIMEOUT,
                         metadata=as_tenant("guest"))
@@ -147,7 +147,7 @@ class VllmEngineTest(unittest.TestCase):
         server = self.stub.GetServerInfo(vllm.GetServerInfoRequest(), **arguments)
         self.assertEqual((server.data_parallel_size, server.block_size, server.max_num_seqs),
                          (1, 16, 128))
-        call = self.generate(max_tokens=400, ignore_eos=True)
+        call = self.generate(max_tokens=1900, ignore_eos=True)
         next(call)
         (load,) = self.stub.GetLoads(vllm.GetLoadsRequest(), **arguments).loads
         self.assertEqual((load.num_running_reqs, load.num_waiting_reqs), (1, 0))
