@@ -20,6 +20,8 @@ size_t BytesOf(const std::vector<float>& logprobs, const std::vector<Alternative
 
 }  // namespace
 
+size_t PromptPiece::ScoreBytes() const { return BytesOf(logprobs, alternatives); }
+
 void PromptPiece::Append(PromptPiece next) {
   text += next.text;
   MoveToEnd(std::move(next.tokens), &tokens);
@@ -41,9 +43,8 @@ void AnswerTotals::Add(const FinishInfo& answer) {
   time_to_first_token = earliest(time_to_first_token, answer.time_to_first_token);
 }
 
-size_t OutputChunk::PayloadBytes() const {
-  return text.size() + tokens.size() * sizeof(TokenId) + BytesOf(logprobs, alternatives) +
-         BytesOf(prompt.logprobs, prompt.alternatives);
+size_t OutputChunk::AnswerBytes() const {
+  return text.size() + tokens.size() * sizeof(TokenId) + BytesOf(logprobs, alternatives);
 }
 
 void OutputChunk::Append(OutputChunk next) {

@@ -24,6 +24,7 @@ struct PromptPiece {
   std::vector<Alternatives> alternatives;  // one list a score, or none
 
   bool empty() const { return text.empty() && tokens.empty() && logprobs.empty(); }
+  size_t ScoreBytes() const;
   void Append(PromptPiece next);
 };
 
@@ -53,8 +54,8 @@ struct OutputChunk {
   bool empty() const {
     return prompt.empty() && text.empty() && tokens.empty() && finish == nullptr;
   }
-  // Without an echo, which is the client's own.
-  size_t PayloadBytes() const;
+  // What was generated: without what is told of the prompt, which the client itself has sized.
+  size_t AnswerBytes() const;
   // Adds `next`, which follows this piece of the same answer without a gap.
   void Append(OutputChunk next);
 };

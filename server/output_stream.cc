@@ -36,7 +36,7 @@ void OutputStream::Push(OutputChunk chunk) {
 void OutputStream::GatherLocked(OutputChunk chunk) {
   const bool too_much = !shape_.whole_answers && state_ == State::kWriting &&
                         chunk.finish == nullptr &&
-                        pending_bytes_ + chunk.PayloadBytes() > limits_.bytes;
+                        pending_bytes_ + chunk.AnswerBytes() > limits_.bytes;
   if (too_much && !overflowed_) {
     overflowed_ = true;
     CancelLocked(CancelCause::kSlowReader);
@@ -58,14 +58,21 @@ void OutputStream::AppendLocked(OutputChunk chunk) {
   chunk.token_offset = gathered;
   gathered += static_cast<int64_t>(chunk.tokens.size());
   began_ |= !chunk.tokens.empty();
-  pending_bytes_ += chunk.PayloadBytes();
+  pending_bytes_ += chunk.AnswerBytes();
   pending_tokens_ += static_cast<int64_t>(chunk.tokens.size());
-  const auto same = std::ranges::find(pending_, chunk.index, &OutputChunk::index);
-  if (same == pending_.end()) {
+  const auto last = std::find_if(pending_.rbegin(), pending_.rend(), [&](const OutputChunk& other) {
+    return other.index == chunk.index;
+  });
+  if (last == pending_.rend() || IsFullLocked(*last)) {
     pending_.push_back(std::move(chunk));
   } else {
-    same->Append(std::move(chunk));
+    last->Append(std::move(chunk));
   }
+}
+
+// Scores of a long prompt are more than a client takes in one message.
+bool OutputStream::IsFullLocked(const OutputChunk& chunk) const {
+  return !shape_.prompt_waits && !shape_.whole_answers && chunk.prompt.ScoreBytes() > limits_.bytes;
 }
 
 void OutputStream::Refuse(const absl::Status& status) {
@@ -160,7 +167,7 @@ bool OutputStream::HasLastMessageLocked() const {
 OutputChunk OutputStream::TakeLocked(size_t place) {
   OutputChunk chunk = std::move(pending_[place]);
   pending_.erase(pending_.begin() + static_cast<int64_t>(place));
-  pending_bytes_ -= chunk.PayloadBytes();
+  pending_bytes_ -= chunk.AnswerBytes();
   pending_tokens_ -= static_cast<int64_t>(chunk.tokens.size());
   return chunk;
 }

@@ -59,6 +59,20 @@ class QueueTest(unittest.TestCase):
 
 
 class SlowReaderTest(unittest.TestCase):
+    def test_scores_of_a_prompt_reach_a_slow_reader(self):
+        ids = [7 + i % 200 for i in range(1000)]
+        with QuireServer("--max-stream-buffer", "1K", "--max-step-tokens", "64",
+                         "--max-running", "4") as server:
+            channel, stub = server.connect(NARROW)
+            answer = Answer(server.generate(stub=stub, token_ids=pb.TokenIds(ids=ids), max_tokens=1,
+                                            prompt_logprobs=3)).read(at_most=1)
+            server.metrics_when(lambda m: not m.value("quire_requests_running"))
+            answer.read()
+            self.assertEqual(answer.code, grpc.StatusCode.OK)
+            self.assertEqual(len(answer.prompt_logprobs), len(ids) - 1)
+            self.assertGreater(len(answer.messages), 4, "not all in one")
+            channel.close()
+
     def test_a_slow_reader_is_cut_off_with_an_intact_beginning(self):
         with QuireServer("--max-stream-buffer", "1K", "--max-unread-tokens", "0") as server:
             channel, stub = server.connect(NARROW)

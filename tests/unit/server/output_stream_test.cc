@@ -209,6 +209,34 @@ TEST_F(OutputStreamTest, WhatExactlyFillsTheBufferIsKept) {
   EXPECT_THAT(writer_.cancels(), ElementsAre(CancelCause::kSlowReader));
 }
 
+OutputChunk Scores(size_t count) {
+  OutputChunk scores;
+  scores.prompt.logprobs.resize(count, -1.0f);
+  return scores;
+}
+
+TEST_F(OutputStreamTest, ScoresOfAPromptAreNotHeldAgainstASlowReader) {
+  for (int chunk = 0; chunk < 10; ++chunk) stream_.Push(Scores(20));  // 80 bytes of 100
+  stream_.Push(TokenChunk(7, "a"));
+  stream_.Push(EndChunk(FinishReason::kLength));
+  while (writer_.FinishWrite(&stream_)) {
+  }
+  EXPECT_THAT(writer_.cancels(), IsEmpty());
+  EXPECT_EQ(OnlyStatus(), absl::StatusCode::kOk);
+  EXPECT_THAT(writer_.prompt_logprobs(), SizeIs(200));
+  EXPECT_EQ(writer_.text(), "a");
+  EXPECT_EQ(writer_.messages(), 6) << "the first as it came, and then two at a time";
+  EXPECT_FALSE(writer_.broke_the_rules());
+}
+
+TEST_F(OutputStreamTest, ScoresOfAPromptLeaveTheAnswerItsRoom) {
+  for (int chunk = 0; chunk < 3; ++chunk) stream_.Push(Scores(100));
+  stream_.Push(TokenChunk(1, std::string(100 - sizeof(TokenId), 'x')));
+  EXPECT_THAT(writer_.cancels(), IsEmpty());
+  stream_.Push(TokenChunk(2, ""));
+  EXPECT_THAT(writer_.cancels(), ElementsAre(CancelCause::kSlowReader));
+}
+
 TEST_F(OutputStreamTest, ASlowReaderIsCutOffWithAnIntactBeginning) {
   stream_.Push(TokenChunk(1, "a"));
   stream_.Push(TokenChunk(2, std::string(90, 'b')));
