@@ -1,5 +1,6 @@
 #include "server/cli/bench_serve_options.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/status_macros.h"
 #include "server/metadata_text.h"
@@ -14,6 +15,7 @@ void AddServerOptions(CLI::App* app, ServeOptions* options) {
   app->add_option("--api", options->api, "quire (gRPC) or openai (HTTP, /v1/completions)")
       ->check(CLI::IsMember({"quire", "openai"}))
       ->capture_default_str();
+  AddTlsOptions(app, &options->tls);
   app->add_option("--model", options->model, "Name of the model (default: the server's first)");
   AddNumber(app, "--temperature", &options->temperature, "0: always the likeliest token", 0, 100);
   app->add_flag("--stop-at-eos", options->stop_at_eos,
@@ -66,6 +68,10 @@ void AddServeOptions(CLI::App* app, ServeOptions* options) {
 }
 
 absl::StatusOr<LoadPlan> MakeServePlan(const ServeOptions& options) {
+  if (options.tls.on && absl::StartsWith(options.target, "http://")) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--tls: --target is '", options.target, "'; make it https://"));
+  }
   QUIRE_RETURN_IF_ERROR(CheckHeader("--tenant-header", options.tenant_header));
   QUIRE_ASSIGN_OR_RETURN(LoadPlan plan, MakeLoadPlan(options));
   for (const TenantSpec& tenant : plan.tenants) {
@@ -81,6 +87,7 @@ ClientOptions MakeClientOptions(const ServeOptions& options, const LoadPlan& pla
   client.temperature = options.temperature;
   client.ignore_eos = !options.stop_at_eos;
   client.deadline_seconds = options.deadline;
+  client.tls = options.tls;
   client.connections = options.connections;
   client.connection_streams = options.connection_streams;
   for (const TenantSpec& tenant : plan.tenants) {

@@ -20,6 +20,7 @@ struct ServeOptions : LoadFlags {
   double temperature = 0;
   bool stop_at_eos = false;
   double deadline = 0;
+  TlsOptions tls{.key_flag = "--cert-key"};  // --key is a tenant's
   int32_t connections = 4;
   int32_t connection_streams = 100;
   int32_t context = 0;  // 0: what the server says

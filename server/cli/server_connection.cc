@@ -7,46 +7,25 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/clock.h"
-#include "core/base/small_file.h"
 #include "core/base/status_macros.h"
+#include "server/cli/tls/channel_credentials.h"
 #include "server/metadata_text.h"
 
 namespace quire::cli {
 namespace {
-
-constexpr size_t kMaxFileBytes = 1 << 20;
-
-// Of a file that may be left out.
-absl::StatusOr<std::string> ReadOption(const char* option, const std::string& path) {
-  if (path.empty()) return "";
-  absl::StatusOr<std::string> content = ReadSmallFile(path, kMaxFileBytes);
-  if (content.ok()) return content;
-  return absl::Status(content.status().code(),
-                      absl::StrCat(option, ": ", content.status().message()));
-}
 
 absl::StatusOr<std::string> ReadApiKey(const ServerOptions& options) {
   const char* const from_environment = std::getenv("QUIRE_API_KEY");
   const bool is_file = !options.api_key_file.empty();
   std::string key = from_environment == nullptr ? "" : from_environment;
   if (is_file) {
-    QUIRE_ASSIGN_OR_RETURN(key, ReadOption("--api-key-file", options.api_key_file));
+    QUIRE_ASSIGN_OR_RETURN(key, ReadFileOfOption("--api-key-file", options.api_key_file));
   }
   absl::StripAsciiWhitespace(&key);
   if (server::IsMetadataText(key)) return key;
   return absl::InvalidArgumentError(
       absl::StrCat(is_file ? "--api-key-file" : "QUIRE_API_KEY",
                    ": a key is printable ASCII without spaces, on one line"));
-}
-
-absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> MakeCredentials(
-    const ServerOptions& options) {
-  if (!options.tls) return grpc::InsecureChannelCredentials();
-  grpc::SslCredentialsOptions tls;
-  QUIRE_ASSIGN_OR_RETURN(tls.pem_root_certs, ReadOption("--ca", options.roots_file));
-  QUIRE_ASSIGN_OR_RETURN(tls.pem_cert_chain, ReadOption("--cert", options.certificate_file));
-  QUIRE_ASSIGN_OR_RETURN(tls.pem_private_key, ReadOption("--key", options.key_file));
-  return grpc::SslCredentials(tls);
 }
 
 }  // namespace
@@ -56,15 +35,7 @@ void AddConnectionOptions(CLI::App* app, ServerOptions* options) {
       app->add_option("--deadline", options->timeout_seconds, "Give up after so many seconds")
           ->check(CLI::PositiveNumber);
   if (options->timeout_seconds > 0) deadline->capture_default_str();
-  CLI::Option* const tls =
-      app->add_flag("--tls", options->tls, "Speak TLS, and believe the system's roots");
-  app->add_option("--ca", options->roots_file, "Believe these instead (PEM)")->needs(tls);
-  CLI::Option* const key =
-      app->add_option("--key", options->key_file, "Private key of --cert (PEM)");
-  CLI::Option* const certificate =
-      app->add_option("--cert", options->certificate_file, "Show this certificate (PEM)");
-  certificate->needs(tls)->needs(key);
-  key->needs(certificate);
+  AddTlsOptions(app, &options->tls);
   app->add_option("--api-key-file", options->api_key_file,
                   "File with an API key or token to send (default: QUIRE_API_KEY of the "
                   "environment, if it is there)");
@@ -72,7 +43,7 @@ void AddConnectionOptions(CLI::App* app, ServerOptions* options) {
 
 absl::StatusOr<ServerConnection> ServerConnection::Open(const ServerOptions& options) {
   QUIRE_ASSIGN_OR_RETURN(std::string api_key, ReadApiKey(options));
-  QUIRE_ASSIGN_OR_RETURN(const auto credentials, MakeCredentials(options));
+  QUIRE_ASSIGN_OR_RETURN(const auto credentials, MakeChannelCredentials(options.tls));
   grpc::ChannelArguments arguments;
   // A proxy from the environment is meant for the web, not for a server that was named.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/cli/tls/tls_options.h"
 
 namespace quire::cli {
 
@@ -16,10 +17,7 @@ namespace quire::cli {
 struct ServerOptions {
   std::string server = "127.0.0.1:50051";
   double timeout_seconds = 0;  // of a call; 0: none
-  bool tls = false;
-  std::string roots_file = {};  // who vouches for the server, instead of the system's roots
-  std::string certificate_file = {};
-  std::string key_file = {};
+  TlsOptions tls = {};
   std::string api_key_file = {};  // empty: QUIRE_API_KEY of the environment, if it is there
 };
 

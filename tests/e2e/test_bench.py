@@ -5,11 +5,13 @@ import json
 import os
 import resource
 import signal
+import ssl
 import subprocess
 import tempfile
 import threading
 import unittest
 
+from certificates import Authority
 from quire_server import MODEL, TIMEOUT, QuireServer
 
 BENCH = os.environ["QUIRE_BENCH"]
@@ -306,7 +308,7 @@ class GoneTest(BenchCase):
     def test_no_server_is_a_plain_error(self):
         result = Result("127.0.0.1:1", "--rate", "1")
         self.assertEqual(result.code, 1)
-        self.assertIn("is a quire-server listening there?", result.error)
+        self.assertIn("is a quire-server listening there", result.error)
 
 
 class OpenAiHandler(http.server.BaseHTTPRequestHandler):
@@ -371,9 +373,11 @@ class CutOffHandler(OpenAiHandler):
 
 
 class OpenAiServer:
-    def __init__(self, handler):
+    def __init__(self, handler, tls=None):
         handler.seen.clear()
         self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        if tls:
+            self.http.socket = tls.wrap_socket(self.http.socket, server_side=True)
         self.http.daemon_threads = True
         self.thread = threading.Thread(target=self.http.serve_forever)
 
@@ -385,6 +389,56 @@ class OpenAiServer:
         self.http.shutdown()
         self.thread.join()
         self.http.server_close()
+
+
+class TlsTest(unittest.TestCase):
+    """Servers that want a client's certificate."""
+
+    LOAD = ["--concurrency", "2", "--requests", "4", "--warmup", "0", "--prompt-tokens", "8",
+            "--output-tokens", "4"]
+
+    @classmethod
+    def setUpClass(cls):
+        cls.authority = Authority()
+        cls.addClassCleanup(cls.authority.__exit__)
+        cls.server_files = [str(file) for file in cls.authority.issue("server", "IP:127.0.0.1")]
+        certificate, key = cls.authority.issue("client", "DNS:bench.test")
+        cls.tls = ["--tls", "--ca", str(cls.authority.roots), "--cert", str(certificate),
+                   "--cert-key", str(key)]
+
+    def assert_serves(self, address, *options):
+        result = Result(address, *self.LOAD, *self.tls, *options)
+        self.assertEqual(result.code, 0, result.error)
+        self.assertEqual(result.total["ok"], 4)
+        for flags in [[], ["--tls"], self.tls[:3]]:
+            refused = Result(address, *self.LOAD, *flags, *options)
+            self.assertEqual(refused.code, 1, refused.table)
+            self.assertIn(address, refused.error)
+
+    def test_a_server_of_ours(self):
+        flags = ["--tls-cert", self.server_files[0], "--tls-key", self.server_files[1],
+                 "--tls-client-ca", str(self.authority.roots), "--tls-require-client-cert"]
+        with QuireServer(*flags) as server:
+            self.assert_serves(server.address)
+            absent = Result(server.address, *self.LOAD, "--tls", "--ca", "/no/such/file")
+            self.assertEqual(absent.code, 1)
+            self.assertIn("--ca: /no/such/file", absent.error)
+
+    @unittest.skipUnless(os.environ.get("QUIRE_BENCH_OPENAI") == "1", "built without libcurl")
+    def test_one_of_openais_protocol(self):
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH,
+                                             cafile=self.authority.roots)
+        context.load_cert_chain(*self.server_files)
+        context.verify_mode = ssl.CERT_REQUIRED
+        with OpenAiServer(OpenAiHandler, context) as address:
+            self.assert_serves(address, "--api", "openai")
+
+    def test_what_contradicts_itself_is_refused(self):
+        for flags in [["--ca", "x"], ["--tls", "--cert", "x"], ["--tls", "--cert-key", "x"]]:
+            self.assertEqual(Result("127.0.0.1:1", *flags).code, 2, flags)
+        plain = Result("http://127.0.0.1:1/v1", "--api", "openai", "--tls", *self.LOAD)
+        self.assertEqual(plain.code, 2)
+        self.assertIn("https://", plain.error)
 
 
 @unittest.skipUnless(os.environ.get("QUIRE_BENCH_OPENAI") == "1", "built without libcurl")

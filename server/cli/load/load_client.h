@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "core/base/clock.h"
 #include "server/cli/load/load_schedule.h"
+#include "server/cli/tls/tls_options.h"
 
 namespace quire::cli {
 
@@ -52,8 +53,9 @@ struct ClientOptions {
   std::string target;  // host:port; for HTTP also a URL that /completions is appended to
   std::string model;   // empty: the only one
   double temperature = 0;
-  bool ignore_eos = true;            // answers have the length that was asked for
-  double deadline_seconds = 0;       // of a request; 0: none
+  bool ignore_eos = true;       // answers have the length that was asked for
+  double deadline_seconds = 0;  // of a request; 0: none
+  TlsOptions tls = {};
   int32_t connections = 4;           // opened before the run
   int32_t connection_streams = 100;  // more of them open one more connection
   using Headers = std::vector<std::pair<std::string, std::string>>;

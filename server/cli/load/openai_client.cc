@@ -23,8 +23,10 @@ constexpr size_t kMostQuoted = 1024;
 constexpr long kListTimeoutMs = 10000;
 constexpr int kLongestPollMs = 1000;
 
-std::string BaseUrl(std::string target) {
-  if (!absl::StrContains(target, "://")) return absl::StrCat("http://", target, "/v1");
+std::string BaseUrl(std::string target, bool tls) {
+  if (!absl::StrContains(target, "://")) {
+    return absl::StrCat(tls ? "https://" : "http://", target, "/v1");
+  }
   while (absl::EndsWith(target, "/")) target.pop_back();
   return target;
 }
@@ -32,7 +34,9 @@ std::string BaseUrl(std::string target) {
 class OpenAiClient final : public LoadClient {
  public:
   explicit OpenAiClient(const ClientOptions& options)
-      : options_(options), base_url_(BaseUrl(options.target)), multi_(curl_multi_init()) {
+      : options_(options),
+        base_url_(BaseUrl(options.target, options.tls.on)),
+        multi_(curl_multi_init()) {
     QUIRE_CHECK(multi_ != nullptr) << "curl_multi_init failed";
     thread_ = std::thread([this] { Run(); });
   }
@@ -82,7 +86,7 @@ absl::StatusOr<ServerLimits> OpenAiClient::Connect() {
   QUIRE_CHECK(easy != nullptr) << "curl_easy_init failed";
   const std::string url = base_url_ + "/models";
   std::string body;
-  SetUpHttp(easy.get(), url);
+  SetUpHttp(easy.get(), url, options_.tls);
   const HttpHeaders headers = MakeHttpHeaders(options_.tenant_headers.front());
   curl_easy_setopt(easy.get(), CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(easy.get(), CURLOPT_TIMEOUT_MS, kListTimeoutMs);
@@ -106,8 +110,8 @@ absl::StatusOr<ServerLimits> OpenAiClient::Connect() {
 void OpenAiClient::Start(ClientRequest request, Done done) {
   const auto tenant = static_cast<size_t>(request.tenant);
   auto transfer = std::make_unique<Transfer>(
-      base_url_ + "/completions", MakeCompletionBody(options_, model_, request),
-      MakeHttpHeaders(options_.tenant_headers[tenant]), options_.deadline_seconds, std::move(done));
+      options_, base_url_ + "/completions", MakeCompletionBody(options_, model_, request),
+      MakeHttpHeaders(options_.tenant_headers[tenant]), std::move(done));
   {
     MutexLock lock(&mu_);
     started_.push_back(std::move(transfer));

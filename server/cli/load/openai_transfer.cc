@@ -33,7 +33,7 @@ HttpHeaders MakeHttpHeaders(const ClientOptions::Headers& headers) {
   return list;
 }
 
-void SetUpHttp(CURL* easy, const std::string& url) {
+void SetUpHttp(CURL* easy, const std::string& url, const TlsOptions& tls) {
   curl_easy_setopt(easy, CURLOPT_URL, url.c_str());
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
   curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -42,22 +42,27 @@ void SetUpHttp(CURL* easy, const std::string& url) {
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, kConnectTimeoutMs);
   // A proxy from the environment is meant for the web, not for a server that was named.
   curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
+  if (!tls.roots_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, tls.roots_file.c_str());
+  if (tls.certificate_file.empty()) return;
+  curl_easy_setopt(easy, CURLOPT_SSLCERT, tls.certificate_file.c_str());
+  curl_easy_setopt(easy, CURLOPT_SSLKEY, tls.key_file.c_str());
 }
 
-Transfer::Transfer(const std::string& url, std::string body, HttpHeaders headers,
-                   double deadline_seconds, LoadClient::Done done)
+Transfer::Transfer(const ClientOptions& options, const std::string& url, std::string body,
+                   HttpHeaders headers, LoadClient::Done done)
     : easy_(curl_easy_init()),
       body_(std::move(body)),
       headers_(std::move(headers)),
       done_(std::move(done)) {
   QUIRE_CHECK(easy_ != nullptr) << "curl_easy_init failed";
-  SetUpHttp(easy_.get(), url);
+  SetUpHttp(easy_.get(), url, options.tls);
   curl_easy_setopt(easy_.get(), CURLOPT_POSTFIELDS, body_.data());
   curl_easy_setopt(easy_.get(), CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body_.size()));
   curl_easy_setopt(easy_.get(), CURLOPT_HTTPHEADER, headers_.get());
   curl_easy_setopt(easy_.get(), CURLOPT_WRITEFUNCTION, &Transfer::Write);
   curl_easy_setopt(easy_.get(), CURLOPT_WRITEDATA, this);
-  curl_easy_setopt(easy_.get(), CURLOPT_TIMEOUT_MS, static_cast<long>(deadline_seconds * 1e3));
+  curl_easy_setopt(easy_.get(), CURLOPT_TIMEOUT_MS,
+                   static_cast<long>(options.deadline_seconds * 1e3));
 }
 
 size_t Transfer::Write(char* bytes, size_t size, size_t count, void* transfer) {

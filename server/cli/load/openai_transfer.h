@@ -27,13 +27,13 @@ using CurlHandle = std::unique_ptr<CURL, EasyDeleter>;
 HttpHeaders MakeHttpHeaders(const ClientOptions::Headers& headers);
 
 // What all requests have in common.
-void SetUpHttp(CURL* easy, const std::string& url);
+void SetUpHttp(CURL* easy, const std::string& url, const TlsOptions& tls);
 
 // One request and its answer. Not thread-safe: its owner's thread runs the handle.
 class Transfer {
  public:
-  Transfer(const std::string& url, std::string body, HttpHeaders headers, double deadline_seconds,
-           LoadClient::Done done);
+  Transfer(const ClientOptions& options, const std::string& url, std::string body,
+           HttpHeaders headers, LoadClient::Done done);
 
   CURL* easy() const { return easy_.get(); }
   void MarkSent() { result_.sent = std::chrono::steady_clock::now(); }

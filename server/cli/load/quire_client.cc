@@ -11,6 +11,7 @@
 #include "core/base/mutex.h"
 #include "core/base/status_macros.h"
 #include "quire/v1/inference.grpc.pb.h"
+#include "server/cli/tls/channel_credentials.h"
 
 namespace quire::cli {
 namespace {
@@ -104,7 +105,8 @@ class Call final : public grpc::ClientReadReactor<v1::GenerateResponse> {
 
 class QuireClient final : public LoadClient, private CallOwner {
  public:
-  explicit QuireClient(const ClientOptions& options) : options_(options) {}
+  QuireClient(const ClientOptions& options, std::shared_ptr<grpc::ChannelCredentials> credentials)
+      : options_(options), credentials_(std::move(credentials)) {}
   ~QuireClient() override {
     // The last call has reported before it left the set.
     MutexLock lock(&mu_);
@@ -123,6 +125,7 @@ class QuireClient final : public LoadClient, private CallOwner {
   void OnEnded(Call* call) override;
 
   const ClientOptions options_;
+  const std::shared_ptr<grpc::ChannelCredentials> credentials_;
   Mutex mu_;
   std::vector<Connection> connections_ ABSL_GUARDED_BY(mu_);
   std::unordered_set<Call*> calls_ ABSL_GUARDED_BY(mu_);
@@ -135,8 +138,7 @@ void QuireClient::AddConnection() {
   // Channels to one address would share a connection.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   Connection connection;
-  connection.channel =
-      grpc::CreateCustomChannel(options_.target, grpc::InsecureChannelCredentials(), arguments);
+  connection.channel = grpc::CreateCustomChannel(options_.target, credentials_, arguments);
   connection.stub = v1::InferenceService::NewStub(connection.channel);
   connections_.push_back(std::move(connection));
 }
@@ -148,7 +150,8 @@ absl::StatusOr<ServerLimits> QuireClient::Connect() {
   for (const Connection& connection : connections_) {
     if (IsConnected(connection.channel.get(), deadline)) continue;
     return absl::UnavailableError(absl::StrCat("no connection to ", options_.target,
-                                               " (is a quire-server listening there?)"));
+                                               " (is a quire-server listening there, and does it "
+                                               "speak TLS if and only if --tls is given?)"));
   }
   grpc::ClientContext context;
   context.set_deadline(deadline);
@@ -233,7 +236,8 @@ void QuireClient::CancelAll() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<LoadClient>> MakeQuireClient(const ClientOptions& options) {
-  return std::make_unique<QuireClient>(options);
+  QUIRE_ASSIGN_OR_RETURN(auto credentials, MakeChannelCredentials(options.tls));
+  return std::make_unique<QuireClient>(options, std::move(credentials));
 }
 
 }  // namespace quire::cli
