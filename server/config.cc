@@ -201,8 +201,10 @@ void AddNetworkFlags(CLI::App& app, ServerConfig& config, TextFlags& text) {
                   "credentials from whoever calls");
   flags.AddChoice("--reflection", text.reflection, {"auto", "on", "off"},
                   "Let clients ask for the API's description; auto: on loopback only");
-  flags.Add("--max-stream-buffer", "BYTES", text.max_stream_buffer,
-            "How much of an answer may wait for a slow reader before it is cut off");
+  flags.Add(
+      "--max-stream-buffer", "BYTES", text.max_stream_buffer,
+      "How much of an answer may wait for a slow reader before it is cut off; 32 times as much "
+      "of its prompt's scores");
   flags.AddNumber("--max-unread-tokens", config.stream_limits.tokens, 0, 1 << 20,
                   "Tokens of an answer behind a message that its client does not read, at which no "
                   "more are computed until it does; 0: any number");

@@ -7,6 +7,14 @@
 #include "core/base/check.h"
 
 namespace quire::server {
+namespace {
+
+// Scores of a prompt that may wait, in times of what may wait of its answer: they come as fast as a
+// prompt is computed. 8 MiB where the answer has 256 KiB, which is one score each of 280,000
+// tokens.
+constexpr size_t kScoreFactor = 32;
+
+}  // namespace
 
 OutputStream::OutputStream(StreamWriter* writer, StreamLimits limits, OutputShape shape)
     : limits_(limits),
@@ -34,10 +42,7 @@ void OutputStream::Push(OutputChunk chunk) {
 }
 
 void OutputStream::GatherLocked(OutputChunk chunk) {
-  const bool too_much = !shape_.whole_answers && state_ == State::kWriting &&
-                        chunk.finish == nullptr &&
-                        pending_bytes_ + chunk.AnswerBytes() > limits_.bytes;
-  if (too_much && !overflowed_) {
+  if (!overflowed_ && state_ == State::kWriting && IsTooMuchLocked(chunk)) {
     overflowed_ = true;
     CancelLocked(CancelCause::kSlowReader);
   }
@@ -53,12 +58,20 @@ void OutputStream::GatherLocked(OutputChunk chunk) {
   AppendLocked(std::move(chunk));
 }
 
+bool OutputStream::IsTooMuchLocked(const OutputChunk& chunk) const {
+  if (shape_.whole_answers || chunk.finish != nullptr) return false;
+  const size_t answer = chunk.AnswerBytes();
+  return (answer > 0 && pending_bytes_ + answer > limits_.bytes) ||
+         pending_score_bytes_ + chunk.prompt.ScoreBytes() > kScoreFactor * limits_.bytes;
+}
+
 void OutputStream::AppendLocked(OutputChunk chunk) {
   int64_t& gathered = gathered_tokens_.at(static_cast<size_t>(chunk.index));
   chunk.token_offset = gathered;
   gathered += static_cast<int64_t>(chunk.tokens.size());
   began_ |= !chunk.tokens.empty();
   pending_bytes_ += chunk.AnswerBytes();
+  pending_score_bytes_ += chunk.prompt.ScoreBytes();
   pending_tokens_ += static_cast<int64_t>(chunk.tokens.size());
   const auto last = std::find_if(pending_.rbegin(), pending_.rend(), [&](const OutputChunk& other) {
     return other.index == chunk.index;
@@ -139,7 +152,7 @@ void OutputStream::DropClientLocked(CancelCause cause) {
   if (!end_.has_value()) CancelLocked(cause);
   end_ = absl::CancelledError("the call was cancelled");
   pending_.clear();
-  pending_bytes_ = 0;
+  pending_bytes_ = pending_score_bytes_ = 0;
   pending_tokens_ = 0;
 }
 
@@ -168,6 +181,7 @@ OutputChunk OutputStream::TakeLocked(size_t place) {
   OutputChunk chunk = std::move(pending_[place]);
   pending_.erase(pending_.begin() + static_cast<int64_t>(place));
   pending_bytes_ -= chunk.AnswerBytes();
+  pending_score_bytes_ -= chunk.prompt.ScoreBytes();
   pending_tokens_ -= static_cast<int64_t>(chunk.tokens.size());
   return chunk;
 }

@@ -66,11 +66,11 @@ struct StreamEnd {
 //    (of the answers, or of the client) waits for the write in flight, then goes out at once. In
 //    kFinished every call but Abort and Detach does nothing: the status is given exactly once.
 //  - Once limits.tokens have gathered for each answer that has not ended, the request is paused
-//    until the write is done: nothing is computed for who does not read.
-//  - What is gathered is bounded, but for whole answers, which max_tokens bounds, and for what is
-//    told of the prompt, whose size is the client's. A piece beyond limits.bytes and all after it
-//    are dropped, the request is cancelled, and the stream ends with RESOURCE_EXHAUSTED: the client
-//    has an intact beginning of the answer.
+//    until they are on their way: no token is computed for who does not read.
+//  - What is gathered is bounded, but for whole answers, which max_tokens bounds, and for an echo,
+//    which is the client's own; the scores of a prompt have a bound of their own, many times
+//    limits.bytes. A piece beyond and all after it are dropped, the request is cancelled, and the
+//    stream ends with RESOURCE_EXHAUSTED: the client has an intact beginning of the answer.
 //  - A client that is gone gets CANCELLED at once; the engine's own last event then finds
 //    kFinished.
 //
@@ -106,6 +106,8 @@ class OutputStream {
 
   void GatherLocked(OutputChunk chunk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   void AppendLocked(OutputChunk chunk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  // Whether the piece is more than may wait behind a write.
+  bool IsTooMuchLocked(const OutputChunk& chunk) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Whether what follows the piece comes in a message of its own.
   bool IsFullLocked(const OutputChunk& chunk) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   bool ReadyLocked(const OutputChunk& chunk) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -128,7 +130,8 @@ class OutputStream {
   StreamWriter* writer_ ABSL_GUARDED_BY(mu_);  // null after Detach
   State state_ ABSL_GUARDED_BY(mu_) = State::kIdle;
   std::vector<OutputChunk> pending_ ABSL_GUARDED_BY(mu_);  // oldest first
-  size_t pending_bytes_ ABSL_GUARDED_BY(mu_) = 0;
+  size_t pending_bytes_ ABSL_GUARDED_BY(mu_) = 0;          // of answers
+  size_t pending_score_bytes_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t pending_tokens_ ABSL_GUARDED_BY(mu_) = 0;
   bool paused_ ABSL_GUARDED_BY(mu_) = false;
   std::vector<int64_t> gathered_tokens_ ABSL_GUARDED_BY(mu_);  // by answer, sent or pending

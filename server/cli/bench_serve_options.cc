@@ -68,9 +68,9 @@ void AddServeOptions(CLI::App* app, ServeOptions* options) {
 }
 
 absl::StatusOr<LoadPlan> MakeServePlan(const ServeOptions& options) {
-  if (options.tls.on && absl::StartsWith(options.target, "http://")) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--tls: --target is '", options.target, "'; make it https://"));
+  if (options.tls.on && absl::StartsWithIgnoreCase(options.target, "http://")) {
+    return absl::InvalidArgumentError(absl::StrCat("--tls: --target is '", options.target,
+                                                   "'; give host:port, or https:// for openai"));
   }
   QUIRE_RETURN_IF_ERROR(CheckHeader("--tenant-header", options.tenant_header));
   QUIRE_ASSIGN_OR_RETURN(LoadPlan plan, MakeLoadPlan(options));

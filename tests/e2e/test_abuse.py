@@ -50,10 +50,7 @@ class AbuseCase(unittest.TestCase):
             before = resident(server)
             yield server
             began = time.monotonic()
-            channel, stub = server.connect()
-            answer = Answer(server.generate(stub=stub, timeout=RECOVERY_S, **HEALTHY)).read()
-            self.assertEqual(answer.code, grpc.StatusCode.OK, answer.call.details())
-            self.assertEqual(answer.ids, wanted)
+            self.assertEqual(self.serve_anew(server).ids, wanted)
             served = time.monotonic() - began
             metrics = server.metrics_at_rest()
             self.assertEqual(unused_blocks(metrics), metrics.value("quire_kv_capacity_blocks"))
@@ -65,7 +62,19 @@ class AbuseCase(unittest.TestCase):
             print(f"served after {served:.2f} s; {peak / MIB:.0f} MiB more, {left / MIB:.0f} MiB more "
                   f"after {took:.2f} s", flush=True)
             self.assertLess(took, RECOVERY_S)
+
+    def serve_anew(self, server):
+        """What a new client gets; where there is no place for it, gRPC may not have seen yet which
+        connections are closed."""
+        began = time.monotonic()
+        while True:
+            channel, stub = server.connect()
+            answer = Answer(server.generate(stub=stub, timeout=RECOVERY_S, **HEALTHY)).read()
             channel.close()
+            if answer.code == grpc.StatusCode.OK:
+                return answer
+            self.assertEqual(answer.code, grpc.StatusCode.UNAVAILABLE, answer.call.details())
+            self.assertLess(time.monotonic() - began, RECOVERY_S)
 
 
 class ReaderTest(AbuseCase):
@@ -267,7 +276,7 @@ class HandshakeTest(AbuseCase):
         with Authority() as authority:
             certificate, key = authority.issue("server", f"DNS:{SERVER_NAME}")
             hello = self.client_hello(authority)
-            with QuireServer("--handshake-timeout", "1s", "--tls-cert", str(certificate),
+            with QuireServer("--handshake-timeout", "4s", "--tls-cert", str(certificate),
                              "--tls-key", str(key)) as server:
                 for life in self.ends(server.address, [b"", hello[:5], hello[:-1], hello] * 8):
                     self.assertLess(life, RECOVERY_S)
@@ -277,7 +286,6 @@ class HandshakeTest(AbuseCase):
                 connection.socket = context.wrap_socket(connection.socket,
                                                         server_hostname=SERVER_NAME)
                 connection.read_to_end()  # TLS, and then not a word
-            with QuireServer("--tls-cert", str(certificate), "--tls-key", str(key)) as server:
                 connection = Connection(server.address)
                 connection.socket = context.wrap_socket(connection.socket,
                                                         server_hostname=SERVER_NAME)
@@ -304,15 +312,6 @@ class ConnectionTest(AbuseCase):
         if hard < 2 * cls.BURST:
             raise unittest.SkipTest(f"this process may have {hard} files")
 
-    def wait_for_a_place(self, server):
-        """gRPC may not have seen yet which connections are closed."""
-        code = None
-        while code != grpc.StatusCode.OK:
-            self.assertIn(code, (None, grpc.StatusCode.UNAVAILABLE))
-            channel, stub = server.connect()
-            code = Answer(server.generate(stub=stub, **HEALTHY)).read().code
-            channel.close()
-
     def test_more_connections_than_descriptors_leave_a_server_that_accepts(self):
         with self.abused("--max-connections", str(self.CONNECTIONS), "--handshake-timeout", "1h",
                          open_files=self.FILES) as server:
@@ -326,7 +325,7 @@ class ConnectionTest(AbuseCase):
             began = time.monotonic()
             for connection in burst:
                 connection.close()
-            self.wait_for_a_place(server)
+            self.serve_anew(server)
             took = time.monotonic() - began
             print(f"{self.BURST} connections closed: accepted again after {took:.2f} s", flush=True)
             self.assertLess(took, RECOVERY_S)
@@ -341,7 +340,6 @@ class ConnectionTest(AbuseCase):
                 stream = connection.call(SHORT)
                 self.assertEqual(connection.trailers(stream)["grpc-status"], "0")
                 connection.close()
-            self.wait_for_a_place(server)
 
     def test_health_and_admin_have_places_of_their_own(self):
         with QuireServer("--max-connections", "1", "--health-listen", "127.0.0.1:0", "--admin-listen",

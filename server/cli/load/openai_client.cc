@@ -180,6 +180,8 @@ void OpenAiClient::FinishAll() {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<LoadClient>> MakeOpenAiClient(const ClientOptions& options) {
+  // libcurl reads them by itself, and does not say which it could not.
+  QUIRE_RETURN_IF_ERROR(ReadTlsFiles(options.tls).status());
   const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
   if (code != CURLE_OK) return absl::InternalError(curl_easy_strerror(code));
   return std::make_unique<OpenAiClient>(options);

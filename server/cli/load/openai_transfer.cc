@@ -36,13 +36,16 @@ HttpHeaders MakeHttpHeaders(const ClientOptions::Headers& headers) {
 void SetUpHttp(CURL* easy, const std::string& url, const TlsOptions& tls) {
   curl_easy_setopt(easy, CURLOPT_URL, url.c_str());
   curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
-  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, tls.on ? "https" : "http,https");
   curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
   curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, kConnectTimeoutMs);
   // A proxy from the environment is meant for the web, not for a server that was named.
   curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
-  if (!tls.roots_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, tls.roots_file.c_str());
+  if (!tls.roots_file.empty()) {
+    curl_easy_setopt(easy, CURLOPT_CAINFO, tls.roots_file.c_str());
+    curl_easy_setopt(easy, CURLOPT_CAPATH, nullptr);  // where the system's are
+  }
   if (tls.certificate_file.empty()) return;
   curl_easy_setopt(easy, CURLOPT_SSLCERT, tls.certificate_file.c_str());
   curl_easy_setopt(easy, CURLOPT_SSLKEY, tls.key_file.c_str());

@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "absl/status/statusor.h"
+
 namespace CLI {
 class App;
 }
@@ -18,5 +20,16 @@ struct TlsOptions {
 };
 
 void AddTlsOptions(CLI::App* app, TlsOptions* options);
+
+// What is in the files; "" of one that was left out.
+struct TlsFiles {
+  std::string roots;
+  std::string certificate;
+  std::string key;
+};
+
+// An error names the option.
+absl::StatusOr<TlsFiles> ReadTlsFiles(const TlsOptions& options);
+absl::StatusOr<std::string> ReadFileOfOption(const char* option, const std::string& path);
 
 }  // namespace quire::cli

@@ -229,6 +229,19 @@ TEST_F(OutputStreamTest, ScoresOfAPromptAreNotHeldAgainstASlowReader) {
   EXPECT_FALSE(writer_.broke_the_rules());
 }
 
+TEST_F(OutputStreamTest, ScoresOfAPromptAreBoundedAllTheSame) {
+  stream_.Push(Scores(1));
+  for (int chunk = 0; chunk < 32; ++chunk) stream_.Push(Scores(25));  // 100 bytes
+  EXPECT_THAT(writer_.cancels(), IsEmpty());
+  stream_.Push(Scores(1));
+  EXPECT_THAT(writer_.cancels(), ElementsAre(CancelCause::kSlowReader));
+  stream_.Push(EndChunk(FinishReason::kCancelled, absl::CancelledError("")));
+  while (writer_.FinishWrite(&stream_)) {
+  }
+  EXPECT_EQ(OnlyStatus(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(writer_.prompt_logprobs(), SizeIs(1 + 32 * 25)) << "an intact beginning";
+}
+
 TEST_F(OutputStreamTest, ScoresOfAPromptLeaveTheAnswerItsRoom) {
   for (int chunk = 0; chunk < 3; ++chunk) stream_.Push(Scores(100));
   stream_.Push(TokenChunk(1, std::string(100 - sizeof(TokenId), 'x')));
