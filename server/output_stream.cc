@@ -10,8 +10,7 @@ namespace quire::server {
 namespace {
 
 // Scores of a prompt that may wait, in times of what may wait of its answer: they come as fast as a
-// prompt is computed. 8 MiB where the answer has 256 KiB, which is one score each of 280,000
-// tokens.
+// prompt is computed. 8 MiB where the answer has 256 KiB: of 51,000 tokens with 20 alternatives.
 constexpr size_t kScoreFactor = 32;
 
 }  // namespace
@@ -76,7 +75,7 @@ void OutputStream::AppendLocked(OutputChunk chunk) {
   const auto last = std::find_if(pending_.rbegin(), pending_.rend(), [&](const OutputChunk& other) {
     return other.index == chunk.index;
   });
-  if (last == pending_.rend() || IsFullLocked(*last)) {
+  if (last == pending_.rend() || IsFull(*last)) {
     pending_.push_back(std::move(chunk));
   } else {
     last->Append(std::move(chunk));
@@ -84,7 +83,7 @@ void OutputStream::AppendLocked(OutputChunk chunk) {
 }
 
 // Scores of a long prompt are more than a client takes in one message.
-bool OutputStream::IsFullLocked(const OutputChunk& chunk) const {
+bool OutputStream::IsFull(const OutputChunk& chunk) const {
   return !shape_.prompt_waits && !shape_.whole_answers && chunk.prompt.ScoreBytes() > limits_.bytes;
 }
 

@@ -109,7 +109,7 @@ class OutputStream {
   // Whether the piece is more than may wait behind a write.
   bool IsTooMuchLocked(const OutputChunk& chunk) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Whether what follows the piece comes in a message of its own.
-  bool IsFullLocked(const OutputChunk& chunk) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
+  bool IsFull(const OutputChunk& chunk) const;
   bool ReadyLocked(const OutputChunk& chunk) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Whether the end is told in a last message, not in the status alone.
   bool HasLastMessageLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);

@@ -62,8 +62,7 @@ absl::Status ServerConnection::Explain(const grpc::Status& status) const {
   const auto code = static_cast<absl::StatusCode>(status.error_code());
   std::string message = absl::StrCat(absl::StatusCodeToString(code), ": ", status.error_message());
   if (absl::StrContains(message, "failed to connect")) {
-    absl::StrAppend(&message, " (is a quire-server listening on ", server_,
-                    ", and does it speak TLS if and only if --tls is given?)");
+    absl::StrAppend(&message, " at ", server_, kNoServerHint);
   }
   return absl::Status(code, message);
 }

@@ -149,9 +149,8 @@ absl::StatusOr<ServerLimits> QuireClient::Connect() {
   while (connections_.size() < static_cast<size_t>(options_.connections)) AddConnection();
   for (const Connection& connection : connections_) {
     if (IsConnected(connection.channel.get(), deadline)) continue;
-    return absl::UnavailableError(absl::StrCat("no connection to ", options_.target,
-                                               " (is a quire-server listening there, and does it "
-                                               "speak TLS if and only if --tls is given?)"));
+    return absl::UnavailableError(
+        absl::StrCat("no connection to ", options_.target, kNoServerHint));
   }
   grpc::ClientContext context;
   context.set_deadline(deadline);
